@@ -1,0 +1,1 @@
+"""Statistics: frames and arrays in, frames out; never torch."""

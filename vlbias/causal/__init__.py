@@ -1,0 +1,1 @@
+"""The engine: potential outcomes of a staged model, exactly and without redoing what cannot change."""

@@ -1,0 +1,107 @@
+"""What a study is made of: one example, seen in several worlds, each world a value per channel."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from PIL import Image, UnidentifiedImageError
+
+from vlbias.errors import BadData
+
+__all__ = ["Edit", "Example", "Inputs", "Picture", "channel_key", "mix"]
+
+Inputs = Mapping[str, Any]
+"""Channel name to raw value: `{"image": Picture, "text": str | tuple[str, ...]}` or variables."""
+
+
+class Edit(Protocol):
+    """A change of an image that is a pure function of itself and the image; hashable, with a stable repr."""
+
+    def __call__(self, image: Image.Image) -> Image.Image: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image that is opened when needed, with the edits that make it another world's image.
+
+    Args:
+        source: A file, or an image already in memory.
+        edits: Applied in order after opening.
+    """
+
+    source: Path | Image.Image
+    edits: tuple[Edit, ...] = ()
+
+    def open(self) -> Image.Image:
+        """The image in RGB, edits applied.
+
+        Raises:
+            BadData: if the file is missing, truncated or no image; names the file.
+        """
+        image = self.source if isinstance(self.source, Image.Image) else _read(self.source)
+        image = image.convert("RGB")
+        for edit in self.edits:
+            image = edit(image)
+        return image
+
+    @property
+    def key(self) -> tuple[Hashable, ...]:
+        """Equal for two pictures whose pixels are equal by construction."""
+        if isinstance(self.source, Image.Image):
+            pixels = self.source.convert("RGB")
+            name = hashlib.sha256(pixels.tobytes()).hexdigest() + str(pixels.size)
+        else:
+            name = str(self.source)
+        return (name, *map(repr, self.edits))
+
+
+def _read(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image.copy()
+    except FileNotFoundError as error:
+        raise BadData(f"image file not found: {path}; check the image folder of the dataset") from error
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise BadData(f"image file cannot be read: {path} ({error}); fetch it again") from error
+
+
+def channel_key(value: Any) -> Hashable:
+    """A hashable identity of one channel's raw value: two equal keys are the same input."""
+    if isinstance(value, Picture):
+        return value.key
+    return tuple(value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True)
+class Example:
+    """One unit of a study.
+
+    Args:
+        id: Unique and stable, for example "coco-val2017/139".
+        cluster: What is resampled together: the image, the template, the patient.
+        worlds: Name of a world to its inputs; "null" is the unchanged one.
+        targets: What outcomes compare with, for example `{"present": frozenset of class names}`.
+        attributes: Group and provenance, for example `{"group": "masculine", "split": "test"}`.
+        absent: Worlds that could not be made for this example, with the reason; kept as rows with a status.
+    """
+
+    id: str
+    cluster: str
+    worlds: Mapping[str, Inputs]
+    targets: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+
+def mix(base: Inputs, cf: Inputs, channels: Collection[str]) -> Inputs:
+    """The inputs of `base` with the named channels taken from `cf`.
+
+    Raises:
+        KeyError: if `cf` lacks one of the channels.
+    """
+    return {**base, **{channel: cf[channel] for channel in channels}}

@@ -1,0 +1,1 @@
+"""Where models, data, outcomes and mitigations meet: the study and its runner."""
