@@ -74,7 +74,9 @@ def channel_key(value: Any) -> Hashable:
     """A hashable identity of one channel's raw value: two equal keys are the same input."""
     if isinstance(value, Picture):
         return value.key
-    return tuple(value) if isinstance(value, list) else value
+    if isinstance(value, tuple | list):
+        return tuple(map(channel_key, value))
+    return value
 
 
 @dataclass(frozen=True)

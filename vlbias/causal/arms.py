@@ -1,0 +1,333 @@
+"""Potential outcomes Y(a, M(b)) of examples, for every contrast of worlds and every mediator.
+
+Arm "01" is the base input with the mediator of the other world, "10" the reverse; "00" and "11" are
+the two worlds themselves and do not depend on a mediator. Effects are arithmetic on these
+(analysis), never computed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from vlbias.causal.example import Example, channel_key
+from vlbias.causal.site import Mediator
+from vlbias.causal.staged import Encoded, Readout, StagedModel, Tower
+from vlbias.causal.sweep import Sweep, SweepPlan
+from vlbias.errors import BadStudy
+
+__all__ = ["Arm", "Contrast", "Engine", "altered_channels"]
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """Two worlds that are compared: `base` is the direct input's 0, `cf` its 1."""
+
+    base: str
+    cf: str
+
+    @property
+    def name(self) -> str:
+        """For example "null->mask-gender"."""
+        return f"{self.base}->{self.cf}"
+
+    @classmethod
+    def parse(cls, text: str) -> Contrast:
+        """The contrast written "base->cf".
+
+        Raises:
+            BadStudy: if the text has another form.
+        """
+        base, arrow, cf = text.partition("->")
+        if not arrow or not base.strip() or not cf.strip():
+            raise BadStudy("contrasts", text, "two worlds written 'base->other'")
+        return cls(base.strip(), cf.strip())
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One potential outcome of some examples.
+
+    Args:
+        contrast: Which two worlds.
+        mediator: Name; empty for the arms "00" and "11".
+        arm: World of the direct input, world of the mediator: "00", "11", "01" or "10".
+        examples: Which of the batch's examples the readout's rows are.
+        readout: Rows of these examples; values of misaligned rows are NaN.
+        misaligned: Which of these rows could not be exchanged, [rows].
+    """
+
+    contrast: Contrast
+    mediator: str
+    arm: str
+    examples: tuple[int, ...]
+    readout: Readout
+    misaligned: Tensor
+
+
+def altered_channels(
+    examples: Sequence[Example], contrasts: Sequence[Contrast]
+) -> dict[Contrast, frozenset[str]]:
+    """The channels in which the two worlds of each contrast differ for any of the examples."""
+    return {
+        contrast: frozenset(
+            channel
+            for example in examples
+            if {contrast.base, contrast.cf} <= set(example.worlds)
+            for channel, value in example.worlds[contrast.base].items()
+            if channel_key(value) != channel_key(example.worlds[contrast.cf][channel])
+        )
+        for contrast in contrasts
+    }
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """The rows [B, n] of each tower that the two worlds of a contrast use."""
+
+    examples: tuple[int, ...]
+    base: Mapping[str, Tensor]
+    cf: Mapping[str, Tensor]
+
+
+class _Rows:
+    """The distinct rows of one tower, and the ordered pairs of them that contrasts ask for."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self.pairs: dict[tuple[int, int], int] = {}
+        self._index: dict[Hashable, int] = {}
+        self._known: dict[Hashable, list[int]] = {}
+
+    def rows_of(self, values: tuple[Any, ...]) -> list[int]:
+        """The numbers of these rows, new ones added."""
+        keys = tuple(channel_key(value) for value in values)
+        if keys not in self._known:
+            for key, value in zip(keys, values, strict=True):
+                if key not in self._index:
+                    self._index[key] = len(self.values)
+                    self.values.append(value)
+            self._known[keys] = [self._index[key] for key in keys]
+        return self._known[keys]
+
+    def pair(self, one: Tensor, other: Tensor) -> None:
+        """Ask for every pair (own, donor) of the two sides, both ways round."""
+        for i, j in dict.fromkeys(zip(one.flatten().tolist(), other.flatten().tolist(), strict=True)):
+            for pair in ((i, j), (j, i)):
+                self.pairs.setdefault(pair, len(self.pairs))
+
+    def pairs_of(self, own: Tensor, donor: Tensor) -> Tensor:
+        """The numbers of the pairs, in the shape of `own`."""
+        flat = zip(own.flatten().tolist(), donor.flatten().tolist(), strict=True)
+        return torch.tensor([self.pairs[pair] for pair in flat]).view_as(own)
+
+
+class Engine:
+    """Runs examples through a model's towers and joins the towers into potential outcomes.
+
+    Args:
+        model: The model.
+        contrasts: Pairs of worlds.
+        mediators: What is exchanged between the two worlds; sites may lie in several towers.
+        altered: Channels that each contrast alters; `altered_channels` finds them.
+        mediator_batch: At most so many jobs run as rows of one batch.
+    """
+
+    def __init__(
+        self,
+        model: StagedModel,
+        contrasts: Sequence[Contrast],
+        mediators: Sequence[Mediator],
+        *,
+        altered: Mapping[Contrast, frozenset[str]],
+        mediator_batch: int = 64,
+    ) -> None:
+        self.model, self.contrasts = model, tuple(contrasts)
+        self.mediators, self.altered = tuple(mediators), dict(altered)
+        homes = {stage.name: tower.name for tower in model.towers for stage in tower.stages}
+        self._homes = {
+            mediator.name: frozenset(homes[site.stage] for site in mediator.sites)
+            for mediator in self.mediators
+        }
+        self._plans = {
+            tower.name: SweepPlan(model, tower, self._inside(tower, homes), mediator_batch)
+            for tower in model.towers
+        }
+        self._cut = {
+            name: frozenset(part.name for part in plan.mediators if plan.is_cut(part))
+            for name, plan in self._plans.items()
+        }
+        self._shared: dict[str, tuple[_Rows, Sweep]] = {}
+
+    def _inside(self, tower: Tower, homes: Mapping[str, str]) -> list[Mediator]:
+        inside = []
+        for mediator in self.mediators:
+            sites = tuple(site for site in mediator.sites if homes[site.stage] == tower.name)
+            if sites:
+                inside.append(Mediator(mediator.name, sites))
+        return inside
+
+    def cuts(self) -> frozenset[str]:
+        """Mediators that cut every tower they touch, so that NIE = TE by construction."""
+        return frozenset(
+            mediator.name
+            for mediator in self.mediators
+            if all(mediator.name in self._cut[home] for home in self._homes[mediator.name])
+        )
+
+    def share(self, examples: Sequence[Example], batch_rows: int = 128) -> tuple[str, ...]:
+        """Encode once, for all calls to come, the towers whose rows recur between these examples.
+
+        A tower is shared when its distinct rows are fewer than half of what the examples ask for, one
+        by one. What is shared depends on the examples given here, not on those run later.
+
+        Returns:
+            The towers that are shared now.
+        """
+        for tower in self.model.towers:
+            rows, asked = _Rows(), 0
+            for example in examples:
+                splits = [self.model.split(world)[tower.name] for world in example.worlds.values()]
+                asked += len({channel_key(value) for split in splits for value in split})
+            self._collect(examples, {tower.name: rows})
+            if rows.values and len(rows.values) * 2 < asked:
+                self._shared[tower.name] = (rows, self._sweep(tower, rows, batch_rows))
+        return tuple(self._shared)
+
+    def run(self, examples: Sequence[Example]) -> Iterator[Arm]:
+        """All arms of these examples, contrast by contrast, mediators in order.
+
+        Examples that lack one of a contrast's worlds are left out of that contrast's rows. A mediator
+        is left out of a contrast that alters no channel it can see: its effects are zero.
+        """
+        rows = {
+            tower.name: self._shared[tower.name][0] if tower.name in self._shared else _Rows()
+            for tower in self.model.towers
+        }
+        wanted = self._collect(examples, rows)
+        sweeps = {name: sweep for name, (_, sweep) in self._shared.items()}
+        for tower in self.model.towers:
+            if tower.name not in sweeps and rows[tower.name].values:
+                size = len(rows[tower.name].values)
+                sweeps[tower.name] = self._sweep(tower, rows[tower.name], size)
+        for contrast, sides in wanted.items():
+            yield from self._contrast(contrast, sides, rows, sweeps)
+
+    def _collect(
+        self, examples: Sequence[Example], rows: Mapping[str, _Rows]
+    ) -> dict[Contrast, _Sides]:
+        wanted = {}
+        for contrast in self.contrasts:
+            numbers = [
+                number
+                for number, example in enumerate(examples)
+                if {contrast.base, contrast.cf} <= set(example.worlds)
+            ]
+            base, cf = (
+                [self.model.split(examples[number].worlds[world]) for number in numbers]
+                for world in (contrast.base, contrast.cf)
+            )
+            tables = [
+                {
+                    name: torch.tensor([table.rows_of(split[name]) for split in side])
+                    for name, table in rows.items()
+                }
+                for side in (base, cf)
+            ]
+            for name, table in rows.items():
+                table.pair(tables[0][name], tables[1][name])
+            if numbers:
+                wanted[contrast] = _Sides(tuple(numbers), *tables)
+        return wanted
+
+    def _sweep(self, tower: Tower, rows: _Rows, batch_rows: int) -> Sweep:
+        """The sweep of all rows; rows that meet in a pair are always in one batch."""
+        parts = []
+        for members in _batches(len(rows.values), rows.pairs, batch_rows):
+            place = {row: i for i, row in enumerate(members)}
+            numbers = [n for pair, n in rows.pairs.items() if pair[0] in place]
+            pairs = [(place[i], place[j]) for i, j in rows.pairs if i in place]
+            batch = self.model.collate(tower.name, [rows.values[row] for row in members])
+            parts.append((members, numbers, self._plans[tower.name].run(batch, pairs)))
+        return _stitched(parts)
+
+    def _contrast(
+        self,
+        contrast: Contrast,
+        sides: _Sides,
+        rows: Mapping[str, _Rows],
+        sweeps: Mapping[str, Sweep],
+    ) -> Iterator[Arm]:
+        values = {name: sweep.encoded for name, sweep in sweeps.items()}
+        fine = torch.zeros(len(sides.examples), dtype=torch.bool)
+        yield Arm(contrast, "", "00", sides.examples, self.model.join(values, sides.base), fine)
+        yield Arm(contrast, "", "11", sides.examples, self.model.join(values, sides.cf), fine)
+        for arm, mine, other in (("01", sides.base, sides.cf), ("10", sides.cf, sides.base)):
+            pairs = {name: rows[name].pairs_of(mine[name], other[name]) for name in rows}
+            for mediator in self._mediators_of(contrast):
+                homes = self._homes[mediator.name]
+                index = {name: pairs[name] if name in homes else mine[name] for name in rows}
+                patched = {
+                    name: sweeps[name].patched[mediator.name] if name in homes else values[name]
+                    for name in rows
+                }
+                misaligned = fine.clone()
+                for name in homes:
+                    if mediator.name not in self._cut[name]:
+                        misaligned |= ~sweeps[name].aligned.cpu()[pairs[name]].all(1)
+                readout = self.model.join(patched, index)
+                yield Arm(contrast, mediator.name, arm, sides.examples, readout, misaligned)
+
+    def _mediators_of(self, contrast: Contrast) -> list[Mediator]:
+        channels = self.altered.get(contrast, frozenset())
+        reached = {tower.name for tower in self.model.towers if channels & set(tower.channels)}
+        # a contrast that alters nothing is the check that every effect is exactly zero
+        return [m for m in self.mediators if not channels or self._homes[m.name] & reached]
+
+
+def _batches(rows: int, pairs: Collection[tuple[int, int]], size: int) -> Iterator[list[int]]:
+    """Rows in batches of about `size`, never parting two rows of a pair.
+
+    Then every number of a pair, its unmediated outcomes included, comes from one batch, and an
+    effect that is zero by construction is exactly zero.
+    """
+    root = list(range(rows))
+
+    def find(row: int) -> int:
+        while root[row] != row:
+            root[row] = row = root[root[row]]
+        return row
+
+    for i, j in pairs:
+        root[find(j)] = find(i)
+    families: dict[int, list[int]] = {}
+    for row in range(rows):
+        families.setdefault(find(row), []).append(row)
+    batch: list[int] = []
+    for family in families.values():
+        if batch and len(batch) + len(family) > size:
+            yield batch
+            batch = []
+        batch = batch + family
+    yield batch
+
+
+def _stitched(parts: Sequence[tuple[list[int], list[int], Sweep]]) -> Sweep:
+    def scatter(pieces: Sequence[tuple[list[int], Encoded]]) -> Encoded:
+        order = torch.tensor([i for index, _ in pieces for i in index]).argsort()
+        return tree_map(
+            lambda *leaves: torch.cat(leaves)[order.to(leaves[0].device)],
+            *(piece for _, piece in pieces),
+        )
+
+    names = parts[0][2].patched
+    return Sweep(
+        scatter([(rows, sweep.encoded) for rows, _, sweep in parts]),
+        {name: scatter([(n, sweep.patched[name]) for _, n, sweep in parts]) for name in names},
+        scatter([(n, sweep.aligned) for _, n, sweep in parts]),
+    )

@@ -1,0 +1,177 @@
+"""What the engine needs to know of a model: towers, their stages, ports inside them, one join."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from torch import Tensor, nn
+
+from vlbias.causal.example import Inputs
+from vlbias.causal.site import Mediator, Site
+from vlbias.errors import BadStudy, UnknownName
+
+__all__ = ["Batch", "Encoded", "Port", "Readout", "Stage", "StagedModel", "Tower", "find_port", "resolve"]
+
+Batch = dict[str, Tensor]
+Encoded = Any
+"""What a tower gives: a tensor, or a pytree of tensors, rows first."""
+Readout = dict[str, Tensor]
+"""What outcomes may see, rows first: score [B]; class_logits [B, K]; boxes [B, Q, 4]; y [B] …"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A named part of a tower's forward pass, called exactly once.
+
+    Args:
+        name: For example "image_encoder".
+        module: Dotted path under `model.net`; its output is a pytree of tensors, rows first.
+        parents: Stages of the same tower whose output can reach this one.
+        blocks: Dotted paths of the blocks the stage runs in order, each fed by the one before and
+            read by nothing else. Declaring them lets the engine skip those before a replacement
+            without copying their outputs.
+    """
+
+    name: str
+    module: str
+    parents: tuple[str, ...] = ()
+    blocks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A tensor [rows, tokens, units · width] inside a stage.
+
+    Args:
+        stage: The stage it lies in.
+        name: What it is: "attn", "mlp", "head", "neuron", "resid".
+        module: Dotted path under `model.net`; may hold "{layer}".
+        slot: Whether the tensor is the module's first input or its (first) output.
+        layers: How many layers there are; None if the path has no "{layer}".
+        units: Into how many units the last axis splits; None if every channel is a unit.
+        cut: Whether it contains the residual stream, so that replacing it replaces all before it.
+    """
+
+    stage: str
+    name: str
+    module: str
+    slot: Literal["in", "out"] = "out"
+    layers: int | None = None
+    units: int | None = None
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tower:
+    """A maximal part of a model that shares no computation with the rest before the join.
+
+    A dual encoder has two towers, each with rows of its own; a fusion model has one.
+
+    Args:
+        name: Key of `collate`, `encode` and `join`.
+        channels: Channels of the inputs that it reads.
+        stages: In topological order.
+        aligned: Keys of its batch that must be equal in two rows for values inside to be exchanged.
+    """
+
+    name: str
+    channels: tuple[str, ...]
+    stages: tuple[Stage, ...]
+    aligned: tuple[str, ...] = ()
+
+
+class StagedModel(Protocol):
+    """What an adapter provides. The engine knows nothing else about a model.
+
+    `revision` identifies the weights (a hash, or a hub commit) and goes into every cell key; `gives`
+    are the keys of its readouts.
+    """
+
+    name: str
+    revision: str
+    net: nn.Module
+    towers: tuple[Tower, ...]
+    ports: tuple[Port, ...]
+    gives: frozenset[str]
+
+    def split(self, inputs: Inputs) -> Mapping[str, tuple[Any, ...]]:
+        """The rows of each tower that one example needs, as raw channel values."""
+        ...
+
+    def collate(self, tower: str, rows: Sequence[Any]) -> Batch:
+        """The batch of these rows, on the model's device."""
+        ...
+
+    def encode(self, tower: str, batch: Batch) -> Encoded:
+        """The tower's output for a batch, rows first and independent of one another."""
+        ...
+
+    def join(self, values: Mapping[str, Encoded], index: Mapping[str, Tensor]) -> Readout:
+        """The readout of B examples.
+
+        Args:
+            values: Tower name to encoded rows.
+            index: Tower name to the rows [B, n] that each example uses.
+        """
+        ...
+
+
+def find_port(model: StagedModel, site: Site) -> Port | None:
+    """The port a site lies in; None for a whole stage.
+
+    Raises:
+        UnknownName: if the model has no such stage or port, with suggestions.
+        BadStudy: if layer or units are out of range.
+    """
+    stages = [stage.name for tower in model.towers for stage in tower.stages]
+    if site.stage not in stages:
+        raise UnknownName(f"stage of {model.name}", site.stage, stages)
+    if site.port is None:
+        return None
+    ports = {port.name: port for port in model.ports if port.stage == site.stage}
+    if site.port not in ports:
+        raise UnknownName(f"port of {model.name}'s {site.stage}", site.port, ports)
+    port = ports[site.port]
+    if (site.layer is None) != (port.layers is None):
+        expected = "no layer" if port.layers is None else f"a layer from 0 to {port.layers - 1}"
+        raise BadStudy("mediators", str(site), expected)
+    if site.layer is not None and port.layers is not None and site.layer >= port.layers:
+        raise BadStudy("mediators", str(site), f"a layer from 0 to {port.layers - 1}")
+    if site.units is not None and port.units is not None and max(site.units) >= port.units:
+        raise BadStudy("mediators", str(site), f"units from 0 to {port.units - 1}")
+    return port
+
+
+def resolve(model: StagedModel, patterns: Sequence[str | Mediator]) -> list[Mediator]:
+    """The mediators that patterns name, in order and without repeats.
+
+    `*` stands for every layer ("image_encoder/attn.*") and every unit ("image_encoder/head.*[*]").
+
+    Raises:
+        UnknownName: if a stage or port does not exist, with suggestions.
+        BadStudy: if a pattern has another form, or units are to be listed that have no count.
+    """
+    found: dict[str, Mediator] = {}
+    for pattern in patterns:
+        for mediator in [pattern] if isinstance(pattern, Mediator) else _expand(model, pattern):
+            for site in mediator.sites:
+                find_port(model, site)
+            found[mediator.name] = mediator
+    return list(found.values())
+
+
+def _expand(model: StagedModel, pattern: str) -> list[Mediator]:
+    if "+" in pattern:
+        return [Mediator.of(pattern.split("+"))]
+    probe = Site.parse(pattern.replace(".*", ".0").replace("[*]", "[0]"))
+    port = find_port(model, probe)
+    texts = [pattern]
+    if ".*" in pattern and port is not None and port.layers is not None:
+        texts = [pattern.replace(".*", f".{layer}") for layer in range(port.layers)]
+    if "[*]" in pattern:
+        if port is None or port.units is None:
+            raise BadStudy("mediators", pattern, "a port with a fixed number of units before [*]")
+        texts = [text.replace("[*]", f"[{unit}]") for text in texts for unit in range(port.units)]
+    return [Mediator.of([text]) for text in texts]

@@ -1,0 +1,292 @@
+"""Many mediators of one tower at once: recorded rows, ordered pairs of them, one replacement each.
+
+For rows i and j, the job (i, j) of a mediator runs the tower on row i with the mediator's value taken
+from row j. All potential outcomes of a tower are such jobs: Y(0, M(1)) is the job (base, cf),
+Y(1, M(0)) the job (cf, base). Jobs of one entry point are rows of one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_map
+
+from vlbias.causal.site import Mediator, Site
+from vlbias.causal.staged import Batch, Encoded, Port, StagedModel, Tower, find_port
+from vlbias.causal.tape import Edit, Resumption, Tape, plan_resumption, record, resume
+from vlbias.causal.trace import Point, Trace, trace
+
+__all__ = ["Sweep", "SweepPlan"]
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a tower gives for N rows and P ordered pairs of them.
+
+    Args:
+        encoded: The tower's output for the rows, [N, …].
+        patched: Mediator name to the output for the pairs, [P, …]; NaN where not aligned.
+        aligned: Whether values can be exchanged between the two rows of a pair, [P].
+    """
+
+    encoded: Encoded
+    patched: Mapping[str, Encoded]
+    aligned: Tensor
+
+
+@dataclass(frozen=True)
+class _Target:
+    """One site of a mediator as the tower's trace sees it."""
+
+    site: Site
+    port: Port | None
+    point: Point
+    moment: int
+
+    def write(self, tensor: Tensor, donor: Tensor) -> Tensor:
+        """`tensor` with this site's units and positions taken from `donor` of the same shape."""
+        if self.site.units is None and self.site.positions is None:
+            return donor
+        units = (self.port.units if self.port is not None else None) or tensor.shape[-1]
+        mask = tensor.new_zeros((1, *tensor.shape[1:-1], units, 1), dtype=torch.bool)
+        where: list[Any] = [slice(None)] * mask.ndim
+        if self.site.units is not None:
+            where[-2] = list(self.site.units)
+        picked = torch.zeros_like(mask)
+        picked[tuple(where)] = True
+        if self.site.positions is not None:
+            tokens = torch.zeros_like(mask)
+            tokens[:, list(self.site.positions)] = True
+            picked &= tokens
+        mine, other = tensor.unflatten(-1, (units, -1)), donor.unflatten(-1, (units, -1))
+        return torch.where(picked, other, mine).flatten(-2)
+
+
+@dataclass
+class SweepPlan:
+    """The mediators of one tower, sorted by where their first replacement enters.
+
+    Args:
+        model: The model.
+        tower: One of its towers.
+        mediators: Those whose sites lie in it.
+        mediator_batch: At most so many jobs run as rows of one batch; activations of that many rows
+            and the recorded rows are what a sweep holds in memory.
+        shortcut: Take the output of the other row where a mediator cuts the tower, instead of
+            computing it; equal bit by bit, off only to test that.
+    """
+
+    model: StagedModel
+    tower: Tower
+    mediators: Sequence[Mediator]
+    mediator_batch: int = 64
+    shortcut: bool = True
+    _trace: Trace | None = field(default=None, init=False)
+
+    def run(self, batch: Batch, pairs: Sequence[Pair]) -> Sweep:
+        """The sweep of a batch of rows over ordered pairs (own row, row that gives the mediator)."""
+        self._ensure_trace(batch)
+        groups = self._groups
+        tape = record(
+            self.model,
+            self.tower,
+            batch,
+            outputs={name for plan, _ in groups for name in plan.outputs} | self._points("out"),
+            inputs=self._points("in"),
+        )
+        own = torch.tensor([i for i, _ in pairs], dtype=torch.long, device=_device(batch))
+        donor = torch.tensor([j for _, j in pairs], dtype=torch.long, device=_device(batch))
+        aligned = self._aligned(batch, own, donor)
+        patched: dict[str, Encoded] = {}
+        for mediator in self.mediators:
+            whole = self.shortcut and self.is_cut(mediator)
+            patched[mediator.name] = _pick(tape.encoded, donor if whole else own)
+            if not whole and not bool(aligned.all()):
+                _fill(patched[mediator.name], ~aligned)
+        if pairs:
+            for plan, members in groups:
+                for names, jobs, values in self._resumed(tape, plan, members, own, donor, aligned):
+                    for name, job, value in zip(names, jobs, values, strict=True):
+                        _put(patched[name], job, value)
+        return Sweep(tape.encoded, patched, aligned)
+
+    def is_cut(self, mediator: Mediator) -> bool:
+        """Whether replacing the mediator replaces all that the tower passes on.
+
+        True for a whole stage or a residual stream of a tower that is one chain. Then
+        NIE = TE by construction, and no share is worth printing.
+        """
+        if len(self.tower.stages) != 1:
+            return False
+        for site in mediator.sites:
+            port = find_port(self.model, site)
+            if (port is None or port.cut) and (site.units, site.positions) == (None, None):
+                return True
+        return False
+
+    def _ensure_trace(self, batch: Batch) -> None:
+        if self._trace is None:
+
+            def run(rows: int) -> Any:
+                few = {key: tensor[:1].repeat_interleave(rows, 0) for key, tensor in batch.items()}
+                return self.model.encode(self.tower.name, few)
+
+            self._trace = trace(self.model.net, self.tower, run, self.model.name)
+
+    @property
+    def trace(self) -> Trace:
+        """The tower's calls; known after the first run."""
+        assert self._trace is not None
+        return self._trace
+
+    def _target(self, site: Site) -> _Target:
+        port = find_port(self.model, site)
+        if port is None:
+            stage = next(stage for stage in self.tower.stages if stage.name == site.stage)
+            point: Point = (stage.module, "out")
+        else:
+            point = (port.module.format(layer=site.layer), port.slot)
+        return _Target(site, port, point, self.trace.moment(point, self.model.name))
+
+    @cached_property
+    def _targets(self) -> dict[str, list[_Target]]:
+        return {
+            mediator.name: sorted(
+                (self._target(site) for site in mediator.sites), key=lambda target: target.moment
+            )
+            for mediator in self.mediators
+            if not (self.shortcut and self.is_cut(mediator))
+        }
+
+    @cached_property
+    def _groups(self) -> list[tuple[Resumption, list[str]]]:
+        members: dict[Point, list[str]] = {}
+        for name, targets in self._targets.items():
+            members.setdefault(targets[0].point, []).append(name)
+        return [
+            (
+                plan_resumption(
+                    self.trace,
+                    self.tower,
+                    point,
+                    self._targets[names[0]][0].site.stage,
+                    self.model.name,
+                ),
+                names,
+            )
+            for point, names in members.items()
+        ]
+
+    def _points(self, slot: str) -> set[str]:
+        return {
+            target.point[0]
+            for targets in self._targets.values()
+            for target in targets
+            if target.point[1] == slot
+        }
+
+    def _aligned(self, batch: Batch, own: Tensor, donor: Tensor) -> Tensor:
+        aligned = torch.ones(len(own), dtype=torch.bool, device=own.device)
+        for key in self.tower.aligned:
+            if key in batch:
+                aligned &= (batch[key][own] == batch[key][donor]).view(len(own), -1).all(1)
+        return aligned
+
+    def _resumed(
+        self,
+        tape: Tape,
+        plan: Resumption,
+        members: list[str],
+        own: Tensor,
+        donor: Tensor,
+        aligned: Tensor,
+    ) -> Iterator[tuple[list[str], list[Tensor], list[Encoded]]]:
+        jobs = [(name, self._active(tape, name, own, donor, aligned)) for name in members]
+        flat = [(name, pair) for name, pairs in jobs for pair in pairs.tolist()]
+        for start in range(0, len(flat), self.mediator_batch):
+            chunk = flat[start : start + self.mediator_batch]
+            spans: dict[str, list[int]] = {}
+            for row, (name, _) in enumerate(chunk):
+                spans.setdefault(name, []).append(row)
+            pair = torch.tensor([pair for _, pair in chunk], device=own.device)
+            encoded = self._chunk(tape, plan, spans, own[pair], donor[pair])
+            rows = [torch.tensor(span, device=own.device) for span in spans.values()]
+            yield list(spans), [pair[row] for row in rows], [_pick(encoded, row) for row in rows]
+
+    def _active(
+        self, tape: Tape, name: str, own: Tensor, donor: Tensor, aligned: Tensor
+    ) -> Tensor:
+        """The pairs whose replacement changes anything: the others keep their recorded output."""
+        candidates = (aligned & (own != donor)).nonzero().flatten()
+        changed = torch.zeros(len(candidates), dtype=torch.bool, device=own.device)
+        for target in self._targets[name]:
+            mine = tape.rows_at(target.point, own[candidates])
+            other = tape.rows_at(target.point, donor[candidates])
+            differs = target.write(mine, other) != mine
+            changed |= differs.view(len(candidates), -1).any(1)
+        return candidates[changed]
+
+    def _chunk(
+        self, tape: Tape, plan: Resumption, spans: dict[str, list[int]], own: Tensor, donor: Tensor
+    ) -> Encoded:
+        value, rest = tape.rows_at(plan.entry, own), own.clone()
+        later: dict[Point, list[tuple[_Target, list[int]]]] = {}
+        for name, span in spans.items():
+            for target in self._targets[name]:
+                if target.point != plan.entry:
+                    later.setdefault(target.point, []).append((target, span))
+                    continue
+                _write_rows(value, target, span, tape.rows_at(plan.entry, donor[span]), len(own))
+                if target.port is None:
+                    rest[span] = donor[span]
+        edits = []
+        for point, writes in later.items():
+            jobs = [job for target, span in writes if target.port is None for job in span]
+            where = torch.tensor(jobs, device=own.device)
+            whole = (where, donor[where]) if jobs else None
+            edits.append(Edit(point, _live(writes, tape.rows_at(point, donor), len(own)), whole))
+        return resume(self.model, self.tower, tape, own, plan, value, rest, edits)
+
+
+def _write_rows(
+    tensor: Tensor, target: _Target, span: list[int], donor: Tensor, rows: int
+) -> None:
+    folded = tensor.view(rows, tensor.shape[0] // rows, *tensor.shape[1:])
+    mine = folded[span].flatten(0, 1)
+    folded[span] = target.write(mine, donor).view(len(span), -1, *tensor.shape[1:])
+
+
+def _live(writes: list[tuple[_Target, list[int]]], donor: Tensor, rows: int) -> Any:
+    def write(tensor: Tensor) -> Tensor:
+        new = tensor.clone()
+        folded = donor.view(rows, donor.shape[0] // rows, *donor.shape[1:])
+        for target, span in writes:
+            _write_rows(new, target, span, folded[span].flatten(0, 1), rows)
+        return new
+
+    return write
+
+
+def _device(batch: Batch) -> torch.device:
+    return next(iter(batch.values())).device
+
+
+def _pick(encoded: Encoded, index: Tensor) -> Encoded:
+    return tree_map(lambda leaf: leaf.index_select(0, index), encoded)
+
+
+def _put(encoded: Encoded, index: Tensor, value: Encoded) -> None:
+    for old, new in zip(tree_flatten(encoded)[0], tree_flatten(value)[0], strict=True):
+        old[index] = new
+
+
+def _fill(encoded: Encoded, where: Tensor) -> None:
+    for leaf in tree_flatten(encoded)[0]:
+        leaf[where] = torch.nan

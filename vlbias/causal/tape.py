@@ -1,0 +1,305 @@
+"""Record one forward pass, then resume it behind a replacement; the net is always left as found.
+
+A resumed pass runs the model's own, untouched forward. Modules that finished before the first
+replacement, and stages that no replacement can reach, give back what they gave when they were
+recorded; only the rest is executed. Rows of a resumed pass are jobs: each names the recorded row it
+continues, so one recorded row may continue many times, once per mediator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+
+from vlbias.causal.staged import Batch, Encoded, StagedModel, Tower
+from vlbias.causal.trace import Call, Point, Trace
+from vlbias.errors import BadModel
+
+__all__ = ["Edit", "Resumption", "Tape", "plan_resumption", "record", "resume"]
+
+
+@dataclass(frozen=True)
+class Tape:
+    """What was seen in one forward pass: owned copies, since callers mutate what modules return."""
+
+    batch: Batch
+    encoded: Encoded
+    outputs: dict[str, Any]
+    inputs: dict[str, Tensor]
+
+    def at(self, point: Point) -> Tensor:
+        """The tensor at a point, rows first."""
+        module, slot = point
+        return self.inputs[module] if slot == "in" else _first_tensor(self.outputs[module])
+
+    @property
+    def rows(self) -> int:
+        """How many rows were recorded."""
+        return next(iter(self.batch.values())).shape[0]
+
+    def rows_at(self, point: Point, index: Tensor) -> Tensor:
+        """Copies of the rows `index` of the tensor at a point; windows of a row stay together."""
+        return _rows(self.at(point), index, self.at(point).shape[0] // self.rows, self.rows)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A live change at a point behind the entry.
+
+    Args:
+        point: Where.
+        write: Gets the (first) tensor there and returns the new one.
+        whole: Jobs, and the recorded rows that they take all other tensors of an output from.
+    """
+
+    point: Point
+    write: Callable[[Tensor], Tensor]
+    whole: tuple[Tensor, Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """How a pass is resumed behind one entry point.
+
+    Args:
+        entry: The first replaced point.
+        given: Calls whose recorded output is given back.
+        unread: Those of them that only other given calls read: their values need not be copied.
+        carrier: The outermost module that returns the entry module's output untouched.
+        direct: Whether the entry module can be called on its new input alone.
+    """
+
+    entry: Point
+    given: tuple[Call, ...]
+    unread: frozenset[str]
+    carrier: Call
+    direct: bool
+
+    @property
+    def outputs(self) -> set[str]:
+        """Modules whose output must be on the tape."""
+        return {call.module for call in self.given} | {self.carrier.module}
+
+
+def plan_resumption(traced: Trace, tower: Tower, entry: Point, stage: str, model: str) -> Resumption:
+    """How to resume behind `entry`, which lies in `stage`.
+
+    Raises:
+        StageCallError: if the entry's module is not called exactly once.
+    """
+    reached = {stage}
+    for other in tower.stages:
+        if reached & set(other.parents):
+            reached.add(other.name)
+    idle = frozenset(other.module for other in tower.stages if other.name not in reached)
+    carrier = traced.once(entry[0], model)
+    direct = entry[1] == "in" and carrier.tensors == 1 and carrier.rows is not None
+    if direct:
+        while (
+            (parent := carrier.parent) is not None
+            and parent.carries == carrier.module
+            and len(traced.calls[parent.module]) == 1
+        ):
+            carrier = parent
+    given = tuple(call for call in traced.completed(entry, idle, model) if call is not carrier)
+    names = {call.module for call in given}
+    unread = frozenset(
+        block
+        for other in tower.stages
+        for block, after in zip(other.blocks, other.blocks[1:], strict=False)
+        if block in names and after in names
+    )
+    return Resumption(entry, given, unread, carrier, direct)
+
+
+@torch.inference_mode()
+def record(
+    model: StagedModel,
+    tower: Tower,
+    batch: Batch,
+    *,
+    outputs: Collection[str] = (),
+    inputs: Collection[str] = (),
+) -> Tape:
+    """One forward pass, with copies of the named modules' outputs and first inputs."""
+    seen_out: dict[str, Any] = {}
+    seen_in: dict[str, Tensor] = {}
+    with ExitStack() as hooks:
+        for name in outputs:
+
+            def keep(_: nn.Module, __: Any, output: Any, name: str = name) -> None:
+                seen_out[name] = _own(output)
+
+            hooks.callback(model.net.get_submodule(name).register_forward_hook(keep).remove)
+        for name in inputs:
+
+            def note(_: nn.Module, args: tuple[Any, ...], kw: Any, name: str = name) -> None:
+                seen_in[name] = _own(_first_tensor((args, kw)))
+
+            module = model.net.get_submodule(name)
+            hooks.callback(module.register_forward_pre_hook(note, with_kwargs=True).remove)
+        encoded = _own(model.encode(tower.name, batch))
+    return Tape(batch, encoded, seen_out, seen_in)
+
+
+@torch.inference_mode()
+def resume(
+    model: StagedModel,
+    tower: Tower,
+    tape: Tape,
+    own: Tensor,
+    plan: Resumption,
+    value: Tensor,
+    rest: Tensor,
+    edits: Sequence[Edit] = (),
+) -> Encoded:
+    """The tower's output for jobs that continue recorded rows behind a replacement.
+
+    Args:
+        model: The model that was recorded.
+        tower: The tower that was recorded.
+        tape: The recording; holds `plan.outputs`.
+        own: The recorded row [R] that each job continues.
+        plan: Where the replacement enters.
+        value: The tensor at the entry point, replacement included, rows of the jobs first.
+        rest: The recorded row [R] from which a job takes whatever else the entry's module returns.
+        edits: Replacements further on.
+
+    Raises:
+        BadModel: if a value that was declared unread is read after all.
+    """
+    skipped = bool(plan.given)
+    batch = {
+        key: _unread(tensor, len(own))
+        if skipped and tensor.is_floating_point()
+        else tensor.index_select(0, own)
+        for key, tensor in tape.batch.items()
+    }
+    with ExitStack() as stack:
+        for call in plan.given:
+            blank = call.module in plan.unread
+            output = _gather(tape.outputs[call.module], call, own, tape.rows, blank)
+            stack.enter_context(_giving(model.net.get_submodule(call.module), output))
+        _enter(stack, model.net, tape, rest, plan, value)
+        for edit in edits:
+            stack.callback(_hook(model.net, edit.point, edit.write))
+            if edit.whole is not None:
+                stack.callback(_hook_rest(model.net, tape, edit.point[0], *edit.whole))
+        encoded = _own(model.encode(tower.name, batch))
+    leaves = [leaf for leaf in tree_flatten(encoded)[0] if isinstance(leaf, Tensor)]
+    before = [leaf for leaf in tree_flatten(tape.encoded)[0] if isinstance(leaf, Tensor)]
+    if any(_has_nan(leaf) for leaf in leaves) and not any(_has_nan(leaf) for leaf in before):
+        raise BadModel(
+            f"{model.name}: resuming {tower.name} behind {plan.entry[0]!r} read a value that was declared "
+            "unread. Remove `blocks` from the stage if its blocks' outputs are read elsewhere; a "
+            "replacement that overflows gives this error too."
+        )
+    return encoded
+
+
+def _enter(
+    stack: ExitStack,
+    net: nn.Module,
+    tape: Tape,
+    rest: Tensor,
+    plan: Resumption,
+    value: Tensor,
+) -> None:
+    module, slot = plan.entry
+    if slot == "in" and not plan.direct:
+        stack.callback(_hook(net, plan.entry, lambda _: value))
+        return
+    result = _first_tensor(net.get_submodule(module)(value)) if slot == "in" else value
+    output = _gather(tape.outputs[plan.carrier.module], plan.carrier, rest, tape.rows, blank=False)
+    stack.enter_context(
+        _giving(net.get_submodule(plan.carrier.module), _with_first_tensor(output, result))
+    )
+
+
+def _hook(net: nn.Module, point: Point, write: Callable[[Tensor], Tensor]) -> Callable[[], None]:
+    module, slot = net.get_submodule(point[0]), point[1]
+    if slot == "in":
+
+        def before(_: nn.Module, args: Any, kwargs: Any) -> Any:
+            return _with_first_tensor((args, kwargs), write(_first_tensor((args, kwargs))))
+
+        return module.register_forward_pre_hook(before, with_kwargs=True).remove
+
+    def after(_: nn.Module, __: Any, output: Any) -> Any:
+        return _with_first_tensor(output, write(_first_tensor(output)))
+
+    return module.register_forward_hook(after).remove
+
+
+def _hook_rest(
+    net: nn.Module, tape: Tape, name: str, jobs: Tensor, donor: Tensor
+) -> Callable[[], None]:
+    def after(_: nn.Module, __: Any, output: Any) -> Any:
+        leaves, spec = tree_flatten(output)
+        for i, recorded in enumerate(tree_flatten(tape.outputs[name])[0]):
+            if isinstance(recorded, Tensor) and leaves[i].shape[1:] == recorded.shape[1:]:
+                leaves[i] = leaves[i].clone()
+                leaves[i][jobs] = recorded[donor]
+        return tree_unflatten(leaves, spec)
+
+    return net.get_submodule(name).register_forward_hook(after).remove
+
+
+@contextmanager
+def _giving(module: nn.Module, output: Any) -> Iterator[None]:
+    borrowed = module.__dict__.get("forward")
+    module.forward = lambda *_, **__: output
+    try:
+        yield
+    finally:
+        if borrowed is None:
+            del module.forward
+        else:
+            module.forward = borrowed
+
+
+def _gather(output: Any, call: Call, own: Tensor, rows: int, blank: bool) -> Any:
+    leaves, spec = tree_flatten(output)
+    assert call.rows is not None
+    picked = [
+        leaf
+        if factor is None or not isinstance(leaf, Tensor)
+        else _unread(leaf, len(own) * factor)
+        if blank and leaf.is_floating_point()
+        else _rows(leaf, own, factor, rows)
+        for leaf, factor in zip(leaves, call.rows, strict=True)
+    ]
+    return tree_unflatten(picked, spec)
+
+
+def _rows(tensor: Tensor, index: Tensor, factor: int, rows: int) -> Tensor:
+    return tensor.unflatten(0, (rows, factor)).index_select(0, index).flatten(0, 1)
+
+
+def _unread(tensor: Tensor, rows: int) -> Tensor:
+    """NaN of the right shape without memory: a value that is read by mistake cannot stay unseen."""
+    return tensor.new_full((), torch.nan).expand(rows, *tensor.shape[1:])
+
+
+def _has_nan(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and bool(tensor.isnan().any())
+
+
+def _own(value: Any) -> Any:
+    return tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, value)
+
+
+def _first_tensor(value: Any) -> Tensor:
+    return next(leaf for leaf in tree_flatten(value)[0] if isinstance(leaf, Tensor))
+
+
+def _with_first_tensor(value: Any, tensor: Tensor) -> Any:
+    leaves, spec = tree_flatten(value)
+    place = next(i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor))
+    return tree_unflatten([*leaves[:place], tensor, *leaves[place + 1 :]], spec)

@@ -1,0 +1,211 @@
+"""Dual encoders of Hugging Face: CLIP, SigLIP, SigLIP 2 and VisionTextDualEncoder.
+
+Two towers that meet in a cosine. The adapter names the blocks and their ports; the towers' own
+forward passes run untouched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from vlbias.causal.example import Inputs, Picture
+from vlbias.causal.staged import Batch, Port, Readout, Stage, Tower
+from vlbias.errors import BadModel
+
+__all__ = ["HfDual", "cosine_readout", "split_dual"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where one family of encoders keeps its blocks, and in a block the two branches.
+
+    `attn` and `mlp` end in what is added to the residual stream (up to a fixed scale); `attn_out`
+    and `mlp_out` are the last linear maps of the branches: heads and neurons are slices of their
+    inputs.
+    """
+
+    blocks: str
+    attn: str
+    attn_out: str
+    mlp: str
+    mlp_out: str
+    heads: str = "num_attention_heads"
+
+
+_CLIP = _Layout("encoder.layers", "self_attn", "self_attn.out_proj", "mlp", "mlp.fc2")
+_BERT = _Layout(
+    "encoder.layer", "attention.output.dense", "attention.output.dense", "output.dense", "output.dense"
+)
+_LAYOUTS = {
+    "bert": _BERT,
+    "clip_text_model": _CLIP,
+    "clip_vision_model": _CLIP,
+    "dinov2": _Layout("encoder.layer", "attention", "attention.o_proj", "mlp", "mlp.fc2"),
+    "roberta": _BERT,
+    "siglip_text_model": _CLIP,
+    "siglip_vision_model": _CLIP,
+    "siglip2_text_model": _CLIP,
+    "siglip2_vision_model": _CLIP,
+    "vit": _Layout("layers", "attention", "attention.o_proj", "mlp", "mlp.fc2"),
+    "xlm-roberta": _BERT,
+}
+
+
+class HfDual:
+    """A Hugging Face dual encoder as a staged model.
+
+    Args:
+        net: A `CLIPModel`, `SiglipModel`, `Siglip2Model` or `VisionTextDualEncoderModel`.
+        image_processor: Turns PIL images into the image tower's tensors.
+        tokenizer: Turns texts into token ids; padding on the right.
+        name: Short name for tables.
+        revision: Identity of the weights; a hub commit or a hash.
+
+    Raises:
+        BadModel: if the encoders are of a family whose blocks are not known.
+    """
+
+    gives = frozenset({"class_logits", "score"})
+
+    def __init__(
+        self, net: nn.Module, image_processor: Any, tokenizer: Any, *, name: str, revision: str
+    ) -> None:
+        self.net, self.name, self.revision = net.eval(), name, revision
+        self._processor, self._tokenizer = image_processor, tokenizer
+        config: Any = net.config
+        image, image_ports = _drawn("image_encoder", "vision_model", config.vision_config, net)
+        text, text_ports = _drawn("text_encoder", "text_model", config.text_config, net)
+        self.towers = (
+            Tower("image_encoder", ("image",), (image,)),
+            Tower("text_encoder", ("text",), (text,), aligned=("length",)),
+        )
+        self.ports = (*image_ports, *text_ports)
+        # SigLIP was trained on texts padded to its full length, without a mask
+        self._padding: dict[str, Any] = {"padding": True}
+        if config.model_type.startswith("siglip"):
+            self._padding = {
+                "padding": "max_length",
+                "max_length": config.text_config.max_position_embeddings,
+            }
+        self._limit = int(getattr(config.text_config, "max_position_embeddings", 512))
+
+    def split(self, inputs: Inputs) -> Mapping[str, tuple[Any, ...]]:
+        """One image row; one text row for a caption, or one for each class prompt."""
+        return split_dual(inputs)
+
+    def collate(self, tower: str, rows: Sequence[Any]) -> Batch:
+        """Pixels, or token ids with their mask and each text's length in tokens.
+
+        Raises:
+            BadData: if an image cannot be read.
+            BadModel: if a text is longer than the text encoder takes.
+        """
+        device = next(self.net.parameters()).device
+        if tower == "image_encoder":
+            pixels = self._processor(images=opened(rows), return_tensors="pt")
+            dtype = next(self.net.parameters()).dtype
+            return {k: v.to(device, dtype if v.is_floating_point() else None) for k, v in pixels.items()}
+        tokens = self._tokenizer(list(rows), return_tensors="pt", return_attention_mask=True, **self._padding)
+        if tokens["input_ids"].shape[1] > self._limit:
+            longest = max(rows, key=len)
+            raise BadModel(
+                f"{self.name}: the text {longest[:80]!r}… has more than {self._limit} tokens; "
+                "use a shorter prompt"
+            )
+        tokens["length"] = tokens["attention_mask"].sum(1)
+        if "max_length" in self._padding:
+            del tokens["attention_mask"]
+        return {key: value.to(device) for key, value in tokens.items()}
+
+    def encode(self, tower: str, batch: Batch) -> Tensor:
+        """Projected, not yet normalised embeddings [R, D]."""
+        inputs = {key: value for key, value in batch.items() if key != "length"}
+        net: Any = self.net
+        get = net.get_image_features if tower == "image_encoder" else net.get_text_features
+        embedding: Tensor = get(**inputs).pooler_output
+        return embedding
+
+    def join(self, values: Mapping[str, Tensor], index: Mapping[str, Tensor]) -> Readout:
+        """Scaled cosines: class_logits [B, n], and score [B] where there is one text an example."""
+        bias = getattr(self.net, "logit_bias", None)
+        return cosine_readout(
+            values, index, scale=self.net.logit_scale.exp(), bias=0.0 if bias is None else bias
+        )
+
+
+def split_dual(inputs: Inputs) -> Mapping[str, tuple[Any, ...]]:
+    """The rows of the two towers: the image; the caption, or the class prompts."""
+    text = inputs["text"]
+    return {
+        "image_encoder": (inputs["image"],),
+        "text_encoder": (text,) if isinstance(text, str) else tuple(text),
+    }
+
+
+def opened(rows: Sequence[Any]) -> list[Image.Image]:
+    """RGB images of pictures, or of images in memory."""
+    return [row.open() if isinstance(row, Picture) else row.convert("RGB") for row in rows]
+
+
+@torch.inference_mode()
+def cosine_readout(
+    values: Mapping[str, Tensor],
+    index: Mapping[str, Tensor],
+    *,
+    scale: Tensor | float,
+    bias: Tensor | float,
+) -> Readout:
+    """Cosines of the rows that are asked for, times `scale` plus `bias`.
+
+    Computed in float64, so that a readout does not depend on its neighbours in the batch.
+
+    Args:
+        values: Embeddings [rows, D] of both towers.
+        index: Rows [B, 1] of the image tower, [B, n] of the text tower.
+        scale: Factor of the cosine, on the logit scale of the model.
+        bias: Added to the product.
+    """
+    image, text = (
+        nn.functional.normalize(values[name].double(), dim=-1).cpu()
+        for name in ("image_encoder", "text_encoder")
+    )
+    chosen = image[index["image_encoder"][:, 0]]
+    prompts, group = index["text_encoder"].unique(dim=0, return_inverse=True)
+    logits = chosen.new_empty(index["text_encoder"].shape)
+    for number, rows in enumerate(prompts):
+        mine = group == number
+        logits[mine] = (chosen[mine, None] * text[rows]).sum(-1)
+    logits = logits * float(scale) + float(bias)
+    readout = {"class_logits": logits}
+    if logits.shape[1] == 1:
+        readout["score"] = logits[:, 0]
+    return readout
+
+
+def _drawn(
+    stage: str, root: str, config: Any, net: nn.Module
+) -> tuple[Stage, tuple[Port, ...]]:
+    layout = _LAYOUTS.get(config.model_type)
+    if layout is None:
+        raise BadModel(
+            f"the blocks of a {config.model_type!r} encoder are not known; known are "
+            f"{', '.join(sorted(_LAYOUTS))}. Add a line to _LAYOUTS in vlbias/models/dual.py."
+        )
+    stem = f"{root}.{layout.blocks}"
+    layers = len(net.get_submodule(stem))  # type: ignore[arg-type]
+    block = stem + ".{layer}"
+    heads = int(getattr(config, layout.heads))
+    ports = (
+        Port(stage, "resid", block, "out", layers, cut=True),
+        Port(stage, "attn", f"{block}.{layout.attn}", "out", layers),
+        Port(stage, "mlp", f"{block}.{layout.mlp}", "out", layers),
+        Port(stage, "head", f"{block}.{layout.attn_out}", "in", layers, units=heads),
+        Port(stage, "neuron", f"{block}.{layout.mlp_out}", "in", layers),
+    )
+    return Stage(stage, root, blocks=tuple(f"{stem}.{i}" for i in range(layers))), ports
