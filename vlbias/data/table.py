@@ -1,0 +1,241 @@
+"""The canonical table of a data set: a row per photo, examples.parquet beside examples.json."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image, UnidentifiedImageError
+
+from vlbias.data.lexicon import lexicon_hash
+from vlbias.errors import BadData
+
+__all__ = [
+    "SCHEMA",
+    "SPLITS",
+    "Dataset",
+    "licence_notes",
+    "load_dataset_table",
+    "make_dataset",
+    "save_dataset",
+    "split_of_name",
+    "split_of_number",
+    "verify_images",
+]
+
+TABLE_VERSION = 1
+SPLITS = ("fit", "dev", "test")
+
+_OBJECT = pa.struct(
+    [
+        ("class", pa.string()),
+        *((side, pa.float64()) for side in ("x0", "y0", "x1", "y1")),
+        ("crowd", pa.bool_()),
+        ("area", pa.float64()),
+    ]
+)
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("cluster", pa.string()),
+        ("image", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("captions", pa.list_(pa.string())),
+        ("objects", pa.list_(_OBJECT)),
+        ("present", pa.list_(pa.string())),
+        ("group", pa.string()),
+        ("split", pa.string()),
+        ("licence", pa.string()),
+        ("source", pa.string()),
+    ]
+)
+"""Boxes are xyxy in pixels of the file, area is the annotated one scaled to the file, in px²."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Photos with captions, boxes and a group, ready to become examples.
+
+    Args:
+        frame: One row per photo with the columns of `SCHEMA`, sorted by id; lists are Python lists.
+        image_root: Folder that the `image` column is relative to.
+        classes: All class names in their fixed order.
+        meta: Reader, recipe version, label rule, lexicon hash and funnel, as in examples.json.
+        content_hash: SHA-256 of the rows and classes; photos themselves are not read for it.
+    """
+
+    frame: pd.DataFrame
+    image_root: Path
+    classes: tuple[str, ...]
+    meta: Mapping[str, Any]
+    content_hash: str
+
+
+def split_of_number(number: int) -> str:
+    """The split of a photo by its number: rest 0 of 5 is "test", 1 is "dev", else "fit"."""
+    return {0: "test", 1: "dev"}.get(number % 5, "fit")
+
+
+def split_of_name(name: str) -> str:
+    """The split of a photo without a number, by the SHA-256 of its name; the same shares."""
+    return split_of_number(int(hashlib.sha256(name.encode()).hexdigest(), 16))
+
+
+def make_dataset(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    image_root: Path,
+    classes: Sequence[str],
+    meta: Mapping[str, Any],
+) -> Dataset:
+    """The data set of the given rows, checked and sorted by id.
+
+    Raises:
+        BadData: if there is no row, ids repeat, or splits, classes or listed image files are
+            not what they should be; names the offenders.
+    """
+    if not rows:
+        raise BadData("no photo is left; check the path and the rule")
+    names = [field.name for field in SCHEMA]
+    frame = pd.DataFrame([{name: row[name] for name in names} for row in rows], columns=names)
+    frame = frame.sort_values("id", ignore_index=True)
+    known = set(classes)
+    _refuse("ids that repeat", frame["id"][frame["id"].duplicated()])
+    _refuse(f"splits that are none of {SPLITS}", frame["split"][~frame["split"].isin(SPLITS)])
+    _refuse(
+        "classes that are not in the list of classes",
+        sorted({name for present in frame["present"] for name in present} - known),
+    )
+    if len(known) != len(classes):
+        raise BadData(f"class names repeat: {sorted(classes)}")
+    _refuse(
+        f"image files that are missing under {image_root}",
+        [name for name in frame["image"] if not (image_root / name).is_file()],
+    )
+    full = {"table_version": TABLE_VERSION, "lexicon": lexicon_hash(), **meta}
+    return Dataset(frame, image_root, tuple(classes), full, _content_hash(frame, classes))
+
+
+def _refuse(what: str, offenders: Sequence[Any] | pd.Series) -> None:
+    found = list(offenders)
+    if found:
+        shown = ", ".join(map(str, found[:10])) + (" …" if len(found) > 10 else "")
+        raise BadData(f"{len(found)} {what}: {shown}")
+
+
+def _content_hash(frame: pd.DataFrame, classes: Sequence[str]) -> str:
+    rows = [json.dumps(row, sort_keys=True) for row in frame.to_dict("records")]
+    text = "\n".join([json.dumps(list(classes)), *rows])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def save_dataset(dataset: Dataset, path: Path) -> None:
+    """Write examples.parquet and examples.json into a folder, which is made if need be.
+
+    The image folder is noted relative to `path`, so both can move together.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    table = pa.Table.from_pylist(dataset.frame.to_dict("records"), schema=SCHEMA)
+    pq.write_table(table, path / "examples.parquet.part", compression="zstd")
+    about = {
+        **dataset.meta,
+        "image_root": Path(os.path.relpath(dataset.image_root, path)).as_posix(),
+        "classes": list(dataset.classes),
+        "content_hash": dataset.content_hash,
+    }
+    text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
+    (path / "examples.json.part").write_text(text, encoding="utf-8")
+    for name in ("examples.parquet", "examples.json"):
+        os.replace(path / f"{name}.part", path / name)
+
+
+def load_dataset_table(path: Path, *, image_root: Path | None = None) -> Dataset:
+    """The data set that `save_dataset` wrote.
+
+    Args:
+        path: The folder, or its examples.parquet.
+        image_root: Where the photos are, if they moved since.
+
+    Raises:
+        BadData: if a file is missing or unreadable, or if the rows are not those that were saved.
+    """
+    folder = path.parent if path.suffix == ".parquet" else path
+    for name in ("examples.parquet", "examples.json"):
+        if not (folder / name).is_file():
+            raise BadData(f"{folder / name} not found; write it with the prepare script")
+    try:
+        about = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
+        table = pq.read_table(folder / "examples.parquet")
+    except (json.JSONDecodeError, pa.ArrowInvalid) as error:
+        raise BadData(f"{folder} cannot be read ({error}); prepare it again") from error
+    if about.get("table_version") != TABLE_VERSION or not table.schema.equals(SCHEMA):
+        raise BadData(
+            f"{folder}: table version {about.get('table_version')} with columns "
+            f"{table.schema.names}, expected version {TABLE_VERSION}; prepare it again"
+        )
+    frame = pd.DataFrame({name: table[name].to_pylist() for name in table.schema.names})
+    classes, stored = tuple(about.pop("classes")), about.pop("content_hash")
+    if _content_hash(frame, classes) != stored:
+        raise BadData(f"{folder}: the rows are not those that were saved; prepare it again")
+    root = image_root or Path(os.path.normpath(folder / about["image_root"]))
+    del about["image_root"]
+    return Dataset(frame, root, classes, about, stored)
+
+
+def verify_images(dataset: Dataset, *, workers: int = 4) -> None:
+    """Open every photo to its last byte and compare its size with the table.
+
+    Raises:
+        BadData: one error that lists every missing, truncated or differently sized file.
+    """
+    rows = list(dataset.frame[["image", "width", "height"]].itertuples(index=False, name=None))
+    with ThreadPoolExecutor(workers) as pool:
+        problems = list(pool.map(lambda row: _image_problem(dataset.image_root, *row), rows))
+    found = [problem for problem in problems if problem]
+    if found:
+        listed = "\n  ".join(found)
+        raise BadData(f"{len(found)} of {len(rows)} photos are bad; fetch them again:\n  {listed}")
+
+
+def _image_problem(root: Path, name: str, width: int, height: int) -> str | None:
+    try:
+        with Image.open(root / name) as image:
+            image.load()
+            size = image.size
+    except FileNotFoundError:
+        return f"{name}: file not found"
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        return f"{name}: cannot be read ({error})"
+    if size != (width, height):
+        return f"{name}: {size[0]} x {size[1]} px, the table says {width} x {height}"
+    return None
+
+
+def licence_notes(dataset: Dataset) -> str:
+    """A note for beside the table: photos per licence, and what the labels mean."""
+    counts = dataset.frame["licence"].value_counts().sort_index()
+    lines = [f"- {licence or 'licence not given'}: {n} photos" for licence, n in counts.items()]
+    return "\n".join(
+        [
+            "# Licences and labels of this table",
+            "",
+            "No photo is copied here. Each photo keeps its own licence (column `licence`):",
+            "",
+            *lines,
+            "",
+            "Column `group` holds perceived gender: the word choices of captioners, binary where",
+            "they are, and no statement about anyone's identity. It was read from human captions",
+            "by the rule in examples.json; no image classifier was used.",
+            "",
+        ]
+    )

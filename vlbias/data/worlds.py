@@ -1,0 +1,269 @@
+"""Examples in several worlds: photo and text as they are, and as interventions leave them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+import pandas as pd
+
+from vlbias.causal.example import Example, Inputs, Picture
+from vlbias.data.image import FILLS, Box, FillRegion, PlaceboRegion, mask_of, placebo_boxes
+from vlbias.data.lexicon import changed_words, neutralise, placebo, swap
+from vlbias.data.prompts import Prompt, prompt_named, set_word
+from vlbias.data.table import SPLITS, Dataset
+from vlbias.errors import BadData, BadStudy, UnknownName
+
+__all__ = ["WORLDS", "World", "channels_changed", "make_examples"]
+
+_IMAGES = (None, "mask-gender", "placebo")
+_TEXTS = (None, "replace-gender", "swap-gender", "placebo")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What is done to the image and to the text; nothing, where both are None.
+
+    Args:
+        image: "mask-gender" fills the regions, "placebo" fills as many pixels away from persons.
+        text: "replace-gender" makes gender words neutral, "swap-gender" exchanges them, "placebo"
+            changes as many other words as replace-gender would.
+        fill: "blur", "mean" or "black".
+        strength: Share of the filled image, 0 (nothing) to 1.
+        region: Which regions; "person" is every person box, crowds too.
+
+    Raises:
+        BadStudy: if a field is none of these.
+    """
+
+    image: Literal["mask-gender", "placebo"] | None = None
+    text: Literal["replace-gender", "swap-gender", "placebo"] | None = None
+    fill: Literal["blur", "mean", "black"] = "blur"
+    strength: float = 1.0
+    region: Literal["person"] = "person"
+
+    def __post_init__(self) -> None:
+        if self.image not in _IMAGES:
+            raise BadStudy("world.image", self.image, f"one of {_IMAGES}")
+        if self.text not in _TEXTS:
+            raise BadStudy("world.text", self.text, f"one of {_TEXTS}")
+        if self.fill not in FILLS:
+            raise BadStudy("world.fill", self.fill, f"one of {FILLS}")
+        if not 0.0 <= self.strength <= 1.0:
+            raise BadStudy("world.strength", self.strength, "a number from 0 (nothing) to 1 (all)")
+        if self.region != "person":
+            raise BadStudy("world.region", self.region, "person")
+
+    @property
+    def image_change(self) -> tuple[str, str, float, str] | None:
+        """What is done to the image, or None for nothing (also at strength 0)."""
+        if self.image is None or self.strength == 0.0:
+            return None
+        return self.image, self.fill, self.strength, self.region
+
+
+WORLDS: Mapping[str, World] = MappingProxyType(
+    {
+        "null": World(),
+        "mask-gender": World(image="mask-gender"),
+        "replace-gender": World(text="replace-gender"),
+        "both": World(image="mask-gender", text="replace-gender"),
+        "placebo-image": World(image="placebo"),
+        "placebo-text": World(text="placebo"),
+        "placebo-both": World(image="placebo", text="placebo"),
+    }
+)
+"""The worlds of the standard study; `dataclasses.replace` changes fill or strength."""
+
+
+def channels_changed(world_a: World, world_b: World) -> frozenset[str]:
+    """The channels, "image" and "text", that may differ between two worlds."""
+    changed = set()
+    if world_a.image_change != world_b.image_change:
+        changed.add("image")
+    if world_a.text != world_b.text:
+        changed.add("text")
+    return frozenset(changed)
+
+
+class _Absent(Exception):
+    """A channel that cannot be made for this photo; the message is the reason."""
+
+
+def make_examples(
+    dataset: Dataset,
+    worlds: Mapping[str, World],
+    prompt: str | Prompt = "template",
+    *,
+    splits: Sequence[str] = SPLITS,
+    groups: Sequence[str] = ("masculine", "feminine"),
+    seed: int = 0,
+    limit: int | None = None,
+) -> list[Example]:
+    """One example per photo of the asked splits and groups, sorted by id.
+
+    Inputs that are equal between worlds are the same objects. A world that cannot be made for a
+    photo is in `Example.absent` with the reason and not in `Example.worlds`.
+
+    Args:
+        dataset: The table.
+        worlds: Name to world; see `WORLDS`.
+        prompt: Name of a prompt, or a prompt with words of its own.
+        splits: Of "fit", "dev" and "test".
+        groups: Values of the group column.
+        seed: Chooses placebo regions, together with each id, and what `limit` keeps.
+        limit: Keep a random choice of this many photos; a smaller one is part of a larger.
+
+    Returns:
+        Examples with targets "present" (frozenset of class names), "objects" and "size", and with
+        attributes "group", "split", "masked_share", "words_changed", "placebo_how" and
+        "placebo_overlap".
+
+    Raises:
+        UnknownName: for a split or prompt that is not there.
+        BadData: if a group has no photo in the splits; names the groups there are.
+    """
+    chosen = prompt_named(prompt) if isinstance(prompt, str) else prompt
+    frame = _select(dataset.frame, splits, groups)
+    if limit is not None:
+        if limit < 1:
+            raise BadStudy("limit", limit, "1 or more")
+        order = frame["id"].map(lambda name: _seed_of(seed, name)).sort_values().index
+        frame = frame.loc[order[:limit]].sort_values("id")
+    texts: dict[str, Any] = {}
+    return [
+        _Maker(row, dataset, chosen, seed, texts).example(worlds)
+        for row in frame.to_dict("records")
+    ]
+
+
+def _select(frame: pd.DataFrame, splits: Sequence[str], groups: Sequence[str]) -> pd.DataFrame:
+    for split in splits:
+        if split not in SPLITS:
+            raise UnknownName("split", split, SPLITS)
+    frame = frame[frame["split"].isin(list(splits))]
+    there = frame["group"].value_counts().to_dict()
+    empty = [group for group in groups if not there.get(group)]
+    if empty or not groups:
+        raise BadData(
+            f"no photo of group {', '.join(map(repr, empty)) or '(none given)'} in splits "
+            f"{', '.join(splits)}; groups there: {there or 'none'}. Take other splits, or a label "
+            "rule that keeps more"
+        )
+    return frame[frame["group"].isin(list(groups))]
+
+
+def _seed_of(seed: int, name: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8], "big")
+
+
+class _Maker:
+    """The worlds of one photo; keeps what several of them share."""
+
+    def __init__(
+        self,
+        row: Mapping[str, Any],
+        dataset: Dataset,
+        prompt: Prompt,
+        seed: int,
+        texts: dict[str, Any],
+    ) -> None:
+        self.row, self.dataset, self.prompt, self.seed = row, dataset, prompt, seed
+        self.size = (int(row["width"]), int(row["height"]))
+        self.persons: tuple[Box, ...] = tuple(
+            (o["x0"], o["y0"], o["x1"], o["y1"])
+            for o in row["objects"]
+            if o["class"] == "person" and o["x1"] > o["x0"] and o["y1"] > o["y0"]
+        )
+        self.path = dataset.image_root / row["image"]
+        self.pictures: dict[tuple[str, str, float, str] | None, Picture] = {}
+        self.texts = texts  # frame to filled text, shared by all photos
+        self.region: PlaceboRegion | None = None
+        frame = prompt.frame(row["captions"]) if "{caption}" in prompt.template else prompt.template
+        self.raw_frame = frame
+        self.frame = set_word(frame, "{person}", prompt.word(row["group"]))
+        self.neutral = neutralise(set_word(frame, "{person}", prompt.neutral))
+
+    def example(self, worlds: Mapping[str, World]) -> Example:
+        made: dict[str, Inputs] = {}
+        absent: dict[str, str] = {}
+        for name, world in worlds.items():
+            try:
+                made[name] = {"image": self.picture(world), "text": self.text(world)}
+            except _Absent as reason:
+                absent[name] = str(reason)
+        objects = tuple(
+            (o["class"], o["x0"], o["y0"], o["x1"], o["y1"], o["crowd"])
+            for o in self.row["objects"]
+        )
+        present = frozenset(self.row["present"])
+        return Example(
+            id=self.row["id"],
+            cluster=self.row["cluster"],
+            worlds=made,
+            targets={"present": present, "objects": objects, "size": self.size},
+            attributes=self.attributes(),
+            absent=absent,
+        )
+
+    def attributes(self) -> dict[str, str]:
+        mask = mask_of(self.persons, self.size)
+        region = self.region
+        return {
+            "group": self.row["group"],
+            "split": self.row["split"],
+            "masked_share": f"{mask.mean():.4f}",
+            "words_changed": str(changed_words(self.frame, self.neutral)),
+            "placebo_how": region.how if region else "",
+            "placebo_overlap": f"{region.overlap:.4f}" if region else "",
+        }
+
+    def picture(self, world: World) -> Picture:
+        change = world.image_change
+        if change not in self.pictures:
+            edits = (self.edit(world),) if change else ()
+            self.pictures[change] = Picture(self.path, edits)
+        return self.pictures[change]
+
+    def edit(self, world: World) -> FillRegion:
+        if not self.persons:
+            raise _Absent("no person box in the image")
+        if world.image == "mask-gender":
+            return FillRegion(self.persons, world.fill, world.strength)
+        if self.region is None:
+            seed = _seed_of(self.seed, self.row["id"])
+            self.region = placebo_boxes(self.persons, self.size, seed)
+        if self.region.boxes is None:
+            raise _Absent(f"image placebo: {self.region.how}")
+        return FillRegion(self.region.boxes, world.fill, world.strength, height=self.region.height)
+
+    def text(self, world: World) -> str | tuple[str, ...]:
+        frame = self.rewritten(world)
+        if frame not in self.texts:
+            self.texts[frame] = self.prompt.fill(frame, self.dataset.classes)
+        return self.texts[frame]  # type: ignore[no-any-return]
+
+    def rewritten(self, world: World) -> str:
+        if world.text is None:
+            return self.frame
+        if world.text == "replace-gender":
+            return self.neutral
+        if world.text == "swap-gender":
+            return self.swapped()
+        n = changed_words(self.frame, self.neutral)
+        text = placebo(self.frame, n)
+        if text is None:
+            raise _Absent(f"text placebo: fewer than {n} words with a near-synonym")
+        return text
+
+    def swapped(self) -> str:
+        words = self.prompt.words
+        if "{person}" not in self.raw_frame:
+            return swap(self.raw_frame)
+        others = [word for group, word in words.items() if group != self.row["group"]]
+        if len(words) != 2 or len(others) != 1:
+            raise _Absent(f"swap-gender needs two groups with words, there are {sorted(words)}")
+        return set_word(swap(self.raw_frame), "{person}", others[0])
