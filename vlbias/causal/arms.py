@@ -154,13 +154,13 @@ class Engine:
             mediator.name: frozenset(homes[site.stage] for site in mediator.sites)
             for mediator in self.mediators
         }
-        self._plans = {
+        self.plans = {
             tower.name: SweepPlan(model, tower, self._inside(tower, homes), mediator_batch)
             for tower in model.towers
         }
         self._cut = {
             name: frozenset(part.name for part in plan.mediators if plan.is_cut(part))
-            for name, plan in self._plans.items()
+            for name, plan in self.plans.items()
         }
         self._shared: dict[str, tuple[_Rows, Sweep]] = {}
 
@@ -253,7 +253,7 @@ class Engine:
             numbers = [n for pair, n in rows.pairs.items() if pair[0] in place]
             pairs = [(place[i], place[j]) for i, j in rows.pairs if i in place]
             batch = self.model.collate(tower.name, [rows.values[row] for row in members])
-            parts.append((members, numbers, self._plans[tower.name].run(batch, pairs)))
+            parts.append((members, numbers, self.plans[tower.name].run(batch, pairs)))
         return _stitched(parts)
 
     def _contrast(
@@ -269,7 +269,7 @@ class Engine:
         yield Arm(contrast, "", "11", sides.examples, self.model.join(values, sides.cf), fine)
         for arm, mine, other in (("01", sides.base, sides.cf), ("10", sides.cf, sides.base)):
             pairs = {name: rows[name].pairs_of(mine[name], other[name]) for name in rows}
-            for mediator in self._mediators_of(contrast):
+            for mediator in self.mediators_of(contrast):
                 homes = self._homes[mediator.name]
                 index = {name: pairs[name] if name in homes else mine[name] for name in rows}
                 patched = {
@@ -283,7 +283,8 @@ class Engine:
                 readout = self.model.join(patched, index)
                 yield Arm(contrast, mediator.name, arm, sides.examples, readout, misaligned)
 
-    def _mediators_of(self, contrast: Contrast) -> list[Mediator]:
+    def mediators_of(self, contrast: Contrast) -> list[Mediator]:
+        """The mediators that are run in a contrast: those that see a channel it alters."""
         channels = self.altered.get(contrast, frozenset())
         reached = {tower.name for tower in self.model.towers if channels & set(tower.channels)}
         # a contrast that alters nothing is the check that every effect is exactly zero

@@ -81,6 +81,8 @@ class SweepPlan:
             and the recorded rows are what a sweep holds in memory.
         shortcut: Take the output of the other row where a mediator cuts the tower, instead of
             computing it; equal bit by bit, off only to test that.
+        lazy: Keep the recorded output of jobs whose replacement changes nothing; off only to test
+            that running them gives it back.
     """
 
     model: StagedModel
@@ -88,6 +90,7 @@ class SweepPlan:
     mediators: Sequence[Mediator]
     mediator_batch: int = 64
     shortcut: bool = True
+    lazy: bool = True
     _trace: Trace | None = field(default=None, init=False)
 
     def run(self, batch: Batch, pairs: Sequence[Pair]) -> Sweep:
@@ -146,7 +149,8 @@ class SweepPlan:
         assert self._trace is not None
         return self._trace
 
-    def _target(self, site: Site) -> _Target:
+    def target(self, site: Site) -> _Target:
+        """Where a site lies in the trace."""
         port = find_port(self.model, site)
         if port is None:
             stage = next(stage for stage in self.tower.stages if stage.name == site.stage)
@@ -159,7 +163,7 @@ class SweepPlan:
     def _targets(self) -> dict[str, list[_Target]]:
         return {
             mediator.name: sorted(
-                (self._target(site) for site in mediator.sites), key=lambda target: target.moment
+                (self.target(site) for site in mediator.sites), key=lambda target: target.moment
             )
             for mediator in self.mediators
             if not (self.shortcut and self.is_cut(mediator))
@@ -224,6 +228,8 @@ class SweepPlan:
         self, tape: Tape, name: str, own: Tensor, donor: Tensor, aligned: Tensor
     ) -> Tensor:
         """The pairs whose replacement changes anything: the others keep their recorded output."""
+        if not self.lazy:
+            return aligned.nonzero().flatten()
         candidates = (aligned & (own != donor)).nonzero().flatten()
         changed = torch.zeros(len(candidates), dtype=torch.bool, device=own.device)
         for target in self._targets[name]:

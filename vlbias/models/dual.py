@@ -6,19 +6,22 @@ forward passes run untouched.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
+from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
 
-from vlbias.causal.example import Inputs, Picture
+from vlbias.causal.cosine import cosine_readout, opened, split_dual
+from vlbias.causal.example import Inputs
 from vlbias.causal.staged import Batch, Port, Readout, Stage, Tower
 from vlbias.errors import BadModel
 
-__all__ = ["HfDual", "cosine_readout", "split_dual"]
+__all__ = ["HfDual", "load"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,55 +142,6 @@ class HfDual:
         )
 
 
-def split_dual(inputs: Inputs) -> Mapping[str, tuple[Any, ...]]:
-    """The rows of the two towers: the image; the caption, or the class prompts."""
-    text = inputs["text"]
-    return {
-        "image_encoder": (inputs["image"],),
-        "text_encoder": (text,) if isinstance(text, str) else tuple(text),
-    }
-
-
-def opened(rows: Sequence[Any]) -> list[Image.Image]:
-    """RGB images of pictures, or of images in memory."""
-    return [row.open() if isinstance(row, Picture) else row.convert("RGB") for row in rows]
-
-
-@torch.inference_mode()
-def cosine_readout(
-    values: Mapping[str, Tensor],
-    index: Mapping[str, Tensor],
-    *,
-    scale: Tensor | float,
-    bias: Tensor | float,
-) -> Readout:
-    """Cosines of the rows that are asked for, times `scale` plus `bias`.
-
-    Computed in float64, so that a readout does not depend on its neighbours in the batch.
-
-    Args:
-        values: Embeddings [rows, D] of both towers.
-        index: Rows [B, 1] of the image tower, [B, n] of the text tower.
-        scale: Factor of the cosine, on the logit scale of the model.
-        bias: Added to the product.
-    """
-    image, text = (
-        nn.functional.normalize(values[name].double(), dim=-1).cpu()
-        for name in ("image_encoder", "text_encoder")
-    )
-    chosen = image[index["image_encoder"][:, 0]]
-    prompts, group = index["text_encoder"].unique(dim=0, return_inverse=True)
-    logits = chosen.new_empty(index["text_encoder"].shape)
-    for number, rows in enumerate(prompts):
-        mine = group == number
-        logits[mine] = (chosen[mine, None] * text[rows]).sum(-1)
-    logits = logits * float(scale) + float(bias)
-    readout = {"class_logits": logits}
-    if logits.shape[1] == 1:
-        readout["score"] = logits[:, 0]
-    return readout
-
-
 def _drawn(
     stage: str, root: str, config: Any, net: nn.Module
 ) -> tuple[Stage, tuple[Port, ...]]:
@@ -209,3 +163,70 @@ def _drawn(
         Port(stage, "neuron", f"{block}.{layout.mlp_out}", "in", layers),
     )
     return Stage(stage, root, blocks=tuple(f"{stem}.{i}" for i in range(layers))), ports
+
+
+def load(
+    checkpoint: str, *, name: str, device: str = "cpu", dtype: str = "float32", weights: bool = True
+) -> HfDual:
+    """A dual encoder from the hub or from a local folder that `save_pretrained` wrote.
+
+    Args:
+        checkpoint: Hub name or folder.
+        name: Short name for tables.
+        device: "cpu", "cuda", "cuda:1" …
+        dtype: "float32" or "bfloat16"; bfloat16 wipes out small effects.
+        weights: Whether to load them; without them the model has its shape only (an outline).
+
+    Raises:
+        BadModel: if the model, its weights or its processors cannot be loaded, or weights are missing.
+    """
+    folder = Path(checkpoint)
+    try:
+        config = AutoConfig.from_pretrained(checkpoint)
+        if folder.is_dir():
+            _refuse_without_weights(folder)
+        if not weights:
+            with torch.device("meta"):
+                return HfDual(AutoModel.from_config(config), None, None, name=name, revision="outline")
+        net, info = AutoModel.from_pretrained(
+            checkpoint,
+            dtype=getattr(torch, dtype),
+            attn_implementation="sdpa",
+            output_loading_info=True,
+        )
+        processor = AutoImageProcessor.from_pretrained(checkpoint)
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint, padding_side="right")
+    except (OSError, ValueError, KeyError) as error:
+        raise BadModel(
+            f"{checkpoint!r} cannot be loaded: {error}. Give a folder that save_pretrained wrote, with "
+            "image processor and tokenizer, or a hub name while online."
+        ) from error
+    if info["missing_keys"]:
+        missing = sorted(info["missing_keys"])
+        raise BadModel(
+            f"{checkpoint!r}: {len(missing)} weights are missing and would be random: {missing[:5]} …; "
+            "fetch the checkpoint again"
+        )
+    revision = _hash_of(folder) if folder.is_dir() else str(net.config._commit_hash)
+    return HfDual(net.to(device), processor, tokenizer, name=name, revision=revision)
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    return sorted([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")])
+
+
+def _refuse_without_weights(folder: Path) -> None:
+    if not _weight_files(folder):
+        there = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
+        raise BadModel(
+            f"{folder} has no weights: expected model.safetensors or pytorch_model.bin, found {there}"
+        )
+
+
+def _hash_of(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in _weight_files(folder):
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 24):
+                digest.update(chunk)
+    return f"sha256:{digest.hexdigest()[:16]}"

@@ -1,0 +1,40 @@
+"""Measure gender bias in vision-language models, find where it arises, and take it out.
+
+Public names are resolved on first use, so that what needs no model never waits for torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+
+_PUBLIC = {
+    "Contrast": "vlbias.causal.arms",
+    "Example": "vlbias.causal.example",
+    "Mediator": "vlbias.causal.site",
+    "Picture": "vlbias.causal.example",
+    "Run": "vlbias.store",
+    "Site": "vlbias.causal.site",
+    "Study": "vlbias.runs.study",
+    "check": "vlbias.runs.api",
+    "effects": "vlbias.runs.api",
+    "load_dataset": "vlbias.runs.api",
+    "load_model": "vlbias.models",
+    "paired_examples": "vlbias.runs.api",
+    "potential_outcomes": "vlbias.runs.api",
+    "report": "vlbias.report.page",
+    "run": "vlbias.runs.api",
+}
+
+__all__ = [*_PUBLIC]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'vlbias' has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_PUBLIC)

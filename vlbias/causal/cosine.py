@@ -1,0 +1,64 @@
+"""The join of two towers by a cosine, shared by all dual encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from vlbias.causal.example import Inputs, Picture
+from vlbias.causal.staged import Readout
+
+__all__ = ["cosine_readout", "opened", "split_dual"]
+
+
+def split_dual(inputs: Inputs) -> Mapping[str, tuple[Any, ...]]:
+    """The rows of the two towers: the image; the caption, or the class prompts."""
+    text = inputs["text"]
+    return {
+        "image_encoder": (inputs["image"],),
+        "text_encoder": (text,) if isinstance(text, str) else tuple(text),
+    }
+
+
+def opened(rows: Sequence[Any]) -> list[Image.Image]:
+    """RGB images of pictures, or of images in memory."""
+    return [row.open() if isinstance(row, Picture) else row.convert("RGB") for row in rows]
+
+
+@torch.inference_mode()
+def cosine_readout(
+    values: Mapping[str, Tensor],
+    index: Mapping[str, Tensor],
+    *,
+    scale: Tensor | float,
+    bias: Tensor | float,
+) -> Readout:
+    """Cosines of the rows that are asked for, times `scale` plus `bias`.
+
+    Computed in float64, so that a readout does not depend on its neighbours in the batch.
+
+    Args:
+        values: Embeddings [rows, D] of both towers.
+        index: Rows [B, 1] of the image tower, [B, n] of the text tower.
+        scale: Factor of the cosine, on the logit scale of the model.
+        bias: Added to the product.
+    """
+    image, text = (
+        nn.functional.normalize(values[name].double(), dim=-1).cpu()
+        for name in ("image_encoder", "text_encoder")
+    )
+    chosen = image[index["image_encoder"][:, 0]]
+    prompts, group = index["text_encoder"].unique(dim=0, return_inverse=True)
+    logits = chosen.new_empty(index["text_encoder"].shape)
+    for number, rows in enumerate(prompts):
+        mine = group == number
+        logits[mine] = (chosen[mine, None] * text[rows]).sum(-1)
+    logits = logits * float(scale) + float(bias)
+    readout = {"class_logits": logits}
+    if logits.shape[1] == 1:
+        readout["score"] = logits[:, 0]
+    return readout

@@ -1,0 +1,249 @@
+"""The command line: every command is one public function call; here it is only printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vlbias.errors import BadStudy, VlbiasError
+
+if TYPE_CHECKING:
+    from vlbias.runs.runner import Events, RunResult
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Measure gender bias in vision-language models, find where it arises, and take it out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for run folders.")]
+StudyArgument = Annotated[Path, typer.Argument(help="A study file (TOML).")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="models, datasets, outcomes, prompts or mediators.")],
+    model: Annotated[str | None, typer.Argument(help="For mediators: a model name or folder.")] = None,
+) -> None:
+    """List what can be named in a study."""
+    if what == "mediators":
+        if model is None:
+            raise BadStudy("model", None, "a model after 'mediators': vlbias list mediators MODEL")
+        from vlbias.models import outline_model
+
+        outline = outline_model(model)
+        for tower in outline.towers:
+            for stage in tower.stages:
+                typer.echo(f"{stage.name:42} whole stage")
+        for port in outline.ports:
+            pattern = f"{port.stage}/{port.name}" + (".*" if port.layers is not None else "")
+            units = f", {port.units} units: {pattern}[*]" if port.units else ""
+            cut = ", cuts the tower" if port.cut else ""
+            typer.echo(f"{pattern:42} {port.layers or 1} layers{units}{cut}")
+        return
+    for name, about in _listed(what):
+        typer.echo(f"{name:22} {about}")
+
+
+def _listed(what: str) -> Iterator[tuple[str, str]]:
+    if what == "prompts":
+        from vlbias.data.prompts import PROMPTS
+
+        yield from PROMPTS.items()
+        return
+    registries = {
+        "models": ("vlbias.models", "MODELS"),
+        "datasets": ("vlbias.data", "DATASETS"),
+        "outcomes": ("vlbias.outcomes", "OUTCOMES"),
+    }
+    if what not in registries:
+        from vlbias.errors import UnknownName
+
+        raise UnknownName("list", what, [*registries, "prompts", "mediators"])
+    from importlib import import_module
+
+    module, name = registries[what]
+    registry = getattr(import_module(module), name)
+    for entry in registry:
+        yield entry, registry.entry(entry).about
+
+
+@app.command()
+def run(
+    study: StudyArgument,
+    out: OutOption = Path("runs"),
+    shard: Annotated[str, typer.Option(help="i/n: this machine's part of the cells.")] = "0/1",
+    limit: Annotated[int | None, typer.Option(help="Only so many photos, chosen by the seed.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, run nothing.")] = False,
+    model: Annotated[str | None, typer.Option(help="Instead of the study's model.")] = None,
+    device: Annotated[str | None, typer.Option(help="Instead of the study's device.")] = None,
+) -> None:
+    """Run a study; killed at any moment, the same command goes on where it was."""
+    from vlbias.runs import api
+
+    loaded = api.read_study(study, limit=limit, model=model, device=device)
+    _go(loaded, out, shard, dry_run)
+
+
+@app.command()
+def resume(
+    folder: Annotated[Path, typer.Argument(help="A run folder.")],
+    shard: Annotated[str, typer.Option(help="i/n: this machine's part of the cells.")] = "0/1",
+) -> None:
+    """Compute the cells that a run folder still lacks."""
+    from vlbias.runs import api
+
+    _go(api.study_of(folder), folder.parent, shard, dry_run=False)
+
+
+def _go(study: Any, out: Path, shard: str, dry_run: bool) -> None:
+    from vlbias.runs import api
+
+    with _watched() as (events, say):
+        plan = api.make_plan(study, events.note)
+        say(str(plan.dataset.meta.get("funnel_text", "")))
+        if dry_run:
+            for line in api.estimate(plan, events):
+                typer.echo(line)
+            return
+        result = api.run_plan(plan, out, shard=_parts(shard), events=events)
+    _finish(result)
+
+
+def _parts(text: str) -> tuple[int, int]:
+    index, _, parts = text.partition("/")
+    if not (index.isdigit() and parts.isdigit()):
+        raise BadStudy("shard", text, "i/n, for example 0/4")
+    return int(index), int(parts)
+
+
+def _finish(result: RunResult) -> None:
+    typer.echo(f"{result.done} cells computed, {result.skipped} were there, in {result.folder}")
+    if result.failed:
+        where = result.folder / "cells"
+        typer.echo(f"{len(result.failed)} cells failed; see {where}/*.error.json, then run again", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"next: vlbias report {result.folder}")
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for the page.")] = None,
+    draws: Annotated[int, typer.Option(help="Resampling draws for intervals.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Of the resampling.")] = 0,
+) -> None:
+    """Write tables, figures and a page of one or more runs; needs no model."""
+    from vlbias.report.page import report as write
+
+    with _watched() as (events, _):
+        page = write(runs, out, draws=draws, seed=seed, note=events.note)
+    typer.echo(page.summary)
+    typer.echo(f"page: {page.html}\ntables: {page.tables}")
+
+
+@app.command()
+def check(
+    model: Annotated[str, typer.Argument(help="A registered name, a hub name or a folder.")],
+    device: Annotated[str, typer.Option()] = "cpu",
+    as_json: JsonOption = False,
+) -> None:
+    """Test on two photos that a model keeps the adapter contract, with its own weights."""
+    from vlbias.runs import api
+
+    findings = api.check(model, device=device)
+    if as_json:
+        typer.echo(json.dumps([vars(finding) for finding in findings], indent=2))
+    for finding in () if as_json else findings:
+        typer.echo(f"{'ok    ' if finding.passed else 'FAILED'} {finding.name}: {finding.detail}")
+    if not all(finding.passed for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(out: OutOption = Path("runs")) -> None:
+    """Walk the toy model through the whole job in seconds: run, effects, page."""
+    from vlbias.runs import api
+
+    with _watched() as (events, _):
+        result = api.demo(out, events)
+    typer.echo(result)
+
+
+@app.command()
+def power(
+    n: Annotated[int, typer.Option(help="Photos.")],
+    objects: Annotated[int, typer.Option(help="Object classes.")] = 79,
+    fpr: Annotated[float, typer.Option(help="False-positive rate at the operating point.")] = 0.02,
+    ratio: Annotated[float, typer.Option(help="Share of the larger group.")] = 0.68,
+) -> None:
+    """Print the noise floor and the smallest detectable bias and change, before a run."""
+    from vlbias.analysis.power import power as compute
+
+    typer.echo(compute(n=n, objects=objects, fpr=fpr, ratio=ratio).text())
+
+
+@contextmanager
+def _watched() -> Iterator[tuple[Events, Any]]:
+    """A progress bar with time left on standard error, and a way to print beside it."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from vlbias.runs.runner import Events
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    began = time.monotonic()
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def note(text: str) -> None:
+            bar.update(task, description=text)
+            if not console.is_terminal:
+                console.print(f"[{time.monotonic() - began:6.1f} s] {text}", highlight=False)
+
+        def cells(done: int, total: int, _: int) -> None:
+            bar.update(task, description="cells", completed=done, total=total)
+            if not console.is_terminal:
+                left = bar.tasks[0].time_remaining
+                text = "" if left is None else f", about {left:.0f} s left"
+                console.print(f"[{time.monotonic() - began:6.1f} s] cell {done}/{total}{text}", highlight=False)
+
+        yield Events(note, cells), lambda text: text and console.print(text, highlight=False)
+
+
+def main() -> None:
+    """Entry point: prints what a user can repair without a traceback, and exits 2."""
+    try:
+        app()
+    except VlbiasError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""Adapters by name; a name is a registered model, a hub name, or a local folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vlbias.errors import BadModel, UnknownName
+from vlbias.registry import Entry, Registry
+
+if TYPE_CHECKING:
+    from vlbias.causal.staged import StagedModel
+
+__all__ = ["MODELS", "load_model", "outline_model"]
+
+MODELS: Registry[Callable[..., "StagedModel"]] = Registry(
+    "model",
+    {
+        "toy": Entry("vlbias.models.toy:load", "three linear stages with closed-form effects"),
+        "clip-vit-b32": Entry(
+            "vlbias.models.dual:load",
+            "CLIP ViT-B/32 (OpenAI)",
+            (("checkpoint", "openai/clip-vit-base-patch32"),),
+        ),
+        "clip-vit-l14": Entry(
+            "vlbias.models.dual:load",
+            "CLIP ViT-L/14 (OpenAI)",
+            (("checkpoint", "openai/clip-vit-large-patch14"),),
+        ),
+        "siglip-b16": Entry(
+            "vlbias.models.dual:load",
+            "SigLIP B/16, 224 px (Google)",
+            (("checkpoint", "google/siglip-base-patch16-224"),),
+        ),
+        "siglip2-b16": Entry(
+            "vlbias.models.dual:load",
+            "SigLIP 2 B/16, 224 px (Google)",
+            (("checkpoint", "google/siglip2-base-patch16-224"),),
+        ),
+        "openclip-vit-b32": Entry(
+            "vlbias.models.openclip:load",
+            "open_clip ViT-B/32, LAION-2B",
+            (("checkpoint", "ViT-B-32/laion2b_s34b_b79k"),),
+        ),
+    },
+)
+
+FAMILIES = {
+    "clip": "vlbias.models.dual",
+    "siglip": "vlbias.models.dual",
+    "siglip2": "vlbias.models.dual",
+    "vision-text-dual-encoder": "vlbias.models.dual",
+}
+"""Hugging Face model type to the adapter that takes it; a new adapter adds its line here."""
+
+
+def load_model(name: str, *, device: str = "cpu", dtype: str = "float32") -> StagedModel:
+    """The model of a registered name, a hub name ("org/model") or a local folder, ready to run.
+
+    Args:
+        name: See `vlbias list models` for the registered ones.
+        device: Where it runs.
+        dtype: "float32" or "bfloat16".
+
+    Raises:
+        UnknownName: if the name is none of these, with suggestions.
+        BadModel: if the model cannot be loaded; says why.
+        MissingExtra: if its library is not installed.
+    """
+    if dtype not in ("float32", "bfloat16"):
+        raise BadModel(f"dtype {dtype!r}: expected float32 or bfloat16")
+    return _loaded(name, device=device, dtype=dtype, weights=True)
+
+
+def outline_model(name: str) -> StagedModel:
+    """The stages and ports of a model without its weights; cannot run, and takes a second.
+
+    Raises:
+        UnknownName: if the name is unknown, with suggestions.
+        BadModel: if its configuration cannot be read.
+    """
+    return _loaded(name, device="cpu", dtype="float32", weights=False)
+
+
+def _loaded(name: str, *, device: str, dtype: str, weights: bool) -> StagedModel:
+    if name in MODELS:
+        entry = MODELS.entry(name)
+        return MODELS.load(name)(
+            **dict(entry.options), name=name, device=device, dtype=dtype, weights=weights
+        )
+    folder = Path(name)
+    if folder.is_dir():
+        module, checkpoint, short = _family_of(folder), str(folder), folder.resolve().name
+    elif name.count("/") == 1 and not name.startswith((".", "/")):
+        module, checkpoint, short = _hub_family_of(name), name, name.rpartition("/")[2]
+    else:
+        raise UnknownName("model (registered name, hub name 'org/model' or existing folder)", name, MODELS)
+    load: Callable[..., StagedModel] = import_module(module).load
+    return load(checkpoint, name=short, device=device, dtype=dtype, weights=weights)
+
+
+def _family_of(folder: Path) -> str:
+    if (folder / "open_clip_config.json").is_file():
+        return "vlbias.models.openclip"
+    config = folder / "config.json"
+    if not config.is_file():
+        there = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
+        raise BadModel(
+            f"{folder} is no model folder: expected config.json or open_clip_config.json, found {there}"
+        )
+    try:
+        kind = json.loads(config.read_text()).get("model_type", "")
+    except json.JSONDecodeError as error:
+        raise BadModel(f"{config} is no JSON ({error}); fetch the model again") from error
+    return _family(kind, str(folder))
+
+
+def _hub_family_of(name: str) -> str:
+    from transformers import AutoConfig
+
+    try:
+        kind = AutoConfig.from_pretrained(name).model_type
+    except (OSError, ValueError) as error:
+        raise BadModel(f"{name!r} is neither a folder here nor to be had from the hub: {error}") from error
+    return _family(kind, name)
+
+
+def _family(kind: str, given: str) -> str:
+    if kind not in FAMILIES:
+        raise BadModel(
+            f"{given}: models of type {kind!r} have no adapter; there are adapters for "
+            f"{', '.join(sorted(FAMILIES))} and open_clip. See 'Adding a model' in README.md."
+        )
+    return FAMILIES[kind]

@@ -1,0 +1,176 @@
+"""Check a study against its data and its model's outline, before any weight is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vlbias.causal.arms import Engine
+from vlbias.causal.example import Example
+from vlbias.causal.site import Mediator
+from vlbias.causal.staged import StagedModel, resolve
+from vlbias.data import DATASETS
+from vlbias.data.prompts import prompt_named
+from vlbias.data.table import Dataset, verify_images
+from vlbias.data.worlds import channels_changed, make_examples
+from vlbias.errors import BadData, BadStudy, UnknownName
+from vlbias.models import outline_model
+from vlbias.outcomes import OUTCOMES
+from vlbias.runs.study import Study
+
+__all__ = ["Plan", "engine_of", "make_plan", "read_dataset"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked study.
+
+    Args:
+        study: The study.
+        dataset: Its photos, with labels and funnel.
+        examples: In their worlds, those of the asked splits and groups.
+        mediators: With wildcards resolved.
+        rows: Of the long table, exactly.
+    """
+
+    study: Study
+    dataset: Dataset
+    examples: tuple[Example, ...]
+    mediators: tuple[Mediator, ...]
+    rows: int
+
+    @property
+    def shards(self) -> list[tuple[Example, ...]]:
+        """The examples of each cell."""
+        size = self.study.shard_size
+        return [self.examples[i : i + size] for i in range(0, len(self.examples), size)]
+
+
+def make_plan(study: Study, note: Callable[[str], None] = lambda text: None) -> Plan:
+    """The plan of a study, once everything that can be checked without weights was checked.
+
+    Args:
+        study: The study.
+        note: Told what is being done.
+
+    Raises:
+        BadStudy: names the field that cannot be.
+        UnknownName: for a dataset, class, mediator, outcome or model that does not exist.
+        BadData: for photos or annotations that are missing, unreadable or too few.
+        BadModel: if the model's configuration or weights are missing.
+    """
+    for outcome in study.outcomes:
+        OUTCOMES.entry(outcome)
+    note("reading the data set")
+    dataset = read_dataset(study)
+    worlds = {name: spec.world() for name, spec in study.worlds.items()}
+    examples = tuple(
+        make_examples(
+            dataset,
+            worlds,
+            study.prompt,
+            splits=study.dataset.splits,
+            groups=study.dataset.groups,
+            seed=study.seed,
+            limit=study.dataset.limit,
+        )
+    )
+    _refuse_small_groups(study, examples)
+    _refuse_prompt(study)
+    note("reading the model's outline")
+    outline = outline_model(study.model)
+    mediators = tuple(resolve(outline, study.mediators))
+    _refuse_outcomes(study, outline)
+    note("opening every photo")
+    used = {example.id for example in examples}
+    verify_images(replace(dataset, frame=dataset.frame[dataset.frame["id"].isin(used)]))
+    plan = Plan(study, dataset, examples, mediators, 0)
+    return replace(plan, rows=_count_rows(plan, outline))
+
+
+def engine_of(plan: Plan, model: StagedModel) -> Engine:
+    """The engine that runs a plan on a model."""
+    worlds = {name: spec.world() for name, spec in plan.study.worlds.items()}
+    altered = {pair: channels_changed(worlds[pair.base], worlds[pair.cf]) for pair in plan.study.pairs}
+    return Engine(
+        model,
+        plan.study.pairs,
+        plan.mediators,
+        altered=altered,
+        mediator_batch=plan.study.mediator_batch,
+    )
+
+
+def read_dataset(study: Study) -> Dataset:
+    """The photos of a study, restricted to its classes.
+
+    Raises:
+        UnknownName: for a dataset or a class that does not exist.
+        BadData: from the reader.
+    """
+    spec = study.dataset
+    read = DATASETS.load(spec.name)
+    if spec.path is None:
+        raise BadStudy("dataset.path", None, f"the folder of {spec.name!r}, relative to the study file")
+    dataset = read(Path(spec.path), spec.labels.rule())
+    for field, names in (
+        ("objects", study.objects),
+        ("operating_point.thresholds", study.operating_point.thresholds),
+    ):
+        for name in names:
+            if name not in dataset.classes:
+                raise UnknownName(f"class of {spec.name} (study field {field!r})", name, dataset.classes)
+    given = study.operating_point
+    classes = study.objects or dataset.classes
+    if given.rule == "given" and set(classes) - set(given.thresholds):
+        lacking = sorted(set(classes) - set(given.thresholds))
+        raise BadStudy("operating_point.thresholds", lacking, "a threshold for every class of the study")
+    return replace(dataset, classes=tuple(classes))
+
+
+def _refuse_small_groups(study: Study, examples: tuple[Example, ...]) -> None:
+    counts = {group: 0 for group in study.dataset.groups}
+    for example in examples:
+        counts[example.attributes["group"]] += 1
+    small = {group: n for group, n in counts.items() if n < study.min_group}
+    if small:
+        raise BadData(
+            f"groups with fewer than min_group = {study.min_group} photos: "
+            f"{', '.join(f'{group!r} has {n}' for group, n in small.items())} (all groups: {counts}). "
+            "Take more splits, another label rule, or lower min_group and read the noise floor."
+        )
+    splits = {example.attributes["split"] for example in examples}
+    point = study.operating_point
+    for field, wanted in (("split", (point.split,)), ("report", point.report)):
+        for split in wanted:
+            if split not in splits and (field == "report" or point.rule != "given"):
+                raise BadStudy(f"operating_point.{field}", split, f"a split of the run: {sorted(splits)}")
+
+
+def _refuse_prompt(study: Study) -> None:
+    prompt = prompt_named(study.prompt)
+    if "presence" in study.outcomes and not prompt.is_per_class:
+        raise BadStudy("prompt", study.prompt, "one text per class ('{object}' in it) for 'presence'")
+    if "match" in study.outcomes and prompt.is_per_class:
+        raise BadStudy("prompt", study.prompt, "one text per photo (such as 'caption') for 'match'")
+
+
+def _refuse_outcomes(study: Study, outline: StagedModel) -> None:
+    for name in study.outcomes:
+        needs = OUTCOMES.load(name)(()).needs
+        if not needs <= outline.gives:
+            raise BadStudy("outcomes", name, f"an outcome that {outline.name} gives: {sorted(outline.gives)}")
+
+
+def _count_rows(plan: Plan, outline: StagedModel) -> int:
+    engine = engine_of(plan, outline)
+    targets = sum(
+        len(plan.dataset.classes) if name == "presence" else 1 for name in plan.study.outcomes
+    )
+    arms = {pair: 2 + 2 * len(engine.mediators_of(pair)) for pair in plan.study.pairs}
+    return sum(
+        targets * (count if {pair.base, pair.cf} <= set(example.worlds) else 2)
+        for pair, count in arms.items()
+        for example in plan.examples
+    )

@@ -1,0 +1,209 @@
+"""A study: everything that determines a run's numbers, as a TOML file and as a frozen model."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from vlbias.causal.arms import Contrast
+from vlbias.data.labels import GenderRule
+from vlbias.data.worlds import WORLDS, World
+from vlbias.errors import BadStudy
+
+__all__ = ["DatasetSpec", "LabelSpec", "OperatingPoint", "Study", "WorldSpec"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LabelSpec(_Frozen):
+    """How perceived gender is read from captions; see `vlbias.data.labels.GenderRule`."""
+
+    name: str = "strict"
+    words: Literal["paired", "zhao2017", "hendricks2018"] = "paired"
+    min_captions: int = Field(2, ge=1)
+    held_out: int = Field(1, ge=0)
+    caption_with_both: Literal["mixed", "skip"] = "mixed"
+    pronouns: bool = True
+    adults_only: bool = False
+    min_person_area: float | None = Field(None, gt=0)
+    single_person: bool = False
+    dominance: float | None = Field(None, gt=0)
+
+    def rule(self) -> GenderRule:
+        """The rule with these thresholds."""
+        return GenderRule(**self.model_dump())
+
+
+class DatasetSpec(_Frozen):
+    """Which photos: a reader and where its files are, relative to the study file."""
+
+    name: str = "coco"
+    path: Path | None = None
+    splits: tuple[Literal["fit", "dev", "test"], ...] = ("dev", "test")
+    groups: tuple[str, ...] = ("masculine", "feminine")
+    labels: LabelSpec = LabelSpec()
+    limit: int | None = Field(None, ge=1)
+
+
+class WorldSpec(_Frozen):
+    """What a world does to image and text; see `vlbias.data.worlds.World`."""
+
+    image: Literal["mask-gender", "placebo"] | None = None
+    text: Literal["replace-gender", "swap-gender", "placebo"] | None = None
+    fill: Literal["blur", "mean", "black"] = "blur"
+    strength: float = Field(1.0, ge=0, le=1)
+    region: Literal["person"] = "person"
+
+    def world(self) -> World:
+        """The world that makes examples."""
+        return World(**self.model_dump())
+
+
+class OperatingPoint(_Frozen):
+    """How scores become positives: thresholds calibrated on one split of the null world, or given.
+
+    Args:
+        rule: "count" sets as many positives as there are objects, "fpr" a false-positive rate, "given"
+            takes `thresholds`.
+        value: The rate of "fpr".
+        split: Where thresholds are calibrated.
+        report: Where rates are reported; all splits of the run if empty.
+        thresholds: Class to score, for "given".
+        min_negatives: Images without an object that each group needs for the object to count.
+        min_events: False positives to expect in each group for the object to count.
+    """
+
+    rule: Literal["count", "fpr", "given"] = "fpr"
+    value: float = Field(0.1, gt=0, lt=1)
+    split: Literal["fit", "dev", "test"] = "dev"
+    report: tuple[Literal["fit", "dev", "test"], ...] = ()
+    thresholds: Mapping[str, float] = {}
+    min_negatives: int = Field(50, ge=1)
+    min_events: float = Field(5.0, ge=0)
+
+
+class Study(_Frozen):
+    """One run: a model, photos, worlds, contrasts, mediators, outcomes, and how they are batched.
+
+    Args:
+        name: Of the run folder.
+        model: A registered name, a hub name, or a folder relative to the study file.
+        prompt: A named prompt, or "custom:" and a template.
+        worlds: Name to what is done; the standard worlds if not given.
+        contrasts: "base->other", in the order they are run.
+        mediators: Sites with wildcards, "image_encoder/head.*[*]"; several joined by "+".
+        objects: Classes that are asked for; all of the data set if empty.
+        min_group: Photos that every group needs.
+        shard_size: Photos a cell; what is lost when a run is killed is one cell.
+        mediator_batch: Jobs that run as one batch.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    model: str
+    device: str = "cpu"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    dataset: DatasetSpec = DatasetSpec()
+    prompt: str = "template"
+    worlds: Mapping[str, WorldSpec] = Field(
+        default_factory=lambda: {
+            name: WorldSpec(image=world.image, text=world.text) for name, world in WORLDS.items()
+        }
+    )
+    contrasts: tuple[str, ...] = ("null->both",)
+    mediators: tuple[str, ...] = ()
+    outcomes: tuple[str, ...] = ("presence",)
+    objects: tuple[str, ...] = ()
+    operating_point: OperatingPoint = OperatingPoint()
+    min_group: int = Field(20, ge=1)
+    shard_size: int = Field(8, ge=1)
+    mediator_batch: int = Field(64, ge=1)
+    seed: int = 0
+
+    @field_validator("contrasts")
+    @classmethod
+    def _distinct(cls, contrasts: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(contrasts)) < len(contrasts):
+            raise ValueError("contrasts repeat")
+        return contrasts
+
+    @classmethod
+    def parse(cls, content: Mapping[str, Any]) -> Study:
+        """The study of a mapping, as TOML gives it.
+
+        Raises:
+            BadStudy: names the field, what was given and what is allowed.
+        """
+        try:
+            study = cls.model_validate(content)
+        except ValidationError as error:
+            raise _readable(error, cls) from error
+        for text in study.contrasts:
+            contrast = Contrast.parse(text)
+            for world in (contrast.base, contrast.cf):
+                if world not in study.worlds:
+                    raise BadStudy("contrasts", text, f"worlds among {sorted(study.worlds)}{_near(world, study.worlds)}")
+        return study
+
+    @classmethod
+    def load(cls, path: Path) -> Study:
+        """The study in a TOML file; its paths are taken relative to the file.
+
+        Raises:
+            BadStudy: if the file is missing, no TOML, or no study.
+        """
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise BadStudy("file", str(path), "a study file that exists") from error
+        except tomllib.TOMLDecodeError as error:
+            raise BadStudy("file", str(path), f"valid TOML ({error})") from error
+        return cls.parse(content).relative_to(path.parent)
+
+    def relative_to(self, folder: Path) -> Study:
+        """The study with its paths resolved from a folder."""
+        changes: dict[str, Any] = {}
+        if (folder / self.model).is_dir():
+            changes["model"] = str(folder / self.model)
+        elif self.model.startswith(("./", "../", "/")):
+            raise BadStudy("model", self.model, f"a folder that exists (looked in {folder.resolve()})")
+        if self.dataset.path is not None:
+            path = folder / self.dataset.path
+            changes["dataset"] = self.dataset.model_copy(update={"path": path})
+        return self.model_copy(update=changes)
+
+    @property
+    def pairs(self) -> tuple[Contrast, ...]:
+        """The contrasts, typed."""
+        return tuple(Contrast.parse(text) for text in self.contrasts)
+
+
+def _readable(error: ValidationError, model: type[BaseModel]) -> BadStudy:
+    first = error.errors()[0]
+    field = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(model, first["loc"][:-1])
+        return BadStudy(field, first["input"], f"no such key; known keys are {', '.join(known)}"
+                        + _near(str(first["loc"][-1]), known))
+    if first["type"] == "missing":
+        return BadStudy(field, None, "a value: this key is required")
+    return BadStudy(field, first["input"], first["msg"])
+
+
+def _fields_at(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
+    for part in path:
+        field = model.model_fields.get(str(part))
+        inner = field.annotation if field else WorldSpec
+        model = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else WorldSpec
+    return sorted(model.model_fields)
+
+
+def _near(given: str, known: Any) -> str:
+    near = difflib.get_close_matches(given, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
