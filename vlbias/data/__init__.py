@@ -18,17 +18,14 @@ DATASETS: Registry[Callable[..., Dataset]] = Registry(
         "coco": Entry(
             "vlbias.data.coco:read_coco",
             "MSCOCO photos with captions and boxes; perceived gender from captions",
-            (("recipe", "1"),),
         ),
         "pascal-sentence": Entry(
             "vlbias.data.pascal:read_pascal",
             "PASCAL-Sentence photos with five sentences and VOC boxes",
-            (("recipe", "1"),),
         ),
         "own": Entry(
             "vlbias.data.own:read_own",
             "your own photos and groups from a CSV or JSONL file",
-            (("recipe", "1"),),
         ),
     },
 )

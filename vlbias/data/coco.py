@@ -57,7 +57,10 @@ def read_coco(
     source = (
         f"coco-{files.subset}" if files.subset else f"coco-{_subset_of(instances) or path.name}"
     )
-    photos = list(_photos(instances, captions, files, source))
+    try:
+        photos = list(_photos(instances, captions, files, source))
+    except KeyError as error:
+        raise BadData(f"{files.instances} or {files.captions}: an entry lacks {error}") from error
     rows, funnel = labelled_rows(photos, rule, people_only=people_only)
     meta = {
         "reader": "coco",
@@ -80,7 +83,7 @@ def _find(path: Path, subset: str | None) -> _Files:
         subset = there.pop()
     if subset is None:
         raise BadData(
-            f"{path}: there are instances of {sorted(there) or 'no subset'}; expected instances.json or "
+            f"{path} has instances of {sorted(there) or 'no subset'}; expected instances.json or "
             "annotations/instances_<subset>.json with the option subset naming which"
         )
     named = path / "annotations"
@@ -193,7 +196,10 @@ def _objects(
 ) -> list[dict[str, Any]]:
     objects = []
     for annotation in annotations:
-        x, y, width, height = annotation["bbox"]
+        corners = annotation["bbox"]
+        if not isinstance(corners, list) or len(corners) != 4:
+            raise BadData(f"{photo}: bbox {corners!r}, expected [x, y, width, height]")
+        x, y, width, height = corners
         objects.append(
             boxed(
                 names[annotation["category_id"]],

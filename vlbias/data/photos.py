@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vlbias.data.labels import Funnel, GenderRule, has_gender_word, perceived_gender
@@ -136,7 +136,9 @@ def _group(photo: Photo, persons: Sequence[Mapping[str, Any]], rule: GenderRule)
     if group == "unknown":
         if not has_gender_word(photo.captions, rule):
             return group, "no gender word"
-        return group, "too few captions agree, or a child"
+        if perceived_gender(photo.captions, replace(rule, adults_only=False)) != group:
+            return group, "word for a child"
+        return group, "too few captions agree"
     areas = [
         (o["x1"] - o["x0"]) * (o["y1"] - o["y0"]) * photo.original_area_ratio
         for o in persons

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from vlbias.data.lexicon import article, match_case
-from vlbias.errors import BadStudy, UnknownName
+from vlbias.errors import BadData, BadStudy, UnknownName
 
 __all__ = ["GROUP_WORDS", "NEUTRAL_WORD", "PROMPTS", "Prompt", "class_phrase", "prompt_named"]
 
@@ -79,9 +79,15 @@ class Prompt:
         return self.words.get(group, self.neutral)
 
     def frame(self, captions: Sequence[str]) -> str:
-        """The template with the prompt caption set in: the first one, which labels do not read."""
+        """The template with the prompt caption set in: the first one, which labels do not read.
+
+        Raises:
+            BadData: if a caption is needed and there is none.
+        """
         if "{caption}" not in self.template:
             return self.template
+        if not captions:
+            raise BadData(f"prompt {self.name!r} needs a caption, and a photo has none")
         caption = " ".join(captions[0].split()).replace("{", "(").replace("}", ")")
         if self.template.strip() != "{caption}":
             caption = caption.rstrip(" .")

@@ -225,17 +225,12 @@ def licence_notes(dataset: Dataset) -> str:
     """A note for beside the table: photos per licence, and what the labels mean."""
     counts = dataset.frame["licence"].value_counts().sort_index()
     lines = [f"- {licence or 'licence not given'}: {n} photos" for licence, n in counts.items()]
-    return "\n".join(
-        [
-            "# Licences and labels of this table",
-            "",
-            "No photo is copied here. Each photo keeps its own licence (column `licence`):",
-            "",
-            *lines,
-            "",
-            "Column `group` holds perceived gender: the word choices of captioners, binary where",
-            "they are, and no statement about anyone's identity. It was read from human captions",
-            "by the rule in examples.json; no image classifier was used.",
-            "",
-        ]
+    perceived = (
+        "Column `group` holds perceived gender: the word choices of captioners, binary where\n"
+        "they are, and no statement about anyone's identity. It was read from human captions\n"
+        "by the rule in examples.json; no image classifier was used."
     )
+    given = "Column `group` was given with the data."
+    labels = given if dataset.meta["rule"]["name"] == "given" else perceived
+    head = "# Licences and labels of this table\n\nNo photo is copied here. "
+    return f"{head}Licences (column `licence`):\n\n" + "\n".join([*lines, "", labels, ""])

@@ -165,7 +165,7 @@ PLACEBOS: Mapping[str, str] = {
     "buildings": "structures", "shirt": "top", "jacket": "coat", "pants": "trousers",
     "room": "chamber", "forest": "woods", "rocks": "stones", "ground": "floor",
     "middle": "center", "preparing": "readying", "prepares": "readies", "talking": "chatting",
-    "smiling": "grinning", "jumping": "leaping", "jumps": "leaps", "eating": "consuming",
+    "smiling": "grinning", "jumping": "leaping", "jumps": "leaps",
     "throwing": "tossing", "wearing": "sporting", "watching": "viewing", "pretty": "lovely",
     "group": "bunch", "bunch": "group", "while": "whilst", "through": "thru",
     "young": "youthful", "game": "match", "swinging": "swaying", "hitting": "striking",

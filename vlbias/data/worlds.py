@@ -136,7 +136,7 @@ def make_examples(
     texts: dict[str, Any] = {}
     return [
         _Maker(row, dataset, chosen, seed, texts).example(worlds)
-        for row in frame.to_dict("records")
+        for row in map(dict, frame.to_dict("records"))
     ]
 
 
@@ -165,7 +165,7 @@ class _Maker:
 
     def __init__(
         self,
-        row: Mapping[str, Any],
+        row: Mapping[Any, Any],
         dataset: Dataset,
         prompt: Prompt,
         seed: int,
@@ -182,7 +182,7 @@ class _Maker:
         self.pictures: dict[tuple[str, str, float, str] | None, Picture] = {}
         self.texts = texts  # frame to filled text, shared by all photos
         self.region: PlaceboRegion | None = None
-        frame = prompt.frame(row["captions"]) if "{caption}" in prompt.template else prompt.template
+        frame = prompt.frame(row["captions"])
         self.raw_frame = frame
         self.frame = set_word(frame, "{person}", prompt.word(row["group"]))
         self.neutral = neutralise(set_word(frame, "{person}", prompt.neutral))
@@ -216,10 +216,19 @@ class _Maker:
             "group": self.row["group"],
             "split": self.row["split"],
             "masked_share": f"{mask.mean():.4f}",
-            "words_changed": str(changed_words(self.frame, self.neutral)),
+            "words_changed": str(self.words_changed()),
             "placebo_how": region.how if region else "",
             "placebo_overlap": f"{region.overlap:.4f}" if region else "",
         }
+
+    def words_changed(self) -> int:
+        """How many words replace-gender changes; the larger number where it changes their count."""
+        group, neutral = self.prompt.word(self.row["group"]), self.prompt.neutral
+        lengths = len(group.split()), len(neutral.split())
+        if lengths[0] == lengths[1] or "{person}" not in self.raw_frame:
+            return changed_words(self.frame, self.neutral)
+        rest = changed_words(self.raw_frame, neutralise(self.raw_frame))
+        return rest + max(lengths) * self.raw_frame.count("{person}")
 
     def picture(self, world: World) -> Picture:
         change = world.image_change
@@ -253,7 +262,7 @@ class _Maker:
             return self.neutral
         if world.text == "swap-gender":
             return self.swapped()
-        n = changed_words(self.frame, self.neutral)
+        n = self.words_changed()
         text = placebo(self.frame, n)
         if text is None:
             raise _Absent(f"text placebo: fewer than {n} words with a near-synonym")
