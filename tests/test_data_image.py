@@ -143,6 +143,20 @@ class TestPlacebo:
         assert region.how == "tiles"
         assert region.height == 48.0
 
+    def test_not_one_pixel_overlaps_in_tight_scenes(self) -> None:
+        """Few free places, all of which some seed takes, next to the persons among them."""
+        rng = np.random.default_rng(0)
+        found = 0
+        for seed in range(300):
+            x, y = (int(k) for k in rng.integers(0, 7, 2))
+            persons = [(float(x), float(y), x + 5.0, y + 4.0), (0.0, 11.0, 2.0, 12.0)]
+            region = placebo_boxes(persons, (12, 12), seed)
+            if region.boxes is not None:
+                found += region.how == "same-shape"
+                assert region.overlap == 0.0
+                assert not (mask_of(region.boxes, (12, 12)) & mask_of(persons, (12, 12))).any()
+        assert found > 200
+
     def test_no_place_is_said(self) -> None:
         assert placebo_boxes([(0.0, 0.0, 60.0, 48.0)], SIZE, 0).boxes is None
         assert placebo_boxes([], SIZE, 0).boxes is None

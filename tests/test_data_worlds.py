@@ -168,6 +168,15 @@ class TestExamples:
             assert not np.array_equal(opened["placebo-image"], opened["null"])
             assert np.array_equal(opened["both"], opened["mask-gender"])
 
+    def test_tiles_are_blurred_as_the_persons_are(self, tmp_path: Path) -> None:
+        instances, captions = coco_content()
+        instances["annotations"][0]["bbox"] = [20, 0, 24, 48]
+        dataset = read_coco(write_coco(tmp_path, instances, captions))
+        first, second, *_ = make_examples(dataset, WORLDS)
+        assert first.attributes["placebo_how"] == "tiles"
+        assert first.worlds["placebo-image"]["image"].edits[0].height == 48.0
+        assert second.worlds["placebo-image"]["image"].edits[0].height is None
+
     def test_equal_inputs_are_the_same_objects(self, dataset: Dataset) -> None:
         worlds = {**WORLDS, "weak": World(image="mask-gender", strength=0.0)}
         one, two, *_ = make_examples(dataset, worlds)

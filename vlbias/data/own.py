@@ -66,20 +66,27 @@ def read_own(
         _row(f"{path.name} row {number}", record, root, None if given else rule)
         for number, record in enumerate(records, start=1)
     ]
-    labels: dict[str, Any] = {"name": "given", "column": names["group"]}
-    if not given and rule is not None:
-        labels = rule.spec()
-    meta = {
+    found = sorted({name for row in rows for name in row["present"]})
+    labels = {"name": "given", "column": names["group"]} if given or rule is None else rule.spec()
+    meta = _meta(path, rows, labels, columns or {})
+    return make_dataset(rows, image_root=root, classes=classes or found, meta=meta)
+
+
+def _meta(
+    path: Path,
+    rows: Sequence[Mapping[str, Any]],
+    labels: Mapping[str, Any],
+    columns: Mapping[str, str],
+) -> dict[str, Any]:
+    return {
         "reader": "own",
         "recipe": RECIPE,
         "source": path.name,
-        "rule": labels,
+        "rule": dict(labels),
         "funnel": {"steps": {"images": len(rows)}, "groups": _count(rows), "dropped": {}},
         "split_rule": "column split, or SHA-256 of the id % 5: 0 test, 1 dev, else fit",
-        "options": {"columns": dict(columns or {})},
+        "options": {"columns": dict(columns)},
     }
-    found = sorted({name for row in rows for name in row["present"]})
-    return make_dataset(rows, image_root=root, classes=classes or found, meta=meta)
 
 
 def _count(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
