@@ -34,7 +34,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable outpu
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(help="models, datasets, outcomes, prompts or mediators.")],
-    model: Annotated[str | None, typer.Argument(help="For mediators: a model name or folder.")] = None,
+    model: Annotated[
+        str | None, typer.Argument(help="For mediators: a model name or folder.")
+    ] = None,
 ) -> None:
     """List what can be named in a study."""
     if what == "mediators":
@@ -84,8 +86,12 @@ def run(
     study: StudyArgument,
     out: OutOption = Path("runs"),
     shard: Annotated[str, typer.Option(help="i/n: this machine's part of the cells.")] = "0/1",
-    limit: Annotated[int | None, typer.Option(help="Only so many photos, chosen by the seed.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, run nothing.")] = False,
+    limit: Annotated[
+        int | None, typer.Option(help="Only so many photos, chosen by the seed.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, run nothing.")
+    ] = False,
     model: Annotated[str | None, typer.Option(help="Instead of the study's model.")] = None,
     device: Annotated[str | None, typer.Option(help="Instead of the study's device.")] = None,
 ) -> None:
@@ -132,7 +138,9 @@ def _finish(result: RunResult) -> None:
     typer.echo(f"{result.done} cells computed, {result.skipped} were there, in {result.folder}")
     if result.failed:
         where = result.folder / "cells"
-        typer.echo(f"{len(result.failed)} cells failed; see {where}/*.error.json, then run again", err=True)
+        typer.echo(
+            f"{len(result.failed)} cells failed; see {where}/*.error.json, then run again", err=True
+        )
         raise typer.Exit(1)
     typer.echo(f"next: vlbias report {result.folder}")
 
@@ -231,7 +239,10 @@ def _watched() -> Iterator[tuple[Events, Any]]:
             if not console.is_terminal:
                 left = bar.tasks[0].time_remaining
                 text = "" if left is None else f", about {left:.0f} s left"
-                console.print(f"[{time.monotonic() - began:6.1f} s] cell {done}/{total}{text}", highlight=False)
+                console.print(
+                    f"[{time.monotonic() - began:6.1f} s] cell {done}/{total}{text}",
+                    highlight=False,
+                )
 
         yield Events(note, cells), lambda text: text and console.print(text, highlight=False)
 

@@ -74,7 +74,13 @@ class CellWriter:
     """
 
     def __init__(
-        self, folder: Path, key: str, *, model: str, mitigation: str, samples: Sequence[tuple[str, str]]
+        self,
+        folder: Path,
+        key: str,
+        *,
+        model: str,
+        mitigation: str,
+        samples: Sequence[tuple[str, str]],
     ) -> None:
         self.path = folder / "cells" / f"{key}.parquet"
         self._fixed = {"cell": key, "model": model, "mitigation": mitigation}
@@ -104,7 +110,9 @@ class CellWriter:
         n, k = value.shape
         ids, clusters = zip(*(self._samples[row] for row in rows), strict=True)
         fixed = {**self._fixed, **names}
-        columns: dict[str, pa.Array] = {name: _repeated([word], n * k) for name, word in fixed.items()}
+        columns: dict[str, pa.Array] = {
+            name: _repeated([word], n * k) for name, word in fixed.items()
+        }
         columns["sample_id"] = _coded(ids, np.repeat(np.arange(n), k))
         columns["cluster"] = _coded(clusters, np.repeat(np.arange(n), k))
         columns["target"] = _coded(targets, np.tile(np.arange(k), n))
@@ -149,11 +157,15 @@ class Run:
 
     def __post_init__(self) -> None:
         if not (self.folder / "manifest.json").is_file():
-            raise BadTable(f"{self.folder} is no run folder: it has no manifest.json; give the folder that "
-                           "`vlbias run` named")
+            raise BadTable(
+                f"{self.folder} is no run folder: it has no manifest.json; give the folder that "
+                "`vlbias run` named"
+            )
         version = self.manifest.get("schema")
         if version != SCHEMA_VERSION:
-            raise BadTable(f"{self.folder} has table schema {version}, this version reads {SCHEMA_VERSION}")
+            raise BadTable(
+                f"{self.folder} has table schema {version}, this version reads {SCHEMA_VERSION}"
+            )
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -227,7 +239,11 @@ class Run:
 
     def mediators(self, contrast: str, outcome: str = "presence") -> list[str]:
         """Mediators that have both arms in a contrast, in the order they were run."""
-        keys = [key for key in self._slabs if key[0] == contrast and key[3] == outcome and key[2] == "01"]
+        keys = [
+            key
+            for key in self._slabs
+            if key[0] == contrast and key[3] == outcome and key[2] == "01"
+        ]
         return [key[1] for key in keys if (contrast, key[1], "10", outcome) in self._slabs]
 
     def arms(
@@ -247,7 +263,9 @@ class Run:
         counts = []
         for path in self.files:
             table = pq.read_table(path, columns=["contrast", "mediator", "status"])
-            counts.append(table.group_by(["contrast", "mediator", "status"]).aggregate([([], "count_all")]))
+            counts.append(
+                table.group_by(["contrast", "mediator", "status"]).aggregate([([], "count_all")])
+            )
         merged = pa.concat_tables(counts).unify_dictionaries().to_pandas()
         by = ["contrast", "mediator", "status"]
         return merged.groupby(by, observed=True, sort=False)["count_all"].sum().reset_index()
@@ -261,7 +279,10 @@ class Run:
         for path in self.files:
             table = pq.read_table(path, columns=[*_KEYS, "value"])
             codes, words = zip(*(_decoded(table[name]) for name in _KEYS), strict=True)
-            flat = _mapped(words[4], samples)[codes[4]] * shape[1] + _mapped(words[5], targets)[codes[5]]
+            flat = (
+                _mapped(words[4], samples)[codes[4]] * shape[1]
+                + _mapped(words[5], targets)[codes[5]]
+            )
             value = table["value"].to_numpy().astype(np.float32)
             change = np.flatnonzero(np.any([np.diff(code) != 0 for code in codes[:4]], axis=0)) + 1
             for start, stop in zip([0, *change], [*change, len(value)], strict=True):

@@ -57,7 +57,11 @@ def mean_effects(
     for names, part in arms.groupby(["contrast", "mediator", "outcome", "target"], sort=False):
         named = dict(zip(("contrast", "mediator", "outcome", "target"), names, strict=True))
         same = (shared[list(named)[::2]] == [names[0], names[2]]).all(axis=1)
-        both = part if names[1] == "" else pd.concat([part, shared[same & (shared["target"] == names[3])]])
+        both = (
+            part
+            if names[1] == ""
+            else pd.concat([part, shared[same & (shared["target"] == names[3])]])
+        )
         wide = both.pivot(index=["sample_id", "_cluster", "_group"], columns="arm", values="value")
         for effect, terms in EFFECTS.items():
             if names[1] == "" and effect != "TE":
@@ -82,9 +86,12 @@ def _rows(
     known = ~np.isnan(np.asarray(value))
     cluster = wide.index.get_level_values("_cluster").to_numpy()
     group = wide.index.get_level_values("_group").to_numpy()
-    cut = bool({"10", "00"} <= set(wide.columns)) and bool(
-        np.array_equal(wide["10"][known], wide["00"][known])
-    ) if {"10", "00"} <= set(wide.columns) else False
+    cut = (
+        bool({"10", "00"} <= set(wide.columns))
+        and bool(np.array_equal(wide["10"][known], wide["00"][known]))
+        if {"10", "00"} <= set(wide.columns)
+        else False
+    )
     moved = bool(np.any(wide["11"][known] != wide["00"][known]))
     estimates: dict[str, tuple[float, npt.NDArray[np.float64], int, int]] = {}
     for name in groups:

@@ -117,7 +117,9 @@ class _Rows:
 
     def pair(self, one: Tensor, other: Tensor) -> None:
         """Ask for every pair (own, donor) of the two sides, both ways round."""
-        for i, j in dict.fromkeys(zip(one.flatten().tolist(), other.flatten().tolist(), strict=True)):
+        for i, j in dict.fromkeys(
+            zip(one.flatten().tolist(), other.flatten().tolist(), strict=True)
+        ):
             for pair in ((i, j), (j, i)):
                 self.pairs.setdefault(pair, len(self.pairs))
 

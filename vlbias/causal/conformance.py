@@ -75,7 +75,14 @@ def conformance(
     for name, check in checks.items():
         try:
             passed, detail = check()
-        except (VlbiasError, RuntimeError, ValueError, TypeError, KeyError, AssertionError) as error:
+        except (
+            VlbiasError,
+            RuntimeError,
+            ValueError,
+            TypeError,
+            KeyError,
+            AssertionError,
+        ) as error:
             passed, detail = False, f"{type(error).__name__}: {error}"
         findings.append(Finding(name, passed, detail))
     return findings
@@ -90,7 +97,9 @@ class _Job:
         self.model, self.examples, self.tolerance = model, list(examples), tolerance
         self.channels = sorted(examples[0].worlds["base"])
 
-    def arms(self, mediators: Sequence[Mediator], cf: str = "cf", *, shortcut: bool = False) -> Arms:
+    def arms(
+        self, mediators: Sequence[Mediator], cf: str = "cf", *, shortcut: bool = False
+    ) -> Arms:
         contrasts = [Contrast("base", cf)]
         engine = Engine(
             self.model, contrasts, mediators, altered=altered_channels(self.examples, contrasts)
@@ -113,7 +122,9 @@ class _Job:
             arms = self.arms([], f"cf-{channel}")
             moved[channel] = self.gap(arms["", "11"].readout, arms["", "00"].readout)
         quiet = [c for c, size in moved.items() if size < LOUD * self.tolerance]
-        text = ", ".join(f"{channel} moves the outcome by {size:.1e}" for channel, size in moved.items())
+        text = ", ".join(
+            f"{channel} moves the outcome by {size:.1e}" for channel, size in moved.items()
+        )
         return not quiet, f"{text}; needed {LOUD * self.tolerance:.0e}"
 
     def repeatable(self) -> tuple[bool, str]:
@@ -123,7 +134,10 @@ class _Job:
 
     def gives(self) -> tuple[bool, str]:
         keys = set(self.arms([])["", "00"].readout)
-        return keys <= self.model.gives, f"gives {sorted(keys)}, promises {sorted(self.model.gives)}"
+        return (
+            keys <= self.model.gives,
+            f"gives {sorted(keys)}, promises {sorted(self.model.gives)}",
+        )
 
     def replays(self) -> tuple[bool, str]:
         worst, sites = 0.0, 0
@@ -158,7 +172,9 @@ class _Job:
                 swapped = self.arms([Mediator.of([Site(stage)], "root")])["root", "01"].readout
                 mixed = self.arms([], f"cf-{channel}")["", "11"].readout
                 worst = max(worst, self.gap(swapped, mixed))
-        return worst <= self.tolerance and bool(tried), f"{', '.join(tried)}: difference {worst:.1e}"
+        return worst <= self.tolerance and bool(
+            tried
+        ), f"{', '.join(tried)}: difference {worst:.1e}"
 
     def ports(self) -> tuple[bool, str]:
         worst, sites = 0.0, 0
@@ -199,7 +215,10 @@ class _Job:
                 interrupted += 1
             left |= _state(self.model.net) != found
             handle.remove()
-        return not left and interrupted > 0, f"{interrupted} passes interrupted, something left: {left}"
+        return (
+            not left and interrupted > 0,
+            f"{interrupted} passes interrupted, something left: {left}",
+        )
 
     def _batches(self) -> Iterator[tuple[Tower, dict[str, Tensor]]]:
         for tower in self.model.towers:
@@ -246,7 +265,12 @@ def _root_of(channel: str, roots: Sequence[Any]) -> str | None:
 
 
 def _hooked(
-    model: StagedModel, tower: Tower, batch: dict[str, Tensor], plan: SweepPlan, site: Site, donor: int
+    model: StagedModel,
+    tower: Tower,
+    batch: dict[str, Tensor],
+    plan: SweepPlan,
+    site: Site,
+    donor: int,
 ) -> Tensor:
     """Row 0 with the site's value from row `donor`, by one plain hook in one full pass."""
     target = plan.target(site)
@@ -274,7 +298,9 @@ def _hooked(
 
     slot = target.point[1]
     handle = (
-        module.register_forward_pre_hook(before) if slot == "in" else module.register_forward_hook(after)
+        module.register_forward_pre_hook(before)
+        if slot == "in"
+        else module.register_forward_hook(after)
     )
     try:
         with torch.inference_mode():

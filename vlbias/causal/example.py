@@ -65,7 +65,9 @@ def _read(path: Path) -> Image.Image:
             image.load()
             return image.copy()
     except FileNotFoundError as error:
-        raise BadData(f"image file not found: {path}; check the image folder of the dataset") from error
+        raise BadData(
+            f"image file not found: {path}; check the image folder of the dataset"
+        ) from error
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise BadData(f"image file cannot be read: {path} ({error}); fetch it again") from error
 

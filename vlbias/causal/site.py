@@ -40,7 +40,9 @@ class Site:
     def __post_init__(self) -> None:
         narrowed = (self.layer, self.units, self.positions) != (None, None, None)
         if self.port is None and narrowed:
-            raise BadStudy("mediators", str(self), "a port before layer, units or positions: " + _FORM)
+            raise BadStudy(
+                "mediators", str(self), "a port before layer, units or positions: " + _FORM
+            )
 
     @classmethod
     def parse(cls, text: str) -> Site:
@@ -58,7 +60,11 @@ class Site:
 
         layer = None if match["layer"] is None else int(match["layer"])
         return cls(
-            match["stage"], match["port"], layer, numbers(match["units"]), numbers(match["positions"])
+            match["stage"],
+            match["port"],
+            layer,
+            numbers(match["units"]),
+            numbers(match["positions"]),
         )
 
     def __str__(self) -> str:

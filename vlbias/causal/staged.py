@@ -12,7 +12,17 @@ from vlbias.causal.example import Inputs
 from vlbias.causal.site import Mediator, Site
 from vlbias.errors import BadStudy, UnknownName
 
-__all__ = ["Batch", "Encoded", "Port", "Readout", "Stage", "StagedModel", "Tower", "find_port", "resolve"]
+__all__ = [
+    "Batch",
+    "Encoded",
+    "Port",
+    "Readout",
+    "Stage",
+    "StagedModel",
+    "Tower",
+    "find_port",
+    "resolve",
+]
 
 Batch = dict[str, Tensor]
 Encoded = Any

@@ -224,9 +224,7 @@ class SweepPlan:
             rows = [torch.tensor(span, device=own.device) for span in spans.values()]
             yield list(spans), [pair[row] for row in rows], [_pick(encoded, row) for row in rows]
 
-    def _active(
-        self, tape: Tape, name: str, own: Tensor, donor: Tensor, aligned: Tensor
-    ) -> Tensor:
+    def _active(self, tape: Tape, name: str, own: Tensor, donor: Tensor, aligned: Tensor) -> Tensor:
         """The pairs whose replacement changes anything: the others keep their recorded output."""
         if not self.lazy:
             return aligned.nonzero().flatten()
@@ -261,9 +259,7 @@ class SweepPlan:
         return resume(self.model, self.tower, tape, own, plan, value, rest, edits)
 
 
-def _write_rows(
-    tensor: Tensor, target: _Target, span: list[int], donor: Tensor, rows: int
-) -> None:
+def _write_rows(tensor: Tensor, target: _Target, span: list[int], donor: Tensor, rows: int) -> None:
     folded = tensor.view(rows, tensor.shape[0] // rows, *tensor.shape[1:])
     mine = folded[span].flatten(0, 1)
     folded[span] = target.write(mine, donor).view(len(span), -1, *tensor.shape[1:])

@@ -87,7 +87,9 @@ class Resumption:
         return {call.module for call in self.given} | {self.carrier.module}
 
 
-def plan_resumption(traced: Trace, tower: Tower, entry: Point, stage: str, model: str) -> Resumption:
+def plan_resumption(
+    traced: Trace, tower: Tower, entry: Point, stage: str, model: str
+) -> Resumption:
     """How to resume behind `entry`, which lies in `stage`.
 
     Raises:

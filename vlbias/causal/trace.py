@@ -135,7 +135,9 @@ def _watch(
         leaves = tree_flatten(output)[0]
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         known = all(isinstance(leaf, Tensor | int | float | bool | str | None) for leaf in leaves)
-        shape = [leaf.shape[0] if isinstance(leaf, Tensor) and leaf.ndim else None for leaf in leaves]
+        shape = [
+            leaf.shape[0] if isinstance(leaf, Tensor) and leaf.ndim else None for leaf in leaves
+        ]
         sizes.setdefault(name, []).append(shape if known else None)
         if len(tensors) == 1:
             for child in call.children:
@@ -152,14 +154,18 @@ def _watch(
                     ).remove
                 )
                 hooks.callback(
-                    module.register_forward_hook(lambda _, __, out, name=name: leave(name, out)).remove
+                    module.register_forward_hook(
+                        lambda _, __, out, name=name: leave(name, out)
+                    ).remove
                 )
         run()
     root.exit = clock + 1
     return root, calls, sizes
 
 
-def _rows(small: list[int | None] | None, large: list[int | None] | None) -> tuple[int | None, ...] | None:
+def _rows(
+    small: list[int | None] | None, large: list[int | None] | None
+) -> tuple[int | None, ...] | None:
     if small is None or large is None or len(small) != len(large):
         return None
     rows: list[int | None] = []

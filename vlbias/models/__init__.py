@@ -97,7 +97,9 @@ def _loaded(name: str, *, device: str, dtype: str, weights: bool) -> StagedModel
     elif name.count("/") == 1 and not name.startswith((".", "/")):
         module, checkpoint, short = _hub_family_of(name), name, name.rpartition("/")[2]
     else:
-        raise UnknownName("model (registered name, hub name 'org/model' or existing folder)", name, MODELS)
+        raise UnknownName(
+            "model (registered name, hub name 'org/model' or existing folder)", name, MODELS
+        )
     load: Callable[..., StagedModel] = import_module(module).load
     return load(checkpoint, name=short, device=device, dtype=dtype, weights=weights)
 
@@ -124,7 +126,9 @@ def _hub_family_of(name: str) -> str:
     try:
         kind = AutoConfig.from_pretrained(name).model_type
     except (OSError, ValueError) as error:
-        raise BadModel(f"{name!r} is neither a folder here nor to be had from the hub: {error}") from error
+        raise BadModel(
+            f"{name!r} is neither a folder here nor to be had from the hub: {error}"
+        ) from error
     return _family(kind, name)
 
 

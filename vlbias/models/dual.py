@@ -43,7 +43,11 @@ class _Layout:
 
 _CLIP = _Layout("encoder.layers", "self_attn", "self_attn.out_proj", "mlp", "mlp.fc2")
 _BERT = _Layout(
-    "encoder.layer", "attention.output.dense", "attention.output.dense", "output.dense", "output.dense"
+    "encoder.layer",
+    "attention.output.dense",
+    "attention.output.dense",
+    "output.dense",
+    "output.dense",
 )
 _LAYOUTS = {
     "bert": _BERT,
@@ -113,8 +117,12 @@ class HfDual:
         if tower == "image_encoder":
             pixels = self._processor(images=opened(rows), return_tensors="pt")
             dtype = next(self.net.parameters()).dtype
-            return {k: v.to(device, dtype if v.is_floating_point() else None) for k, v in pixels.items()}
-        tokens = self._tokenizer(list(rows), return_tensors="pt", return_attention_mask=True, **self._padding)
+            return {
+                k: v.to(device, dtype if v.is_floating_point() else None) for k, v in pixels.items()
+            }
+        tokens = self._tokenizer(
+            list(rows), return_tensors="pt", return_attention_mask=True, **self._padding
+        )
         if tokens["input_ids"].shape[1] > self._limit:
             longest = max(rows, key=len)
             raise BadModel(
@@ -142,9 +150,7 @@ class HfDual:
         )
 
 
-def _drawn(
-    stage: str, root: str, config: Any, net: nn.Module
-) -> tuple[Stage, tuple[Port, ...]]:
+def _drawn(stage: str, root: str, config: Any, net: nn.Module) -> tuple[Stage, tuple[Port, ...]]:
     layout = _LAYOUTS.get(config.model_type)
     if layout is None:
         raise BadModel(
@@ -187,7 +193,9 @@ def load(
             _refuse_without_weights(folder)
         if not weights:
             with torch.device("meta"):
-                return HfDual(AutoModel.from_config(config), None, None, name=name, revision="outline")
+                return HfDual(
+                    AutoModel.from_config(config), None, None, name=name, revision="outline"
+                )
         net, info = AutoModel.from_pretrained(
             checkpoint,
             dtype=getattr(torch, dtype),

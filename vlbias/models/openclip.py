@@ -39,7 +39,9 @@ class OpenClip:
 
     gives = frozenset({"class_logits", "score"})
 
-    def __init__(self, net: Any, transform: Any, tokenizer: Any, *, name: str, revision: str) -> None:
+    def __init__(
+        self, net: Any, transform: Any, tokenizer: Any, *, name: str, revision: str
+    ) -> None:
         self.net, self.name, self.revision = net.eval(), name, revision
         self._transform, self._tokenizer = transform, tokenizer
         names = dict(net.named_modules())
@@ -72,7 +74,9 @@ class OpenClip:
         length = (tokens != 0).sum(1)
         if bool((length == tokens.shape[1]).any()):
             longest = max(rows, key=len)
-            raise BadModel(f"{self.name}: the text {longest[:80]!r}… fills all {tokens.shape[1]} tokens")
+            raise BadModel(
+                f"{self.name}: the text {longest[:80]!r}… fills all {tokens.shape[1]} tokens"
+            )
         return {"text": tokens, "length": length}
 
     def encode(self, tower: str, batch: Batch) -> Tensor:

@@ -99,6 +99,8 @@ class Toy:
         return {"class_logits": values["model"][index["model"][:, 0]]}
 
 
-def load(name: str = "toy", *, device: str = "cpu", dtype: str = "float64", weights: bool = True) -> Toy:
+def load(
+    name: str = "toy", *, device: str = "cpu", dtype: str = "float64", weights: bool = True
+) -> Toy:
     """The toy with its default sizes; always in float64 on the CPU, whatever is asked."""
     return Toy()

@@ -72,7 +72,9 @@ def study_of(folder: Path) -> Study:
     return Study.parse(Run(folder).manifest["study"])
 
 
-def run(study: Study | Path | str, out: Path | str = "runs", *, events: Events = Events()) -> RunResult:  # noqa: B008
+def run(
+    study: Study | Path | str, out: Path | str = "runs", *, events: Events = Events()
+) -> RunResult:  # noqa: B008
     """Run a study, or go on with it, and give back where its run folder is.
 
     Raises:
@@ -100,7 +102,9 @@ def estimate(plan: Plan, events: Events = Events()) -> Iterator[str]:  # noqa: B
     yield f"estimated time {seconds / 60:.1f} min on {plan.study.device} (from two photos; shared rows {shared:.0f} s)"
 
 
-def load_dataset(name: str, path: Path | str | None = None, *, limit: int | None = None, **options: Any) -> list[Example]:
+def load_dataset(
+    name: str, path: Path | str | None = None, *, limit: int | None = None, **options: Any
+) -> list[Example]:
     """Examples of a prepared data set or a reader, in the worlds null, mask-gender, replace-gender, both.
 
     Args:
@@ -146,8 +150,13 @@ def paired_examples(
     """
     others = texts if other_texts is None else other_texts
     labels = ["all"] * len(images) if groups is None else list(groups)
-    sizes = {"images": len(images), "other_images": len(other_images), "texts": len(texts),
-             "other_texts": len(others), "groups": len(labels)}
+    sizes = {
+        "images": len(images),
+        "other_images": len(other_images),
+        "texts": len(texts),
+        "other_texts": len(others),
+        "groups": len(labels),
+    }
     if len(set(sizes.values())) != 1:
         raise BadData(f"lengths differ: {sizes}; give one of each per example")
     return [
@@ -220,7 +229,9 @@ def potential_outcomes(
                 )
                 names = {"contrast": arm.contrast.name, "mediator": arm.mediator, "arm": arm.arm}
                 frames.append(frame.assign(**names, outcome=outcome.name))
-    about = pd.DataFrame([{"sample_id": e.id, "cluster": e.cluster, **e.attributes} for e in examples])
+    about = pd.DataFrame(
+        [{"sample_id": e.id, "cluster": e.cluster, **e.attributes} for e in examples]
+    )
     return pd.concat(frames, ignore_index=True).merge(about, on="sample_id")
 
 
@@ -263,9 +274,11 @@ def check(model: str | StagedModel, *, device: str = "cpu") -> list[Finding]:
 def _check_inputs(model: StagedModel) -> tuple[list[Inputs], list[Inputs]]:
     rng = np.random.default_rng(0)
     if any("image" in tower.channels for tower in model.towers) and model.name != "toy":
-        texts = [("a photo of a man with a cup", "a photo of a person with a cup"),
-                 ("a photo of a woman with a dog", "a photo of a person with a dog"),
-                 ("a man riding a horse", "a person riding a horse")]
+        texts = [
+            ("a photo of a man with a cup", "a photo of a person with a cup"),
+            ("a photo of a woman with a dog", "a photo of a person with a dog"),
+            ("a man riding a horse", "a person riding a horse"),
+        ]
         pixels = rng.integers(0, 256, (6, 48, 64, 3), dtype=np.uint8)
         images = [Picture(Image.fromarray(array)) for array in pixels]
         return (
@@ -274,6 +287,7 @@ def _check_inputs(model: StagedModel) -> tuple[list[Inputs], list[Inputs]]:
         )
     vectors = rng.normal(size=(2, 3, 2, 8))
     sides = [
-        [{"image": tuple(row[0]), "text": tuple(row[1])} for row in side] for side in vectors.tolist()
+        [{"image": tuple(row[0]), "text": tuple(row[1])} for row in side]
+        for side in vectors.tolist()
     ]
     return sides[0], sides[1]

@@ -92,7 +92,9 @@ def make_plan(study: Study, note: Callable[[str], None] = lambda text: None) -> 
 def engine_of(plan: Plan, model: StagedModel) -> Engine:
     """The engine that runs a plan on a model."""
     worlds = {name: spec.world() for name, spec in plan.study.worlds.items()}
-    altered = {pair: channels_changed(worlds[pair.base], worlds[pair.cf]) for pair in plan.study.pairs}
+    altered = {
+        pair: channels_changed(worlds[pair.base], worlds[pair.cf]) for pair in plan.study.pairs
+    }
     return Engine(
         model,
         plan.study.pairs,
@@ -112,7 +114,9 @@ def read_dataset(study: Study) -> Dataset:
     spec = study.dataset
     read = DATASETS.load(spec.name)
     if spec.path is None:
-        raise BadStudy("dataset.path", None, f"the folder of {spec.name!r}, relative to the study file")
+        raise BadStudy(
+            "dataset.path", None, f"the folder of {spec.name!r}, relative to the study file"
+        )
     dataset = read(Path(spec.path), spec.labels.rule())
     for field, names in (
         ("objects", study.objects),
@@ -120,12 +124,16 @@ def read_dataset(study: Study) -> Dataset:
     ):
         for name in names:
             if name not in dataset.classes:
-                raise UnknownName(f"class of {spec.name} (study field {field!r})", name, dataset.classes)
+                raise UnknownName(
+                    f"class of {spec.name} (study field {field!r})", name, dataset.classes
+                )
     given = study.operating_point
     classes = study.objects or dataset.classes
     if given.rule == "given" and set(classes) - set(given.thresholds):
         lacking = sorted(set(classes) - set(given.thresholds))
-        raise BadStudy("operating_point.thresholds", lacking, "a threshold for every class of the study")
+        raise BadStudy(
+            "operating_point.thresholds", lacking, "a threshold for every class of the study"
+        )
     return replace(dataset, classes=tuple(classes))
 
 
@@ -145,13 +153,17 @@ def _refuse_small_groups(study: Study, examples: tuple[Example, ...]) -> None:
     for field, wanted in (("split", (point.split,)), ("report", point.report)):
         for split in wanted:
             if split not in splits and (field == "report" or point.rule != "given"):
-                raise BadStudy(f"operating_point.{field}", split, f"a split of the run: {sorted(splits)}")
+                raise BadStudy(
+                    f"operating_point.{field}", split, f"a split of the run: {sorted(splits)}"
+                )
 
 
 def _refuse_prompt(study: Study) -> None:
     prompt = prompt_named(study.prompt)
     if "presence" in study.outcomes and not prompt.is_per_class:
-        raise BadStudy("prompt", study.prompt, "one text per class ('{object}' in it) for 'presence'")
+        raise BadStudy(
+            "prompt", study.prompt, "one text per class ('{object}' in it) for 'presence'"
+        )
     if "match" in study.outcomes and prompt.is_per_class:
         raise BadStudy("prompt", study.prompt, "one text per photo (such as 'caption') for 'match'")
 
@@ -160,7 +172,9 @@ def _refuse_outcomes(study: Study, outline: StagedModel) -> None:
     for name in study.outcomes:
         needs = OUTCOMES.load(name)(()).needs
         if not needs <= outline.gives:
-            raise BadStudy("outcomes", name, f"an outcome that {outline.name} gives: {sorted(outline.gives)}")
+            raise BadStudy(
+                "outcomes", name, f"an outcome that {outline.name} gives: {sorted(outline.gives)}"
+            )
 
 
 def _count_rows(plan: Plan, outline: StagedModel) -> int:

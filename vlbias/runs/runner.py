@@ -32,7 +32,7 @@ from vlbias.outcomes import OUTCOMES, Outcome
 from vlbias.runs.plan import Plan, engine_of
 from vlbias.store import SCHEMA_VERSION, CellWriter, Run, cell_key, write_json
 
-__all__ = ["Events", "RunResult", "run_plan"]
+__all__ = ["Events", "RunResult", "keep_memory", "run_plan"]
 
 _PACKAGES = ("torch", "transformers", "numpy", "pandas", "pyarrow", "pillow", "vlbias")
 _BYTES_PER_ROW = 10
@@ -69,7 +69,11 @@ class RunResult:
 
 
 def run_plan(
-    plan: Plan, out: Path, *, shard: tuple[int, int] = (0, 1), events: Events = Events()  # noqa: B008
+    plan: Plan,
+    out: Path,
+    *,
+    shard: tuple[int, int] = (0, 1),
+    events: Events = Events(),  # noqa: B008
 ) -> RunResult:
     """Compute the cells of a plan that are not there yet.
 
@@ -90,7 +94,7 @@ def run_plan(
     folder = out / plan.study.name
     _refuse_unwritable(folder, plan.rows * _BYTES_PER_ROW)
     events.note("loading the model")
-    _keep_memory()
+    keep_memory()
     model = load_model(plan.study.model, device=plan.study.device, dtype=plan.study.dtype)
     keys = _keys(plan, model)
     engine = engine_of(plan, model)
@@ -186,12 +190,16 @@ def _add_absent(
     """Rows of examples that lack a world of a contrast: NaN, with the reason as their status."""
     for pair in plan.study.pairs:
         rows = [
-            row for row, example in enumerate(examples) if not {pair.base, pair.cf} <= set(example.worlds)
+            row
+            for row, example in enumerate(examples)
+            if not {pair.base, pair.cf} <= set(example.worlds)
         ]
         if not rows:
             continue
         reasons = [
-            "; ".join(examples[row].absent[w] for w in (pair.base, pair.cf) if w in examples[row].absent)
+            "; ".join(
+                examples[row].absent[w] for w in (pair.base, pair.cf) if w in examples[row].absent
+            )
             for row in rows
         ]
         for outcome in outcomes:
@@ -235,7 +243,10 @@ def _manifest(plan: Plan, model: StagedModel, engine: Engine, keys: list[str]) -
         },
         "data": {"content_hash": plan.dataset.content_hash, "meta": dict(plan.dataset.meta)},
         "mediators": {
-            mediator.name: {"sites": [str(site) for site in mediator.sites], "cut": mediator.name in cuts}
+            mediator.name: {
+                "sites": [str(site) for site in mediator.sites],
+                "cut": mediator.name in cuts,
+            }
             for mediator in plan.mediators
         },
         "contrasts": {
@@ -248,7 +259,11 @@ def _manifest(plan: Plan, model: StagedModel, engine: Engine, keys: list[str]) -
         "paper_unknowns": _register(plan, model),
         "packages": {name: version(name) for name in _PACKAGES},
         "commit": _commit(),
-        "machine": {"python": sys.version.split()[0], "platform": platform.platform(), "device": study.device},
+        "machine": {
+            "python": sys.version.split()[0],
+            "platform": platform.platform(),
+            "device": study.device,
+        },
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "sessions": [],
     }
@@ -279,8 +294,10 @@ def _start(folder: Path, plan: Plan, manifest: dict[str, Any]) -> None:
         before = Run(folder).manifest
         if before["cells"] != manifest["cells"]:
             raise BadStudy(
-                "name", plan.study.name, f"a name of its own: {folder} holds another study"
-                f" ({_difference(before, manifest)}). Rename this study, or move that folder"
+                "name",
+                plan.study.name,
+                f"a name of its own: {folder} holds another study"
+                f" ({_difference(before, manifest)}). Rename this study, or move that folder",
             )
         return
     attributes = pd.DataFrame([dict(example.attributes) for example in plan.examples])
@@ -289,7 +306,9 @@ def _start(folder: Path, plan: Plan, manifest: dict[str, Any]) -> None:
     )
     pd.concat([samples, attributes], axis=1).to_parquet(folder / "samples.parquet")
     classes = set(plan.dataset.classes)
-    present = [(e.id, name) for e in plan.examples for name in sorted(e.targets["present"] & classes)]
+    present = [
+        (e.id, name) for e in plan.examples for name in sorted(e.targets["present"] & classes)
+    ]
     pd.DataFrame(present, columns=["sample_id", "target"]).to_parquet(folder / "present.parquet")
     write_json(folder / "manifest.json", manifest)
 
@@ -302,7 +321,9 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
     return "the examples differ"
 
 
-def _log_session(folder: Path, shared: Sequence[str], cells: int, failed: int, seconds: float) -> None:
+def _log_session(
+    folder: Path, shared: Sequence[str], cells: int, failed: int, seconds: float
+) -> None:
     manifest = Run(folder).manifest
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     manifest["sessions"].append(
@@ -326,7 +347,9 @@ def _refuse_unwritable(folder: Path, needed: int) -> None:
         probe.unlink()
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        raise BadTable(f"{folder} cannot be written ({error}); choose another folder with --out") from error
+        raise BadTable(
+            f"{folder} cannot be written ({error}); choose another folder with --out"
+        ) from error
     if free < needed:
         raise BadTable(
             f"{folder}: the table takes up to {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free; "
@@ -340,13 +363,16 @@ def _commit() -> str | None:
         return None
     with suppress(OSError):
         answer = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+            ["git", "-C", str(root), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         return answer.stdout.strip() or None
     return None
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Tell glibc to keep freed memory: giving 40 MB activations back each time costs a quarter."""
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)

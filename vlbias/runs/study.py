@@ -148,7 +148,11 @@ class Study(_Frozen):
             contrast = Contrast.parse(text)
             for world in (contrast.base, contrast.cf):
                 if world not in study.worlds:
-                    raise BadStudy("contrasts", text, f"worlds among {sorted(study.worlds)}{_near(world, study.worlds)}")
+                    raise BadStudy(
+                        "contrasts",
+                        text,
+                        f"worlds among {sorted(study.worlds)}{_near(world, study.worlds)}",
+                    )
         return study
 
     @classmethod
@@ -172,7 +176,9 @@ class Study(_Frozen):
         if (folder / self.model).is_dir():
             changes["model"] = str(folder / self.model)
         elif self.model.startswith(("./", "../", "/")):
-            raise BadStudy("model", self.model, f"a folder that exists (looked in {folder.resolve()})")
+            raise BadStudy(
+                "model", self.model, f"a folder that exists (looked in {folder.resolve()})"
+            )
         if self.dataset.path is not None:
             path = folder / self.dataset.path
             changes["dataset"] = self.dataset.model_copy(update={"path": path})
@@ -189,8 +195,11 @@ def _readable(error: ValidationError, model: type[BaseModel]) -> BadStudy:
     field = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         known = _fields_at(model, first["loc"][:-1])
-        return BadStudy(field, first["input"], f"no such key; known keys are {', '.join(known)}"
-                        + _near(str(first["loc"][-1]), known))
+        return BadStudy(
+            field,
+            first["input"],
+            f"no such key; known keys are {', '.join(known)}" + _near(str(first["loc"][-1]), known),
+        )
     if first["type"] == "missing":
         return BadStudy(field, None, "a value: this key is required")
     return BadStudy(field, first["input"], first["msg"])
