@@ -7,6 +7,7 @@ Y(1, M(0)) the job (cf, base). Jobs of one entry point are rows of one batch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -200,7 +201,7 @@ class SweepPlan:
         aligned = torch.ones(len(own), dtype=torch.bool, device=own.device)
         for key in self.tower.aligned:
             if key in batch:
-                aligned &= (batch[key][own] == batch[key][donor]).view(len(own), -1).all(1)
+                aligned &= ~_any_of_row(batch[key][own] != batch[key][donor])
         return aligned
 
     def _resumed(
@@ -229,12 +230,13 @@ class SweepPlan:
         if not self.lazy:
             return aligned.nonzero().flatten()
         candidates = (aligned & (own != donor)).nonzero().flatten()
+        if not len(candidates):
+            return candidates
         changed = torch.zeros(len(candidates), dtype=torch.bool, device=own.device)
         for target in self._targets[name]:
             mine = tape.rows_at(target.point, own[candidates])
             other = tape.rows_at(target.point, donor[candidates])
-            differs = target.write(mine, other) != mine
-            changed |= differs.view(len(candidates), -1).any(1)
+            changed |= _any_of_row(target.write(mine, other) != mine, len(candidates))
         return candidates[changed]
 
     def _chunk(
@@ -274,6 +276,12 @@ def _live(writes: list[tuple[_Target, list[int]]], donor: Tensor, rows: int) -> 
         return new
 
     return write
+
+
+def _any_of_row(claim: Tensor, rows: int | None = None) -> Tensor:
+    """Whether anything of a row is true; windows of a row stay together."""
+    folded = claim if rows is None else claim.unflatten(0, (rows, -1))
+    return folded.reshape(len(folded), math.prod(folded.shape[1:])).any(1)
 
 
 def _device(batch: Batch) -> torch.device:

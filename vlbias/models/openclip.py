@@ -135,7 +135,9 @@ def load(
     try:
         if not weights:
             with torch.device("meta"):
-                net = open_clip.create_model(model, load_weights=False, pretrained_text=False)
+                net = open_clip.create_model(
+                    model, load_weights=False, pretrained_text=False, device="meta"
+                )
             return OpenClip(net, None, None, name=name, revision="outline")
         net, transform = open_clip.create_model_from_pretrained(
             model, None if local else tag, device=device
