@@ -24,8 +24,12 @@ def naive_arms(
 ) -> dict[str, Readout]:
     """Readouts of one example in the four arms, each from whole forward passes of its own."""
     worlds = (base, cf)
+    nothing = Mediator("", ())
     return {
-        arm: _outcome(model, worlds[int(arm[0])], worlds[int(arm[1])], mediator) for arm in ARMS
+        arm: _outcome(
+            model, worlds[int(arm[0])], worlds[int(arm[1])], nothing if arm in "00 11" else mediator
+        )
+        for arm in ARMS
     }
 
 
@@ -36,7 +40,9 @@ def _outcome(model: StagedModel, direct: Inputs, through: Inputs, mediator: Medi
         own, donor = model.split(direct)[tower.name], model.split(through)[tower.name]
         inside = {stage.name for stage in tower.stages}
         sites = [site for site in mediator.sites if site.stage in inside]
-        rows = [_row(model, tower, mine, other, sites) for mine, other in zip(own, donor, strict=True)]
+        rows = [
+            _row(model, tower, mine, other, sites) for mine, other in zip(own, donor, strict=True)
+        ]
         values[tower.name] = torch.cat(rows)
         index[tower.name] = torch.arange(len(rows))[None]
     return model.join(values, index)
@@ -46,10 +52,18 @@ def _row(model: StagedModel, tower: Tower, own: Any, donor: Any, sites: list[Sit
     """The tower's output for one row with the sites' values taken from another row's own pass."""
     both = model.collate(tower.name, [own, donor])  # together, so that padding agrees
     one, other = ({key: tensor[i : i + 1] for key, tensor in both.items()} for i in (0, 1))
+    if not sites:
+        return model.encode(tower.name, one).clone()
     seen: dict[Site, Any] = {}
-    with _hooked(model, sites, lambda site, value: seen.setdefault(site, _copy(value))):
+
+    def keep(site: Site, value: Any) -> Any:
+        seen[site] = _copy(value)  # a copy: callers overwrite parts of what modules return
+        return value
+
+    with _hooked(model, sites, keep):
         model.encode(tower.name, other)
-    with _hooked(model, sites, lambda site, value: _replaced(model, site, value, seen[site])):
+    end = int(one[tower.length]) if tower.length else None
+    with _hooked(model, sites, lambda site, value: _replaced(model, site, value, seen[site], end)):
         return model.encode(tower.name, one).clone()
 
 
@@ -94,15 +108,16 @@ def _copy(value: Any) -> Any:
     return value
 
 
-def _replaced(model: StagedModel, site: Site, value: Any, donor: Any) -> Any:
+def _replaced(model: StagedModel, site: Site, value: Any, donor: Any, end: int | None) -> Any:
     if site.port is None:
         return _copy(donor)
+    units = _place(model, site)[2]
     if isinstance(value, tuple):
-        return (_mixed(site, value[0], donor[0], _place(model, site)[2]), *value[1:])
-    return _mixed(site, value, donor, _place(model, site)[2])
+        return (_mixed(site, value[0], donor[0], units, end), *value[1:])
+    return _mixed(site, value, donor, units, end)
 
 
-def _mixed(site: Site, own: Tensor, donor: Tensor, units: int | None) -> Tensor:
+def _mixed(site: Site, own: Tensor, donor: Tensor, units: int | None, end: int | None) -> Tensor:
     width = own.shape[-1] // units if units else 1
     channels = range(own.shape[-1])
     if site.units is not None:
@@ -112,5 +127,6 @@ def _mixed(site: Site, own: Tensor, donor: Tensor, units: int | None) -> Tensor:
         new[..., list(channels)] = donor[..., list(channels)]
         return new
     for position in site.positions:
-        new[:, position, list(channels)] = donor[:, position, list(channels)]
+        place = position + (end or own.shape[1]) if position < 0 else position
+        new[:, place, list(channels)] = donor[:, place, list(channels)]
     return new

@@ -18,11 +18,40 @@ from torch import nn
 
 from vlbias.causal.example import Inputs, Picture
 
-WORDS = (
-    "a an the photo picture image of man woman person people with and bicycle umbrella dog cup horse "
-    "riding holding his her their near big very on street road . ,"
-).split()
-WIDTH, LAYERS, HEADS, PIXELS, PATCH = 16, 3, 4, 28, 14
+WORDS = [
+    "a",
+    "an",
+    "the",
+    "photo",
+    "picture",
+    "image",
+    "of",
+    "man",
+    "woman",
+    "person",
+    "people",
+    "with",
+    "and",
+    "bicycle",
+    "umbrella",
+    "dog",
+    "cup",
+    "horse",
+    "riding",
+    "holding",
+    "his",
+    "her",
+    "their",
+    "near",
+    "big",
+    "very",
+    "on",
+    "street",
+    "road",
+    ".",
+    ",",
+]
+WIDTH, LAYERS, HEADS, PIXELS, PATCH = 16, 3, 2, 28, 14
 _SHAPE = {
     "hidden_size": WIDTH,
     "intermediate_size": 2 * WIDTH,
@@ -37,10 +66,12 @@ def loud(net: nn.Module, seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in sorted(net.named_parameters()):
-            if name in ("logit_scale", "logit_bias") or "norm" in name or "ln_" in name:
+            if name in ("logit_scale", "logit_bias") or "norm" in name.lower() or "ln_" in name:
                 continue
             fan = parameter[0].numel() if parameter.ndim > 1 else 16 * parameter.numel()
-            # a pooler ends in tanh, which large weights would deafen
+            # one word among many is heard only if its embedding is large, and a pooler ends in
+            # tanh, which large weights would deafen
+            fan = 1 if "embedding" in name else fan
             size = 0.5 if "pooler" in name else 1.5
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * size * fan**-0.5)
     return net.eval()
@@ -188,9 +219,11 @@ def _vit_bert() -> tuple[Any, Any, Any]:
     from transformers import ViTConfig, ViTImageProcessor
 
     tokenizer = bert_tokenizer()
-    return _pair(ViTConfig(**_VISION), _bert_config(tokenizer)), ViTImageProcessor(
-        size=_size()
-    ), tokenizer
+    return (
+        _pair(ViTConfig(**_VISION), _bert_config(tokenizer)),
+        ViTImageProcessor(size=_size()),
+        tokenizer,
+    )
 
 
 HF: dict[str, Callable[[], tuple[Any, Any, Any]]] = {
