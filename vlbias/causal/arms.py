@@ -7,17 +7,16 @@ the two worlds themselves and do not depend on a mediator. Effects are arithmeti
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from vlbias.causal.example import Example, channel_key
+from vlbias.causal.rows import Rows, batches, stitched
 from vlbias.causal.site import Mediator
-from vlbias.causal.staged import Encoded, Readout, StagedModel, Tower
+from vlbias.causal.staged import Readout, StagedModel, Tower
 from vlbias.causal.sweep import Sweep, SweepPlan
 from vlbias.errors import BadStudy
 
@@ -95,40 +94,6 @@ class _Sides:
     cf: Mapping[str, Tensor]
 
 
-class _Rows:
-    """The distinct rows of one tower, and the ordered pairs of them that contrasts ask for."""
-
-    def __init__(self) -> None:
-        self.values: list[Any] = []
-        self.pairs: dict[tuple[int, int], int] = {}
-        self._index: dict[Hashable, int] = {}
-        self._known: dict[Hashable, list[int]] = {}
-
-    def rows_of(self, values: tuple[Any, ...]) -> list[int]:
-        """The numbers of these rows, new ones added."""
-        keys = tuple(channel_key(value) for value in values)
-        if keys not in self._known:
-            for key, value in zip(keys, values, strict=True):
-                if key not in self._index:
-                    self._index[key] = len(self.values)
-                    self.values.append(value)
-            self._known[keys] = [self._index[key] for key in keys]
-        return self._known[keys]
-
-    def pair(self, one: Tensor, other: Tensor) -> None:
-        """Ask for every pair (own, donor) of the two sides, both ways round."""
-        for i, j in dict.fromkeys(
-            zip(one.flatten().tolist(), other.flatten().tolist(), strict=True)
-        ):
-            for pair in ((i, j), (j, i)):
-                self.pairs.setdefault(pair, len(self.pairs))
-
-    def pairs_of(self, own: Tensor, donor: Tensor) -> Tensor:
-        """The numbers of the pairs, in the shape of `own`."""
-        flat = zip(own.flatten().tolist(), donor.flatten().tolist(), strict=True)
-        return torch.tensor([self.pairs[pair] for pair in flat]).view_as(own)
-
-
 class Engine:
     """Runs examples through a model's towers and joins the towers into potential outcomes.
 
@@ -164,7 +129,7 @@ class Engine:
             name: frozenset(part.name for part in plan.mediators if plan.is_cut(part))
             for name, plan in self.plans.items()
         }
-        self._shared: dict[str, tuple[_Rows, Sweep]] = {}
+        self._shared: dict[str, tuple[Rows, Sweep]] = {}
 
     def _inside(self, tower: Tower, homes: Mapping[str, str]) -> list[Mediator]:
         inside = []
@@ -192,13 +157,14 @@ class Engine:
             The towers that are shared now.
         """
         for tower in self.model.towers:
-            rows, asked = _Rows(), 0
+            rows, asked = Rows(), 0
             for example in examples:
                 splits = [self.model.split(world)[tower.name] for world in example.worlds.values()]
                 asked += len({channel_key(value) for split in splits for value in split})
             self._collect(examples, {tower.name: rows})
             if rows.values and len(rows.values) * 2 < asked:
                 self._shared[tower.name] = (rows, self._sweep(tower, rows, batch_rows))
+                rows.close()
         return tuple(self._shared)
 
     def run(self, examples: Sequence[Example]) -> Iterator[Arm]:
@@ -206,9 +172,12 @@ class Engine:
 
         Examples that lack one of a contrast's worlds are left out of that contrast's rows. A mediator
         is left out of a contrast that alters no channel it can see: its effects are zero.
+
+        Raises:
+            BadData: if a tower is shared and a row of these examples was not among those shared.
         """
         rows = {
-            tower.name: self._shared[tower.name][0] if tower.name in self._shared else _Rows()
+            tower.name: self._shared[tower.name][0] if tower.name in self._shared else Rows()
             for tower in self.model.towers
         }
         wanted = self._collect(examples, rows)
@@ -221,7 +190,7 @@ class Engine:
             yield from self._contrast(contrast, sides, rows, sweeps)
 
     def _collect(
-        self, examples: Sequence[Example], rows: Mapping[str, _Rows]
+        self, examples: Sequence[Example], rows: Mapping[str, Rows]
     ) -> dict[Contrast, _Sides]:
         wanted = {}
         for contrast in self.contrasts:
@@ -247,22 +216,22 @@ class Engine:
                 wanted[contrast] = _Sides(tuple(numbers), *tables)
         return wanted
 
-    def _sweep(self, tower: Tower, rows: _Rows, batch_rows: int) -> Sweep:
+    def _sweep(self, tower: Tower, rows: Rows, batch_rows: int) -> Sweep:
         """The sweep of all rows; rows that meet in a pair are always in one batch."""
         parts = []
-        for members in _batches(len(rows.values), rows.pairs, batch_rows):
+        for members in batches(len(rows.values), rows.pairs, batch_rows):
             place = {row: i for i, row in enumerate(members)}
             numbers = [n for pair, n in rows.pairs.items() if pair[0] in place]
             pairs = [(place[i], place[j]) for i, j in rows.pairs if i in place]
             batch = self.model.collate(tower.name, [rows.values[row] for row in members])
             parts.append((members, numbers, self.plans[tower.name].run(batch, pairs)))
-        return _stitched(parts)
+        return stitched(parts)
 
     def _contrast(
         self,
         contrast: Contrast,
         sides: _Sides,
-        rows: Mapping[str, _Rows],
+        rows: Mapping[str, Rows],
         sweeps: Mapping[str, Sweep],
     ) -> Iterator[Arm]:
         values = {name: sweep.encoded for name, sweep in sweeps.items()}
@@ -291,46 +260,3 @@ class Engine:
         reached = {tower.name for tower in self.model.towers if channels & set(tower.channels)}
         # a contrast that alters nothing is the check that every effect is exactly zero
         return [m for m in self.mediators if not channels or self._homes[m.name] & reached]
-
-
-def _batches(rows: int, pairs: Collection[tuple[int, int]], size: int) -> Iterator[list[int]]:
-    """Rows in batches of about `size`, never parting two rows of a pair.
-
-    Then every number of a pair, its unmediated outcomes included, comes from one batch, and an
-    effect that is zero by construction is exactly zero.
-    """
-    root = list(range(rows))
-
-    def find(row: int) -> int:
-        while root[row] != row:
-            root[row] = row = root[root[row]]
-        return row
-
-    for i, j in pairs:
-        root[find(j)] = find(i)
-    families: dict[int, list[int]] = {}
-    for row in range(rows):
-        families.setdefault(find(row), []).append(row)
-    batch: list[int] = []
-    for family in families.values():
-        if batch and len(batch) + len(family) > size:
-            yield batch
-            batch = []
-        batch = batch + family
-    yield batch
-
-
-def _stitched(parts: Sequence[tuple[list[int], list[int], Sweep]]) -> Sweep:
-    def scatter(pieces: Sequence[tuple[list[int], Encoded]]) -> Encoded:
-        order = torch.tensor([i for index, _ in pieces for i in index]).argsort()
-        return tree_map(
-            lambda *leaves: torch.cat(leaves)[order.to(leaves[0].device)],
-            *(piece for _, piece in pieces),
-        )
-
-    names = parts[0][2].patched
-    return Sweep(
-        scatter([(rows, sweep.encoded) for rows, _, sweep in parts]),
-        {name: scatter([(n, sweep.patched[name]) for _, n, sweep in parts]) for name in names},
-        scatter([(n, sweep.aligned) for _, n, sweep in parts]),
-    )

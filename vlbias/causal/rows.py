@@ -1,0 +1,111 @@
+"""The distinct rows of a tower and the pairs of them that are asked for, and how they are batched."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from vlbias.causal.example import channel_key
+from vlbias.causal.staged import Encoded
+from vlbias.causal.sweep import Sweep
+from vlbias.errors import BadData
+
+__all__ = ["Rows", "batches", "stitched"]
+
+
+class Rows:
+    """The distinct rows of one tower, and the ordered pairs of them that contrasts ask for."""
+
+    def __init__(self) -> None:
+        self._closed = False
+        self.values: list[Any] = []
+        self.pairs: dict[tuple[int, int], int] = {}
+        self._index: dict[Hashable, int] = {}
+        self._known: dict[Hashable, list[int]] = {}
+
+    def close(self) -> None:
+        """Take no new rows or pairs: these have been encoded."""
+        self._closed = True
+
+    def _refuse_new(self, value: Any) -> None:
+        if self._closed:
+            raise BadData(
+                f"{str(value)[:120]!r} was not among the examples given to `share`; share all examples that "
+                "will be run, or none"
+            )
+
+    def rows_of(self, values: tuple[Any, ...]) -> list[int]:
+        """The numbers of these rows, new ones added."""
+        keys = tuple(channel_key(value) for value in values)
+        if keys not in self._known:
+            for key, value in zip(keys, values, strict=True):
+                if key not in self._index:
+                    self._refuse_new(value)
+                    self._index[key] = len(self.values)
+                    self.values.append(value)
+            self._known[keys] = [self._index[key] for key in keys]
+        return self._known[keys]
+
+    def pair(self, one: Tensor, other: Tensor) -> None:
+        """Ask for every pair (own, donor) of the two sides, both ways round."""
+        for i, j in dict.fromkeys(
+            zip(one.flatten().tolist(), other.flatten().tolist(), strict=True)
+        ):
+            for pair in ((i, j), (j, i)):
+                if pair not in self.pairs:
+                    self._refuse_new((self.values[i], self.values[j]))
+                self.pairs.setdefault(pair, len(self.pairs))
+
+    def pairs_of(self, own: Tensor, donor: Tensor) -> Tensor:
+        """The numbers of the pairs, in the shape of `own`."""
+        flat = zip(own.flatten().tolist(), donor.flatten().tolist(), strict=True)
+        return torch.tensor([self.pairs[pair] for pair in flat]).view_as(own)
+
+
+def batches(rows: int, pairs: Collection[tuple[int, int]], size: int) -> Iterator[list[int]]:
+    """Rows in batches of about `size`, never parting two rows of a pair.
+
+    Then every number of a pair, its unmediated outcomes included, comes from one batch, and an
+    effect that is zero by construction is exactly zero.
+    """
+    root = list(range(rows))
+
+    def find(row: int) -> int:
+        while root[row] != row:
+            root[row] = row = root[root[row]]
+        return row
+
+    for i, j in pairs:
+        root[find(j)] = find(i)
+    families: dict[int, list[int]] = {}
+    for row in range(rows):
+        families.setdefault(find(row), []).append(row)
+    batch: list[int] = []
+    for family in families.values():
+        if batch and len(batch) + len(family) > size:
+            yield batch
+            batch = []
+        batch = batch + family
+    yield batch
+
+
+def stitched(parts: Sequence[tuple[list[int], list[int], Sweep]]) -> Sweep:
+    """One sweep of several: each part with its rows and the numbers of its pairs."""
+
+    def scatter(pieces: Sequence[tuple[list[int], Encoded]]) -> Encoded:
+        order = torch.tensor([i for index, _ in pieces for i in index]).argsort()
+        return tree_map(
+            lambda *leaves: torch.cat(leaves)[order.to(leaves[0].device)],
+            *(piece for _, piece in pieces),
+        )
+
+    names = parts[0][2].patched
+    return Sweep(
+        scatter([(rows, sweep.encoded) for rows, _, sweep in parts]),
+        {name: scatter([(n, sweep.patched[name]) for _, n, sweep in parts]) for name in names},
+        scatter([(n, sweep.aligned) for _, n, sweep in parts]),
+    )
