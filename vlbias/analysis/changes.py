@@ -13,7 +13,7 @@ from vlbias.analysis.arms import Arm, Base, Combination, Functional, fit_arm, fi
 from vlbias.analysis.disparity import support
 from vlbias.analysis.inference import bounded, fieller, interval
 from vlbias.analysis.panel import Floats, Panel
-from vlbias.analysis.rates import Measure, Rates, Thresholds, measure_rates
+from vlbias.analysis.rates import Measure, Thresholds, Window
 from vlbias.errors import BadStudy
 
 __all__ = ["ESTIMANDS", "FUNCTIONALS", "Changes", "FunctionalName", "Scale", "make_scales"]
@@ -61,32 +61,19 @@ class Changes:
     ) -> None:
         self.panel, self.scales, self.weights, self.level = panel, scales, weights, level
 
-    def base(
-        self, scale: Scale, name: str, scores: Floats, valid: npt.NDArray[np.bool_] | None
-    ) -> Base:
-        """The null arm over the valid entries."""
-        rates = self._rates(scale, name, scores, valid)
+    def window(self, scale: Scale, valid: npt.NDArray[np.bool_]) -> Window:
+        """The entries compared: valid in every arm."""
+        return Window.of(self.panel, scale.measure, valid, scale.objects)
+
+    def base(self, scale: Scale, window: Window, name: str, scores: Floats) -> Base:
+        """The null arm."""
+        rates = window.rates(scores, scale.thresholds[name])
         return fit_base(rates, self.weights, scale.wanted, scale.signs)
 
-    def arm(
-        self,
-        scale: Scale,
-        base: Base,
-        name: str,
-        scores: Floats,
-        valid: npt.NDArray[np.bool_] | None,
-    ) -> Arm:
+    def arm(self, scale: Scale, window: Window, base: Base, name: str, scores: Floats) -> Arm:
         """Another arm over the same entries."""
-        rates = self._rates(scale, name, scores, valid)
+        rates = window.rates(scores, scale.thresholds[name])
         return fit_arm(base, rates, self.weights, scale.wanted)
-
-    def _rates(
-        self, scale: Scale, name: str, scores: Floats, valid: npt.NDArray[np.bool_] | None
-    ) -> Rates:
-        limit = scale.thresholds[name]
-        return measure_rates(
-            self.panel, scores, scale.measure, limit, objects=scale.objects, valid=valid
-        )
 
     def rows(
         self, scale: Scale, base: Base, arms: Mapping[str, Arm], combinations: Iterable[Combination]
@@ -134,7 +121,7 @@ class Changes:
     def _ratio(self, estimate: float, draws: Floats, base: Base, kind: str) -> tuple[float, float]:
         below = base.arm.draws[kind]
         z = int(np.argmax(draws.std(axis=1)))
-        covariance = np.cov(np.stack([draws[z], below[z]]).astype(np.float64))
+        covariance = np.cov(np.stack([draws[z], below[z]]), dtype=np.float64)
         return fieller(estimate, base.arm.value[kind], covariance, self.level)
 
     def _limits_of_change(

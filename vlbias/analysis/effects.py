@@ -15,7 +15,7 @@ from vlbias.analysis.changes import FUNCTIONALS, Changes, FunctionalName, Scale,
 from vlbias.analysis.corrections import benjamini_hochberg, hierarchical, step_down
 from vlbias.analysis.inference import check_level, multipliers
 from vlbias.analysis.panel import Floats, Panel
-from vlbias.analysis.rates import Measure, Thresholds
+from vlbias.analysis.rates import Measure, Thresholds, Window
 from vlbias.errors import BadTable, MissingArms
 
 __all__ = ["EFFECTS", "MODALITIES", "Effects", "combine", "effects"]
@@ -179,9 +179,10 @@ def combine(
     changes = Changes(panel, scales, multipliers(panel.layout, draws, rng), level)
     rows, kept = [], []
     for scale in scales:
-        null = changes.base(scale, base, scores[base], valid)
+        window = changes.window(scale, valid)
+        null = changes.base(scale, window, base, scores[base])
         fitted = {
-            name: null.arm if name == base else changes.arm(scale, null, name, y, valid)
+            name: null.arm if name == base else changes.arm(scale, window, null, name, y)
             for name, y in scores.items()
         }
         for row, drawn in changes.rows(scale, null, fitted, combinations):
@@ -218,6 +219,17 @@ def _counts(panel: Panel, scale: Scale, valid: npt.NDArray[np.bool_]) -> dict[st
     }
 
 
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """The arms that all mediators share, for one scale and one set of rows."""
+
+    scale: Scale
+    window: Window
+    base: Base
+    last: Arm
+    counts: Mapping[str, Any]
+
+
 class _Sweep:
     """Collects rows mediator by mediator; fits the null and total arms once per set of rows."""
 
@@ -226,58 +238,55 @@ class _Sweep:
         self.valid = ~(np.isnan(y00) | np.isnan(y11))
         self.rows: list[dict[str, Any]] = []
         self.kept: list[Floats] = []
-        self._fitted: list[tuple[Base, Arm, dict[str, Any]]] = []
+        self.names: set[str] = set()
+        self._fitted: list[_Fitted] = []
         self._fitted_on: npt.NDArray[np.bool_] | None = None
 
-    def _total(self, valid: npt.NDArray[np.bool_]) -> list[tuple[Base, Arm, dict[str, Any]]]:
+    def fitted(self, valid: npt.NDArray[np.bool_]) -> list[_Fitted]:
+        """The null and total arms over the valid entries, one per scale."""
         if self._fitted_on is None or not np.array_equal(valid, self._fitted_on):
             self._fitted, self._fitted_on = [], valid
             for scale in self.changes.scales:
-                base = self.changes.base(scale, "00", self.y00, valid)
-                last = self.changes.arm(scale, base, "11", self.y11, valid)
-                self._fitted.append((base, last, _counts(self.panel, scale, valid)))
+                window = self.changes.window(scale, valid)
+                base = self.changes.base(scale, window, "00", self.y00)
+                last = self.changes.arm(scale, window, base, "11", self.y11)
+                counts = _counts(self.panel, scale, valid)
+                self._fitted.append(_Fitted(scale, window, base, last, counts))
         return self._fitted
 
     def add_total(self) -> None:
         """TE over all rows that both worlds have."""
-        for scale, (base, last, counts) in zip(
-            self.changes.scales, self._total(self.valid), strict=True
-        ):
-            arms = {"00": base.arm, "11": last}
-            self._collect("", scale, base, arms, EFFECTS[:1], counts, is_cut=False)
+        for one in self.fitted(self.valid):
+            arms = {"00": one.base.arm, "11": one.last}
+            self._collect("", one, arms, EFFECTS[:1], is_cut=False)
 
     def add(self, name: str, y01: Floats, y10: Floats) -> None:
         """All effects of one mediator, over the rows that all four arms have."""
-        if any(row["mediator"] == name for row in self.rows[-1:]) or not name:
+        if name in self.names or not name:
             raise BadTable(f"mediator name {name!r} is empty or repeats")
+        self.names.add(name)
         valid = self.valid
-        if np.isnan(y01).any() or np.isnan(y10).any():
-            valid = valid & ~(np.isnan(y01) | np.isnan(y10))
-        is_cut = bool((y10 == self.y00)[valid].all())
-        for scale, (base, last, counts) in zip(
-            self.changes.scales, self._total(valid), strict=True
-        ):
-            arms = {
-                "00": base.arm,
-                "11": last,
-                "01": self.changes.arm(scale, base, "01", y01, valid),
-                "10": self.changes.arm(scale, base, "10", y10, valid),
-            }
-            self._collect(name, scale, base, arms, EFFECTS, counts, is_cut=is_cut)
+        missing = np.isnan(y01) | np.isnan(y10)
+        if missing.any():
+            valid = valid & ~missing
+        is_cut = bool(((y10 == self.y00) | ~valid).all())
+        for one in self.fitted(valid):
+            arms = {"00": one.base.arm, "11": one.last}
+            for arm, scores in (("01", y01), ("10", y10)):
+                arms[arm] = self.changes.arm(one.scale, one.window, one.base, arm, scores)
+            self._collect(name, one, arms, EFFECTS, is_cut=is_cut)
 
     def _collect(
         self,
         name: str,
-        scale: Scale,
-        base: Base,
+        one: _Fitted,
         arms: Mapping[str, Arm],
         combinations: Sequence[Combination],
-        counts: Mapping[str, Any],
         *,
         is_cut: bool,
     ) -> None:
-        for row, drawn in self.changes.rows(scale, base, arms, combinations):
-            full = {"mediator": name, **row, **counts, "cut": is_cut}
+        for row, drawn in self.changes.rows(one.scale, one.base, arms, combinations):
+            full = {"mediator": name, **row, **one.counts, "cut": is_cut}
             if is_cut:
                 full |= dict.fromkeys(("relative", "relative_lo", "relative_hi"), np.nan)
                 full["status"] = "cut"
@@ -335,5 +344,6 @@ def _tree(
 def _null_gaps(
     panel: Panel, sweep: _Sweep, scales: Sequence[Scale]
 ) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
-    fitted = sweep._total(sweep.valid)
-    return fitted[0][0].arm.gap, tuple(panel.targets[i] for i in scales[0].objects)
+    return sweep.fitted(sweep.valid)[0].base.arm.gap, tuple(
+        panel.targets[i] for i in scales[0].objects
+    )

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy.special import ndtr, ndtri
 
 from vlbias.analysis.panel import Floats, Layout
 from vlbias.errors import BadStudy
@@ -87,7 +87,7 @@ def interval(
     """
     se = float(np.std(replicates, axis=-1, dtype=np.float64).max())
     tail = (1 - check_level(level)) / (2 if side == "both" else 1)
-    reach = float(stats.norm.isf(tail)) * se
+    reach = float(-ndtri(tail)) * se
     lo = -np.inf if side == "upper" else estimate - reach
     hi = np.inf if side == "lower" else estimate + reach
     return Interval(estimate, se, lo, hi, p_value(estimate, se))
@@ -97,7 +97,7 @@ def p_value(estimate: float, se: float) -> float:
     """Two-sided normal p-value; 1 where estimate and error are both 0."""
     if se == 0:
         return 1.0 if estimate == 0 else 0.0
-    return float(2 * stats.norm.sf(abs(estimate) / se))
+    return float(2 * ndtr(-abs(estimate) / se))
 
 
 def bounded(
@@ -134,7 +134,7 @@ def fieller(
         Two limits; (-inf, inf) where the denominator cannot be told from 0, since then no bounded
         interval is valid (Gleser & Hwang 1987).
     """
-    z = float(stats.norm.isf((1 - check_level(level)) / 2))
+    z = float(-ndtri((1 - check_level(level)) / 2))
     a = denominator**2 - z**2 * covariance[1, 1]
     b = numerator * denominator - z**2 * covariance[0, 1]
     c = numerator**2 - z**2 * covariance[0, 0]

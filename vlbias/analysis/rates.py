@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from vlbias.analysis.panel import Floats, Layout, Panel
 from vlbias.errors import BadTable
 
-__all__ = ["Measure", "Rates", "Thresholds", "group_pairs", "make_rates", "measure_rates"]
+__all__ = ["Measure", "Rates", "Thresholds", "Window", "group_pairs", "measure_rates"]
 
 Measure = Literal["fpr", "tpr", "score"]
 """What is averaged: false positives or scores over absent images, true positives over present."""
@@ -44,7 +44,8 @@ class Rates:
     @property
     def gap(self) -> npt.NDArray[np.float64]:
         """[P, K] difference of rates for each pair of groups."""
-        return np.stack([self.value[g] - self.value[h] for g, h in group_pairs(len(self.value))])
+        gaps = [self.value[g] - self.value[h] for g, h in group_pairs(len(self.value))]
+        return np.asarray(np.stack(gaps))
 
     def covariance(self, other: Rates) -> npt.NDArray[np.float64]:
         """[P, K] covariance of this gap and another's over the same images, by pair and object."""
@@ -79,7 +80,7 @@ class Rates:
         )
         cross = np.einsum("ij,ij->j", self.residual[a][i], other.residual[b][j])
         cross = cross + np.einsum("ij,ij->j", self.residual[b][j], other.residual[a][i])
-        return cross.astype(np.float64)
+        return np.asarray(cross, dtype=np.float64)
 
     def noise(self, weights: Floats) -> Floats:
         """[D, P, K] draws of the sampling error of the gaps.
@@ -108,28 +109,88 @@ class Rates:
         )
 
 
-def make_rates(layout: Layout, numerator: Floats, denominator: Floats) -> Rates:
-    """Rates from sums over cells.
+@dataclass(frozen=True, eq=False)
+class Window:
+    """Which entries count and in which order: fixed once, then applied to arm after arm.
 
     Args:
         layout: Cells and groups.
-        numerator: [M, K] sums of values.
-        denominator: [M, K] sums of weights.
+        measure: What is averaged.
+        columns: Objects used.
+        use: [S, K'] sorted rows; which entries are in the denominator.
+        denominator: [M, K'] how many per cell.
+        count: [k, K'] how many per group.
     """
-    value = np.zeros((len(layout.spans), numerator.shape[1]))
-    count = np.zeros_like(value)
-    residual = np.empty_like(numerator)
-    for g, span in enumerate(layout.spans):
-        total = numerator[span].sum(axis=0, dtype=np.float64)
-        count[g] = denominator[span].sum(axis=0, dtype=np.float64)
-        safe = np.maximum(count[g], np.finfo(np.float64).tiny)
-        value[g] = np.where(count[g] > 0, total / safe, 0.0)
-        n = max(span.stop - span.start, 2)
-        # sqrt(n / (n - 1)) makes the squared residuals an unbiased variance
-        scale = np.where(count[g] > 0, np.sqrt(n / (n - 1)) / safe, 0.0)
-        residual[span] = numerator[span] - denominator[span] * value[g].astype(numerator.dtype)
-        residual[span] *= scale.astype(numerator.dtype)
-    return Rates(value, count, residual, layout)
+
+    layout: Layout
+    measure: Measure
+    columns: npt.NDArray[np.intp]
+    use: npt.NDArray[np.bool_]
+    denominator: Floats
+    count: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls,
+        panel: Panel,
+        measure: Measure,
+        valid: npt.NDArray[np.bool_],
+        objects: npt.NDArray[np.intp] | None = None,
+    ) -> Window:
+        """The window of the valid entries [S, K] of some objects."""
+        columns = np.arange(len(panel.targets)) if objects is None else objects
+        layout = panel.layout
+        own = panel.present if measure == "tpr" else ~panel.present
+        use = (own & valid).take(layout.order, axis=0)[:, columns]
+        cells = layout.cells(use.astype(np.float32))
+        count = np.stack([cells[s].sum(axis=0, dtype=np.float64) for s in layout.spans])
+        return cls(layout, measure, columns, use, cells, count)
+
+    def _sorted(self, scores: Floats) -> Floats:
+        rows = scores.take(self.layout.order, axis=0)
+        return rows if len(self.columns) == scores.shape[1] else rows[:, self.columns]
+
+    def rates(self, scores: Floats, thresholds: Thresholds | None = None) -> Rates:
+        """Rates of one arm [S, K].
+
+        Raises:
+            BadTable: if a threshold is needed and missing, or its shape is not [K].
+        """
+        seen = self._sorted(scores)
+        if self.measure == "score":
+            # centring per object keeps single precision from losing the differences
+            masked = np.where(self.use, seen, seen.dtype.type(0))
+            total = masked.sum(axis=0, dtype=np.float64)
+            centre = (total / np.maximum(self.count.sum(axis=0), 1)).astype(seen.dtype)
+            masked -= centre * self.use
+            rates = self._rates(self.layout.cells(masked), np.float64)
+            value = np.where(self.count > 0, rates.value + centre, 0.0)
+            return Rates(value, rates.count, rates.residual, self.layout)
+        if thresholds is None or np.shape(thresholds) != (scores.shape[1],):
+            raise BadTable(
+                f"{self.measure} needs one threshold per target ({scores.shape[1]}), got "
+                f"{None if thresholds is None else np.shape(thresholds)}; see operating.calibrate"
+            )
+        hit = seen >= thresholds[self.columns].astype(seen.dtype)
+        hit &= self.use
+        # counts below 2^24 are exact in single precision
+        return self._rates(self.layout.cells(hit.astype(np.float32)), np.float32)
+
+    def _rates(self, numerator: Floats, accumulate: type[np.floating[Any]]) -> Rates:
+        value = np.zeros_like(self.count)
+        residual = np.empty_like(numerator)
+        for g, span in enumerate(self.layout.spans):
+            total = numerator[span].sum(axis=0, dtype=accumulate).astype(np.float64)
+            count = self.count[g]
+            value[g] = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
+            n = max(span.stop - span.start, 2)
+            # sqrt(n / (n - 1)) makes the squared residuals an unbiased variance
+            scale = np.sqrt(n / (n - 1)) / np.maximum(count, 1)
+            part = residual[span]
+            np.multiply(self.denominator[span], -value[g].astype(numerator.dtype), out=part)
+            part += numerator[span]
+            part *= scale.astype(numerator.dtype)
+        return Rates(value, self.count, residual, self.layout)
 
 
 def measure_rates(
@@ -139,7 +200,6 @@ def measure_rates(
     thresholds: Thresholds | None = None,
     *,
     objects: npt.NDArray[np.intp] | None = None,
-    valid: npt.NDArray[np.bool_] | None = None,
 ) -> Rates:
     """Rates of one arm: false positives, true positives or mean scores by group and object.
 
@@ -149,35 +209,8 @@ def measure_rates(
         measure: "fpr" and "score" over images without the object, "tpr" over those with it.
         thresholds: [K], needed by "fpr" and "tpr"; a score at or above it says "present".
         objects: Columns to use; all if not given.
-        valid: [S, K] further restriction, so that arms are compared on the same rows.
 
     Raises:
         BadTable: if a threshold is needed and missing, or its shape is not [K].
     """
-    columns = np.arange(len(panel.targets)) if objects is None else objects
-    layout = panel.layout
-    window = np.ix_(layout.order, columns)
-    seen = scores[window]
-    use = panel.present[window] if measure == "tpr" else ~panel.present[window]
-    use &= ~np.isnan(seen)
-    if valid is not None:
-        use &= valid[window]
-    if measure == "score":
-        # centring per object keeps single precision from losing the differences
-        total = np.where(use, seen, 0).sum(axis=0, dtype=np.float64)
-        centre = (total / np.maximum(use.sum(axis=0), 1)).astype(seen.dtype)
-        centred = np.where(use, seen - centre, seen.dtype.type(0))
-        rates = make_rates(layout, layout.cells(centred), _cells(layout, use, seen))
-        value = np.where(rates.count > 0, rates.value + centre, 0.0)
-        return Rates(value, rates.count, rates.residual, layout)
-    if thresholds is None or np.shape(thresholds) != (len(panel.targets),):
-        raise BadTable(
-            f"{measure} needs one threshold per target ({len(panel.targets)}), got "
-            f"{None if thresholds is None else np.shape(thresholds)}; see operating.calibrate"
-        )
-    hit = use & (seen >= thresholds[columns])
-    return make_rates(layout, _cells(layout, hit, seen), _cells(layout, use, seen))
-
-
-def _cells(layout: Layout, flags: npt.NDArray[np.bool_], like: Floats) -> Floats:
-    return layout.cells(flags.astype(like.dtype))
+    return Window.of(panel, measure, ~np.isnan(scores), objects).rates(scores, thresholds)
