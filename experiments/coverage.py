@@ -33,7 +33,7 @@ from vlbias.analysis.rates import measure_rates
 
 SIZES = (300, 1500, 5400)
 CHUNK = 20
-DRAWS = 500
+DRAWS = 300
 PERMUTATIONS = 199
 ZERO = np.zeros(79)
 
@@ -161,7 +161,9 @@ def _alternatives(panel, y, used, truth, rng) -> list[dict]:
     sums = {}
     for arm in ("00", "11"):
         hit = (y[arm][order][:, used] >= 0) * use
-        parts = [flip[:, s] @ hit[s] / np.maximum(flip[:, s] @ use[s], 1) for s in rates.layout.spans]
+        parts = [
+            flip[:, s] @ hit[s] / np.maximum(flip[:, s] @ use[s], 1) for s in rates.layout.spans
+        ]
         sums[arm] = np.abs(parts[0] - parts[1]).sum(axis=1)
     lo, hi = np.quantile(sums["00"], [0.025, 0.975])
     _record(rows, "NAIVE percentile bootstrap: B", lo, hi, goal)
@@ -199,9 +201,7 @@ def replicate(n: int, scenario: str, seed: int) -> list[dict]:
     goals = {"00": {"00": 1.0}, "TE": {"11": 1.0, "00": -1.0}}
     rows += _one_direction(panel, y, used, goals, truth, rng)
     rows += _effects(n, world, panel, y, used, truth, rng)
-    p = swap_test(
-        panel, y["00"], y["11"], ZERO, objects=used, permutations=PERMUTATIONS, rng=rng
-    )
+    p = swap_test(panel, y["00"], y["11"], ZERO, objects=used, permutations=PERMUTATIONS, rng=rng)
     _test(rows, "swap permutation: predictions changed", p)
     return rows
 

@@ -213,7 +213,7 @@ def _counts(panel: Panel, scale: Scale, valid: npt.NDArray[np.bool_]) -> dict[st
     seen = valid.any(axis=1)
     return {
         "n": int(seen.sum()),
-        "n_clusters": len(np.unique(panel.cluster[seen])),
+        "n_clusters": int(np.count_nonzero(np.bincount(panel.cluster_code[seen]))),
         "n_objects": len(scale.objects),
         "status": "ok" if len(scale.objects) else "insufficient",
     }

@@ -48,14 +48,15 @@ def check_level(level: float) -> float:
 
 
 def multipliers(layout: Layout, draws: int, rng: np.random.Generator) -> Floats:
-    """[D, M] Poisson(1) - 1 weights per cell, equal within a cluster, single precision.
+    """[D, M] two-point weights per cell (Mammen 1993), equal within a cluster, single precision.
 
-    The third moment of Poisson(1) - 1 is 1, so that draws keep the skewness of rare events, which
-    normal or two-point multipliers would lose. The same draws go to all arms: comparisons are
-    paired.
+    Mean 0, variance 1 and third moment 1: the draws keep the skewness of rare events, which normal
+    or symmetric multipliers would lose. The same draws go to all arms: comparisons are paired.
     """
-    per_cluster = rng.poisson(1.0, (draws, layout.n_clusters)).astype(np.float32) - 1
-    return per_cluster[:, layout.cluster]
+    root = np.sqrt(5.0)
+    low, high = np.float32((1 - root) / 2), np.float32((1 + root) / 2)
+    is_low = rng.random((draws, layout.n_clusters), dtype=np.float32) < (root + 1) / (2 * root)
+    return np.where(is_low[:, layout.cluster], low, high)
 
 
 def cluster_weights(

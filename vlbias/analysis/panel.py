@@ -117,17 +117,22 @@ class Panel:
         return code
 
     @cached_property
+    def cluster_code(self) -> npt.NDArray[np.intp]:
+        """[S] position of each row's cluster among the sorted cluster names."""
+        return np.asarray(np.unique(self.cluster, return_inverse=True)[1], dtype=np.intp)
+
+    @cached_property
     def layout(self) -> Layout:
         """Canonical order and cells."""
-        names, cluster = np.unique(self.cluster, return_inverse=True)
-        cluster = np.asarray(cluster, dtype=np.intp)
+        cluster = self.cluster_code
+        n_clusters = int(cluster.max(initial=-1)) + 1
         order = np.lexsort((self.sample, cluster, self.code))
-        key = self.code[order] * len(names) + cluster[order]
+        key = self.code[order] * n_clusters + cluster[order]
         starts = np.flatnonzero(np.r_[True, key[1:] != key[:-1]]) if len(self) else key
         group_of_cell = self.code[order][starts]
         edges = np.searchsorted(group_of_cell, np.arange(len(self.groups) + 1))
         spans = tuple(slice(int(a), int(b)) for a, b in pairwise(edges))
-        return Layout(order, starts, spans, cluster[order][starts], len(names))
+        return Layout(order, starts, spans, cluster[order][starts], n_clusters)
 
     def index(
         self, *, split: str | None = None, groups: Sequence[str] | None = None

@@ -66,7 +66,7 @@ def permuted_codes(
     """
     layout = panel.layout
     code = panel.code[layout.order]
-    cluster = np.unique(panel.cluster[layout.order], return_inverse=True)[1]
+    cluster = panel.cluster_code[layout.order]
     names = (
         np.zeros(len(panel), dtype=np.intp)
         if strata is None
@@ -209,7 +209,7 @@ def swap_test(
     first, weight = _row_sums(panel, np.where(missing, np.nan, y0), thresholds, measure, objects)
     second, _ = _row_sums(panel, np.where(missing, np.nan, y1), thresholds, measure, objects)
     code = panel.code[panel.layout.order]
-    cluster = np.unique(panel.cluster[panel.layout.order], return_inverse=True)[1]
+    cluster = panel.cluster_code[panel.layout.order]
     coins = rng.integers(0, 2, (permutations, panel.layout.n_clusters)).astype(np.float32)
     flips = coins[:, cluster]
     gaps = []

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from vlbias.analysis.panel import Floats, Panel
 
@@ -59,7 +59,7 @@ class PlantedWorld:
         """[2, K] true false-positive rates at threshold 0."""
         half = 0.5 * self.bias * condition.scale
         middle = self.level - condition.shift
-        return np.asarray(norm.cdf(np.stack([middle + half, middle - half])))
+        return np.asarray(ndtr(np.stack([middle + half, middle - half])))
 
     def gaps(self, condition: Condition, measure: str = "fpr") -> npt.NDArray[np.float64]:
         """[1, K] true gaps of rates or of mean scores."""
@@ -123,7 +123,7 @@ def make_world(
         fpr: Mean false-positive rate, roughly.
     """
     prevalence = np.clip(rng.lognormal(np.log(0.02), 1, objects), 0.002, 0.4)
-    level = norm.ppf(np.clip(rng.lognormal(np.log(fpr) - 0.3, 0.8, objects), 1e-3, 0.2))
+    level = ndtri(np.clip(rng.lognormal(np.log(fpr) - 0.3, 0.8, objects), 1e-3, 0.2))
     has_gap = rng.random(objects) < biased
     bias = np.where(has_gap, rng.normal(0, 1, objects) * size, 0.0)
     return PlantedWorld(prevalence, np.asarray(level), bias)
