@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vlbias.analysis.arms import Arm, Base, Combination, Functional, fit_arm, fit_base
-from vlbias.analysis.disparity import support
 from vlbias.analysis.inference import bounded, fieller, interval
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.rates import Measure, Thresholds, Window
+from vlbias.analysis.support import support
 from vlbias.errors import BadStudy
 
 __all__ = ["ESTIMANDS", "FUNCTIONALS", "Changes", "FunctionalName", "Scale", "make_scales"]

@@ -10,14 +10,16 @@ import numpy.typing as npt
 import pandas as pd
 
 from vlbias.analysis.arms import fit_base
+from vlbias.analysis.halving import cell_sums, crossfit_halvings
 from vlbias.analysis.inference import bounded, check_level, interval, multipliers
 from vlbias.analysis.objects import object_table
-from vlbias.analysis.panel import Floats, Layout, Panel
+from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.permutation import Aggregate, LabelTest, aggregate_gaps, label_test
-from vlbias.analysis.rates import Measure, Rates, Thresholds, group_pairs, measure_rates
+from vlbias.analysis.rates import Measure, Rates, Thresholds, measure_rates
+from vlbias.analysis.support import held_out_signs, support
 from vlbias.errors import BadStudy
 
-__all__ = ["Disparity", "crossfit_halvings", "disparity", "held_out_signs", "support"]
+__all__ = ["Disparity", "disparity", "held_out_signs", "support"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,122 +90,6 @@ class Disparity:
         return pd.DataFrame([row | {"is_within_floor": self.is_within_floor}])
 
 
-def support(
-    panel: Panel,
-    scores: Floats,
-    thresholds: Thresholds | None,
-    *,
-    measure: Measure = "fpr",
-    min_count: int = 50,
-    min_events: float = 5.0,
-) -> npt.NDArray[np.intp]:
-    """Columns of the objects that have enough data; fix them on the null arm, then keep them.
-
-    An object is used if every group has at least `min_count` images in the denominator and, for
-    rates, at least `min_events` expected events at the rate pooled over groups. The pooled rate
-    does not look at the gap, so the choice does not favour large or small gaps.
-    """
-    rates = measure_rates(panel, scores, measure, thresholds)
-    enough = np.asarray((rates.count >= min_count).all(axis=0))
-    if measure != "score":
-        total = rates.count.sum(axis=0)
-        pooled = (rates.value * rates.count).sum(axis=0) / np.maximum(total, 1)
-        for rate in (pooled, 1 - pooled) if measure == "tpr" else (pooled,):
-            enough &= (rate * rates.count).min(axis=0) >= min_events
-    return np.flatnonzero(enough)
-
-
-def held_out_signs(
-    panel: Panel,
-    scores: Floats,
-    thresholds: Thresholds | None,
-    *,
-    measure: Measure = "fpr",
-    objects: npt.NDArray[np.intp],
-) -> npt.NDArray[np.float64]:
-    """[P, K'] signs of the gaps on images that the effects will not be estimated on."""
-    return np.sign(measure_rates(panel, scores, measure, thresholds, objects=objects).gap)
-
-
-def crossfit_halvings(
-    rates_num: Floats,
-    rates_den: Floats,
-    layout: Layout,
-    *,
-    aggregate: Aggregate = "pairwise",
-    halvings: int = 50,
-    rng: np.random.Generator,
-) -> float:
-    """Cross-fit sum of gaps over drawn halvings, both directions.
-
-    Args:
-        rates_num: [M, K] numerators per cell.
-        rates_den: [M, K] denominators per cell.
-        layout: Cells and groups; halves are balanced within groups.
-        aggregate: How k groups become one gap.
-        halvings: Number of random halvings, at least 50 advised.
-        rng: Seeded generator.
-    """
-    half = _halves(layout, halvings, rng)
-    first, second = [], []
-    for span in layout.spans:
-        num, den = rates_num[span], rates_den[span]
-        a, b = half[:, span] @ num, half[:, span] @ den
-        first.append(a / np.maximum(b, 1))
-        rest = np.maximum(den.sum(axis=0) - b, 1)
-        second.append((num.sum(axis=0) - a) / rest)
-    x, y = np.stack(first, axis=1), np.stack(second, axis=1)  # [R, k, K]
-    forth, back = _directed(x, y, aggregate), _directed(y, x, aggregate)
-    return float((forth + back).mean() / 2)
-
-
-def _halves(layout: Layout, halvings: int, rng: np.random.Generator) -> Floats:
-    if layout.straddles:
-        flat = np.arange(layout.n_clusters) % 2
-        drawn = rng.permuted(np.tile(flat, (halvings, 1)), axis=1)
-        return drawn[:, layout.cluster].astype(np.float32)
-    parts = [
-        rng.permuted(np.tile(np.arange(s.stop - s.start) % 2, (halvings, 1)), axis=1)
-        for s in layout.spans
-    ]
-    return np.concatenate(parts, axis=1).astype(np.float32)
-
-
-def _directed(sign_from: Floats, size_from: Floats, aggregate: Aggregate) -> Floats:
-    """[R] gaps of one half in the direction that the other half names."""
-    if aggregate == "range":
-        top, bottom = sign_from.argmax(axis=1), sign_from.argmin(axis=1)
-        pick = np.take_along_axis
-        gap = pick(size_from, top[:, None], 1) - pick(size_from, bottom[:, None], 1)
-        total: Floats = gap[:, 0].sum(axis=-1)
-        return total
-    pairs = group_pairs(sign_from.shape[1])
-    parts = [
-        np.sign(sign_from[:, g] - sign_from[:, h]) * (size_from[:, g] - size_from[:, h])
-        for g, h in pairs
-    ]
-    total = np.mean(parts, axis=0).sum(axis=-1)
-    return total
-
-
-def _counts(
-    panel: Panel,
-    scores: Floats,
-    measure: Measure,
-    thresholds: Thresholds | None,
-    objects: npt.NDArray[np.intp],
-) -> tuple[Floats, Floats]:
-    layout = panel.layout
-    window = np.ix_(layout.order, objects)
-    seen = scores[window]
-    use = (panel.present[window] == (measure == "tpr")) & ~np.isnan(seen)
-    if measure == "score" or thresholds is None:
-        value = np.where(use, seen, 0.0)
-    else:
-        value = (use & (seen >= thresholds[objects])).astype(np.float64)
-    return layout.cells(value.astype(np.float64)), layout.cells(use.astype(np.float64))
-
-
 def disparity(
     panel: Panel,
     scores: npt.ArrayLike,
@@ -265,7 +151,7 @@ def disparity(
         else (top, _range_draws(rates, weights, arm.centre))
     )
     lo, hi = bounded((own.estimate, arm.draws["crossfit"]), upper, level)
-    numerator, denominator = _counts(panel, array, measure, thresholds, used)
+    numerator, denominator = cell_sums(panel, array, measure, thresholds, used)
     fitted = crossfit_halvings(
         numerator, denominator, panel.layout, aggregate=aggregate, halvings=halvings, rng=rng
     )

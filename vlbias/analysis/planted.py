@@ -64,9 +64,9 @@ class PlantedWorld:
     def gaps(self, condition: Condition, measure: str = "fpr") -> npt.NDArray[np.float64]:
         """[1, K] true gaps of rates or of mean scores."""
         if measure == "score":
-            return (self.bias * condition.scale)[None]
+            return np.asarray(self.bias * condition.scale)[None]
         rates = self.rates(condition)
-        return (rates[0] - rates[1])[None]
+        return np.asarray(rates[0] - rates[1])[None]
 
     def spread(self, condition: Condition, n: int, measure: str = "fpr") -> npt.NDArray[np.float64]:
         """[1, K] true standard errors of the gaps among n images."""
