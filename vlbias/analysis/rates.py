@@ -120,6 +120,7 @@ class Window:
         use: [S, K'] sorted rows; which entries are in the denominator.
         denominator: [M, K'] how many per cell.
         count: [k, K'] how many per group.
+        cells: [k, K'] how many cells per group have any.
     """
 
     layout: Layout
@@ -128,6 +129,7 @@ class Window:
     use: npt.NDArray[np.bool_]
     denominator: Floats
     count: npt.NDArray[np.float64]
+    cells: npt.NDArray[np.float64]
 
     @classmethod
     def of(
@@ -144,7 +146,8 @@ class Window:
         use = (own & valid).take(layout.order, axis=0)[:, columns]
         cells = layout.cells(use.astype(np.float32))
         count = np.stack([cells[s].sum(axis=0, dtype=np.float64) for s in layout.spans])
-        return cls(layout, measure, columns, use, cells, count)
+        seen = np.stack([(cells[s] > 0).sum(axis=0) for s in layout.spans]).astype(np.float64)
+        return cls(layout, measure, columns, use, cells, count, seen)
 
     def _sorted(self, scores: Floats) -> Floats:
         rows = scores.take(self.layout.order, axis=0)
@@ -183,8 +186,8 @@ class Window:
             total = numerator[span].sum(axis=0, dtype=accumulate).astype(np.float64)
             count = self.count[g]
             value[g] = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
-            n = max(span.stop - span.start, 2)
             # sqrt(n / (n - 1)) makes the squared residuals an unbiased variance
+            n = np.maximum(self.cells[g], 2)
             scale = np.sqrt(n / (n - 1)) / np.maximum(count, 1)
             part = residual[span]
             np.multiply(self.denominator[span], -value[g].astype(numerator.dtype), out=part)
