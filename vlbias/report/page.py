@@ -92,6 +92,7 @@ def _section(run: Run, tables: Tables) -> dict[str, Any]:
         & (tables.effects["mediator"] == "")
         & (tables.effects["functional"] == "B_lin")
     ]
+    several = [name for name, about in manifest["contrasts"].items() if len(about["alters"]) > 1]
     return {
         "name": manifest["study"]["name"],
         "model": f"{manifest['model']['name']} ({manifest['model']['revision']})",
@@ -100,7 +101,7 @@ def _section(run: Run, tables: Tables) -> dict[str, Any]:
         "tables": {
             "worlds": _html(tables.conditions),
             "totals": _html(_effect_columns(totals)),
-            "encoders": _html(_effect_columns(_whole(tables.effects))),
+            "encoders": _html(_effect_columns(_whole(tables.effects, several))),
             "strongest": _html(_effect_columns(_strongest(tables.effects))),
             "placebo": _html(_placebo_columns(tables.placebo)),
             "objects": _html(_object_columns(tables.objects)),
@@ -142,9 +143,10 @@ def _figures(tables: Tables) -> list[dict[str, str]]:
         drawn.append(("Gap per object in the null world",
                       "False-positive rate of the first group minus the second, 95 % limits.",
                       figures.objects(tables.objects)))  # fmt: skip
-    drawn.append(("B over operating points",
-                  "Thresholds set anew in every world, so that all are equally strict.",
-                  figures.operating(tables.operating)))  # fmt: skip
+    if tables.operating["B_crossfit"].notna().any():
+        drawn.append(("B over operating points",
+                      "Thresholds set anew in every world, so that all are equally strict.",
+                      figures.operating(tables.operating)))  # fmt: skip
     return [{"title": title, "text": text, "svg": figures.svg(figure)} for title, text, figure in drawn]
 
 
@@ -158,13 +160,13 @@ def _effect_columns(rows: pd.DataFrame) -> pd.DataFrame:
     return shown.drop(columns="cut")
 
 
-def _whole(effects: pd.DataFrame) -> pd.DataFrame:
+def _whole(effects: pd.DataFrame, several: Sequence[str]) -> pd.DataFrame:
     whole = (effects["mediator"] != "") & ~effects["mediator"].str.contains("/")
     return effects[
         whole
         & (effects["functional"] == "B_lin")
-        & effects["effect"].isin(["NDE", "NIE", "TIE", "INT"])
-        & (effects["contrast"].map(lambda text: len(set(text.split("->")))) == 2)
+        & effects["effect"].isin(["NDE", "NIE", "INT"])
+        & effects["contrast"].isin(several)
     ]
 
 
@@ -175,8 +177,11 @@ def _strongest(effects: pd.DataFrame, most: int = 20) -> pd.DataFrame:
 
 
 def _placebo_columns(rows: pd.DataFrame) -> pd.DataFrame:
+    if rows.empty:
+        return rows
+    rows = rows[rows["functional"] != "B_crossfit"]
     wanted = ["effect", "functional", "estimate", "lo", "hi", "p", "p_adjusted", "relative", "n"]
-    return rows[[name for name in wanted if name in rows]] if len(rows) else rows
+    return rows[wanted]
 
 
 def _object_columns(rows: pd.DataFrame) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from vlbias.errors import BadData, BadStudy
 from vlbias.models import load_model
 from vlbias.outcomes import OUTCOMES
 
+from vlbias.runs.demo import demo
 from vlbias.runs.plan import Plan, engine_of, make_plan
 from vlbias.runs.runner import Events, RunResult, run_plan
 from vlbias.runs.study import Study
