@@ -14,7 +14,9 @@ __all__ = ["by_layer", "conditions", "encoders", "heads", "objects", "operating"
 
 _BLUE, _ORANGE, _GREY = "#2b6cb0", "#c05621", "#718096"
 _COLOURS = {"attn": _BLUE, "mlp": _ORANGE}
-_SITE = re.compile(r"(?P<stage>[a-z_0-9]+)/(?P<port>[a-z_0-9]+)\.(?P<layer>\d+)(?:\[(?P<unit>\d+)\])?")
+_SITE = re.compile(
+    r"(?P<stage>[a-z_0-9]+)/(?P<port>[a-z_0-9]+)\.(?P<layer>\d+)(?:\[(?P<unit>\d+)\])?"
+)
 
 
 def svg(figure: Figure) -> str:
@@ -35,7 +37,9 @@ def encoders(effects: pd.DataFrame, functional: str = "B_lin") -> Figure:
         & (effects["mediator"] != "")
     ]
     total = effects[
-        (effects["effect"] == "TE") & (effects["functional"] == functional) & (effects["mediator"] == "")
+        (effects["effect"] == "TE")
+        & (effects["functional"] == functional)
+        & (effects["mediator"] == "")
     ]
     rows = pd.concat([total.assign(mediator="total effect"), rows])
     contrasts = list(dict.fromkeys(effects["contrast"]))
@@ -143,7 +147,9 @@ def operating(table: pd.DataFrame) -> Figure:
         axis.plot(part["fpr"], part["B_crossfit"], marker="o", ms=3, lw=1.2, label=str(name))
     axis.axhline(0, color=_GREY, lw=0.8)
     axis.set_xscale("log")
-    axis.set_xticks(sorted(table["fpr"].unique()), [f"{x:g}" for x in sorted(table["fpr"].unique())])
+    axis.set_xticks(
+        sorted(table["fpr"].unique()), [f"{x:g}" for x in sorted(table["fpr"].unique())]
+    )
     axis.minorticks_off()
     axis.set_xlabel("false-positive rate at which every world's thresholds are set")
     axis.set_ylabel("B, cross-fit")

@@ -290,7 +290,9 @@ def numbers(
         BadTable: if cells are missing, or the run has no presence scores.
     """
     if "presence" not in run.manifest["study"]["outcomes"]:
-        raise BadTable(f"{run.folder}: a page needs the outcome 'presence'; for 'match' use vlbias.effects(run.frame())")
+        raise BadTable(
+            f"{run.folder}: a page needs the outcome 'presence'; for 'match' use vlbias.effects(run.frame())"
+        )
     job = Numbers(run, draws=draws, seed=seed)
     note("bias of the null world")
     bias = job.disparity(job.null)

@@ -63,7 +63,9 @@ def report(
     try:
         (target / "tables").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BadTable(f"{target} cannot be written ({error}); choose another folder with --out") from error
+        raise BadTable(
+            f"{target} cannot be written ({error}); choose another folder with --out"
+        ) from error
     sections = []
     for run in opened:
         tables = numbers(run, draws=draws, seed=seed, note=note)
@@ -109,7 +111,9 @@ def _section(run: Run, tables: Tables) -> dict[str, Any]:
         },
         "lacking": lacking_in_words(tables.rows),
         "insufficient": int(tables.bias["n_insufficient"].iloc[0]),
-        "funnel": json.dumps(manifest["data"]["meta"].get("funnel", {}), indent=1, ensure_ascii=False),
+        "funnel": json.dumps(
+            manifest["data"]["meta"].get("funnel", {}), indent=1, ensure_ascii=False
+        ),
         "figures": _figures(tables),
         "provenance": _provenance(run),
         "unknowns": manifest["paper_unknowns"],
@@ -147,10 +151,24 @@ def _figures(tables: Tables) -> list[dict[str, str]]:
         drawn.append(("B over operating points",
                       "Thresholds set anew in every world, so that all are equally strict.",
                       figures.operating(tables.operating)))  # fmt: skip
-    return [{"title": title, "text": text, "svg": figures.svg(figure)} for title, text, figure in drawn]
+    return [
+        {"title": title, "text": text, "svg": figures.svg(figure)} for title, text, figure in drawn
+    ]
 
 
-_EFFECT = ["contrast", "mediator", "effect", "estimate", "lo", "hi", "p", "p_adjusted", "relative", "cut", "n"]
+_EFFECT = [
+    "contrast",
+    "mediator",
+    "effect",
+    "estimate",
+    "lo",
+    "hi",
+    "p",
+    "p_adjusted",
+    "relative",
+    "cut",
+    "n",
+]
 
 
 def _effect_columns(rows: pd.DataFrame) -> pd.DataFrame:

@@ -48,9 +48,7 @@ def contrast_in_words(total: pd.Series[Any]) -> str:
     if pd.isna(lo) or lo == hi == 0:
         return f"{what}: no change at all."
     if lo <= 0 <= hi:
-        return (
-            f"{what}: no change of the disparity is shown; it lies between {lo:+.3f} and {hi:+.3f} (95 %)."
-        )
+        return f"{what}: no change of the disparity is shown; it lies between {lo:+.3f} and {hi:+.3f} (95 %)."
     way = "falls" if hi < 0 else "rises"
     return f"{what}: the disparity {way} by {abs(total['estimate']):.3f} [{lo:+.3f}, {hi:+.3f}]{share(total)}."
 

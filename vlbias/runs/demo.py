@@ -20,7 +20,20 @@ from vlbias.runs.study import DatasetSpec, OperatingPoint, Study
 
 __all__ = ["demo", "demo_plan"]
 
-_CLASSES = ("bench", "book", "bottle", "bowl", "chair", "cup", "dog", "handbag", "kite", "tie", "vase", "wine glass")
+_CLASSES = (
+    "bench",
+    "book",
+    "bottle",
+    "bowl",
+    "chair",
+    "cup",
+    "dog",
+    "handbag",
+    "kite",
+    "tie",
+    "vase",
+    "wine glass",
+)
 _MEDIATORS = ("image_encoder", "text_encoder", "image_encoder/neuron[*]", "text_encoder/neuron[*]")
 _CONTRASTS = (
     "null->mask-gender", "null->replace-gender", "null->both",
@@ -86,7 +99,10 @@ def _examples(photos: int, rng: np.random.Generator) -> list[Example]:
     cue, clutter = basis[0], basis[1]
     group = rng.random(photos) < 0.67
     sign = np.where(group, 1.0, -1.0)[:, None]
-    content = {c: rng.normal(size=(photos, width)) @ (np.eye(width) - np.outer(cue, cue)) for c in ("image", "text")}
+    content = {
+        c: rng.normal(size=(photos, width)) @ (np.eye(width) - np.outer(cue, cue))
+        for c in ("image", "text")
+    }
     strength = {"image": 1.0, "text": 0.5}
     null = {c: content[c] + strength[c] * sign * cue for c in content}
     masked = content
@@ -102,11 +118,17 @@ def _examples(photos: int, rng: np.random.Generator) -> list[Example]:
             f"toy/{i:04d}",
             f"toy/{i:04d}",
             {
-                name: {"image": tuple(image["image"][i].tolist()), "text": tuple(text["text"][i].tolist())}
+                name: {
+                    "image": tuple(image["image"][i].tolist()),
+                    "text": tuple(text["text"][i].tolist()),
+                }
                 for name, (image, text) in sides.items()
             },
             {"present": frozenset(np.array(_CLASSES)[present[i]].tolist())},
-            {"group": "masculine" if group[i] else "feminine", "split": "dev" if i % 3 == 0 else "test"},
+            {
+                "group": "masculine" if group[i] else "feminine",
+                "split": "dev" if i % 3 == 0 else "test",
+            },
         )
         for i in range(photos)
     ]
