@@ -8,7 +8,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-
 _PUBLIC = {
     "Contrast": "vlbias.causal.arms",
     "Example": "vlbias.causal.example",
@@ -27,7 +26,7 @@ _PUBLIC = {
     "run": "vlbias.runs.api",
 }
 
-__all__ = [*_PUBLIC]  # noqa: PLE0604
+__all__ = [*_PUBLIC]
 
 
 def __getattr__(name: str) -> Any:

@@ -82,7 +82,7 @@ def _rows(
     named: dict[str, object],
     level: float,
 ) -> list[dict[str, object]]:
-    value = sum(c * wide[arm].to_numpy() for arm, c in terms.items())
+    value = sum(c * wide[arm].to_numpy(np.float64) for arm, c in terms.items())
     known = ~np.isnan(np.asarray(value))
     cluster = wide.index.get_level_values("_cluster").to_numpy()
     group = wide.index.get_level_values("_group").to_numpy()

@@ -25,7 +25,7 @@ class Site:
 
     `Site("image_encoder")` is the whole output of a stage. With a `port` it is a component inside
     the stage ("attn", "mlp", "head", "neuron", "resid"), narrowed by `units` of its last axis and
-    by `positions` of its token axis.
+    by `positions` of its token axis; negative positions count from the end of each row's own text.
 
     Raises:
         BadStudy: if layer, units or positions are given without a port.

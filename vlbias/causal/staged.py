@@ -84,12 +84,15 @@ class Tower:
         channels: Channels of the inputs that it reads.
         stages: In topological order.
         aligned: Keys of its batch that must be equal in two rows for values inside to be exchanged.
+        length: Key of its batch with each row's number of tokens, where rows are padded to the longest:
+            positions count from a row's own ends, so that they do not depend on its neighbours.
     """
 
     name: str
     channels: tuple[str, ...]
     stages: tuple[Stage, ...]
     aligned: tuple[str, ...] = ()
+    length: str | None = None
 
 
 class StagedModel(Protocol):

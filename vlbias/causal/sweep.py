@@ -7,6 +7,7 @@ Y(1, M(0)) the job (cf, base). Jobs of one entry point are rows of one batch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +21,7 @@ from vlbias.causal.site import Mediator, Site
 from vlbias.causal.staged import Batch, Encoded, Port, StagedModel, Tower, find_port
 from vlbias.causal.tape import Edit, Resumption, Tape, plan_resumption, record, resume
 from vlbias.causal.trace import Point, Trace, trace
+from vlbias.errors import BadStudy
 
 __all__ = ["Sweep", "SweepPlan"]
 
@@ -50,8 +52,17 @@ class _Target:
     point: Point
     moment: int
 
-    def write(self, tensor: Tensor, donor: Tensor) -> Tensor:
-        """`tensor` with this site's units and positions taken from `donor` of the same shape."""
+    def write(self, tensor: Tensor, donor: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """`tensor` with this site's units and positions taken from `donor` of the same shape.
+
+        Args:
+            tensor: Rows first.
+            donor: Of the same shape.
+            lengths: Tokens of each row, [rows], where rows are padded.
+
+        Raises:
+            BadStudy: if a row has no such position.
+        """
         if self.site.units is None and self.site.positions is None:
             return donor
         units = (self.port.units if self.port is not None else None) or tensor.shape[-1]
@@ -62,11 +73,25 @@ class _Target:
         picked = torch.zeros_like(mask)
         picked[tuple(where)] = True
         if self.site.positions is not None:
-            tokens = torch.zeros_like(mask)
-            tokens[:, list(self.site.positions)] = True
-            picked &= tokens
+            picked = picked & self._tokens(tensor, lengths)[:, :, None, None]
         mine, other = tensor.unflatten(-1, (units, -1)), donor.unflatten(-1, (units, -1))
         return torch.where(picked, other, mine).flatten(-2)
+
+    def _tokens(self, tensor: Tensor, lengths: Tensor | None) -> Tensor:
+        if tensor.ndim != 3:
+            raise BadStudy("mediators", str(self.site), "no positions: this port has no token axis")
+        if lengths is None:
+            lengths = torch.tensor([tensor.shape[1]], device=tensor.device)
+        wanted = torch.tensor(self.site.positions, device=tensor.device)
+        index = torch.where(wanted < 0, wanted + lengths[:, None], wanted)
+        if bool(((index < 0) | (index >= lengths[:, None])).any()):
+            raise BadStudy(
+                "mediators",
+                str(self.site),
+                f"positions that every row has; the shortest has {int(lengths.min())} tokens",
+            )
+        tokens = tensor.new_zeros((len(lengths), tensor.shape[1]), dtype=torch.bool)
+        return tokens.scatter_(1, index, True)
 
 
 @dataclass
@@ -200,7 +225,7 @@ class SweepPlan:
         aligned = torch.ones(len(own), dtype=torch.bool, device=own.device)
         for key in self.tower.aligned:
             if key in batch:
-                aligned &= (batch[key][own] == batch[key][donor]).view(len(own), -1).all(1)
+                aligned &= ~_any_of_row(batch[key][own] != batch[key][donor])
         return aligned
 
     def _resumed(
@@ -229,25 +254,32 @@ class SweepPlan:
         if not self.lazy:
             return aligned.nonzero().flatten()
         candidates = (aligned & (own != donor)).nonzero().flatten()
+        if not len(candidates):
+            return candidates
         changed = torch.zeros(len(candidates), dtype=torch.bool, device=own.device)
         for target in self._targets[name]:
             mine = tape.rows_at(target.point, own[candidates])
             other = tape.rows_at(target.point, donor[candidates])
-            differs = target.write(mine, other) != mine
-            changed |= differs.view(len(candidates), -1).any(1)
+            new = target.write(mine, other, self._lengths(tape, own[candidates]))
+            changed |= _any_of_row(new != mine, len(candidates))
         return candidates[changed]
+
+    def _lengths(self, tape: Tape, rows: Tensor) -> Tensor | None:
+        return None if self.tower.length is None else tape.batch[self.tower.length][rows]
 
     def _chunk(
         self, tape: Tape, plan: Resumption, spans: dict[str, list[int]], own: Tensor, donor: Tensor
     ) -> Encoded:
         value, rest = tape.rows_at(plan.entry, own), own.clone()
+        lengths = self._lengths(tape, own)
         later: dict[Point, list[tuple[_Target, list[int]]]] = {}
         for name, span in spans.items():
             for target in self._targets[name]:
                 if target.point != plan.entry:
                     later.setdefault(target.point, []).append((target, span))
                     continue
-                _write_rows(value, target, span, tape.rows_at(plan.entry, donor[span]), len(own))
+                given = tape.rows_at(plan.entry, donor[span])
+                _write_rows(value, target, span, given, len(own), lengths)
                 if target.port is None:
                     rest[span] = donor[span]
         edits = []
@@ -255,25 +287,42 @@ class SweepPlan:
             jobs = [job for target, span in writes if target.port is None for job in span]
             where = torch.tensor(jobs, device=own.device)
             whole = (where, donor[where]) if jobs else None
-            edits.append(Edit(point, _live(writes, tape.rows_at(point, donor), len(own)), whole))
+            write = _live(writes, tape.rows_at(point, donor), len(own), lengths)
+            edits.append(Edit(point, write, whole))
         return resume(self.model, self.tower, tape, own, plan, value, rest, edits)
 
 
-def _write_rows(tensor: Tensor, target: _Target, span: list[int], donor: Tensor, rows: int) -> None:
+def _write_rows(
+    tensor: Tensor,
+    target: _Target,
+    span: list[int],
+    donor: Tensor,
+    rows: int,
+    lengths: Tensor | None,
+) -> None:
     folded = tensor.view(rows, tensor.shape[0] // rows, *tensor.shape[1:])
     mine = folded[span].flatten(0, 1)
-    folded[span] = target.write(mine, donor).view(len(span), -1, *tensor.shape[1:])
+    new = target.write(mine, donor, None if lengths is None else lengths[span])
+    folded[span] = new.view(len(span), -1, *tensor.shape[1:])
 
 
-def _live(writes: list[tuple[_Target, list[int]]], donor: Tensor, rows: int) -> Any:
+def _live(
+    writes: list[tuple[_Target, list[int]]], donor: Tensor, rows: int, lengths: Tensor | None
+) -> Any:
     def write(tensor: Tensor) -> Tensor:
         new = tensor.clone()
         folded = donor.view(rows, donor.shape[0] // rows, *donor.shape[1:])
         for target, span in writes:
-            _write_rows(new, target, span, folded[span].flatten(0, 1), rows)
+            _write_rows(new, target, span, folded[span].flatten(0, 1), rows, lengths)
         return new
 
     return write
+
+
+def _any_of_row(claim: Tensor, rows: int | None = None) -> Tensor:
+    """Whether anything of a row is true; windows of a row stay together."""
+    folded = claim if rows is None else claim.unflatten(0, (rows, -1))
+    return folded.reshape(len(folded), math.prod(folded.shape[1:])).any(1)
 
 
 def _device(batch: Batch) -> torch.device:

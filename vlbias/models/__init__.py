@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MODELS", "load_model", "outline_model"]
 
-MODELS: Registry[Callable[..., "StagedModel"]] = Registry(
+MODELS: Registry[Callable[..., StagedModel]] = Registry(
     "model",
     {
         "toy": Entry("vlbias.models.toy:load", "three linear stages with closed-form effects"),

@@ -88,14 +88,21 @@ class HfDual:
         config: Any = net.config
         image, image_ports = _drawn("image_encoder", "vision_model", config.vision_config, net)
         text, text_ports = _drawn("text_encoder", "text_model", config.text_config, net)
+        # SigLIP was trained on texts padded to its full length, without a mask
+        full = config.model_type.startswith("siglip")
         self.towers = (
-            Tower("image_encoder", ("image",), (image,)),
-            Tower("text_encoder", ("text",), (text,), aligned=("length",)),
+            Tower("image_encoder", ("image",), (image,), aligned=("spatial_shapes",)),
+            Tower(
+                "text_encoder",
+                ("text",),
+                (text,),
+                aligned=("length",),
+                length=None if full else "length",
+            ),
         )
         self.ports = (*image_ports, *text_ports)
-        # SigLIP was trained on texts padded to its full length, without a mask
         self._padding: dict[str, Any] = {"padding": True}
-        if config.model_type.startswith("siglip"):
+        if full:
             self._padding = {
                 "padding": "max_length",
                 "max_length": config.text_config.max_position_embeddings,
@@ -161,12 +168,13 @@ def _drawn(stage: str, root: str, config: Any, net: nn.Module) -> tuple[Stage, t
     layers = len(net.get_submodule(stem))  # type: ignore[arg-type]
     block = stem + ".{layer}"
     heads = int(getattr(config, layout.heads))
+    last: Any = net.get_submodule(f"{stem}.0.{layout.mlp_out}")
     ports = (
         Port(stage, "resid", block, "out", layers, cut=True),
         Port(stage, "attn", f"{block}.{layout.attn}", "out", layers),
         Port(stage, "mlp", f"{block}.{layout.mlp}", "out", layers),
         Port(stage, "head", f"{block}.{layout.attn_out}", "in", layers, units=heads),
-        Port(stage, "neuron", f"{block}.{layout.mlp_out}", "in", layers),
+        Port(stage, "neuron", f"{block}.{layout.mlp_out}", "in", layers, units=last.in_features),
     )
     return Stage(stage, root, blocks=tuple(f"{stem}.{i}" for i in range(layers))), ports
 

@@ -51,7 +51,7 @@ class OpenClip:
         text, text_ports = _drawn("text_encoder", "transformer", "transformer", names)
         self.towers = (
             Tower("image_encoder", ("image",), (image,)),
-            Tower("text_encoder", ("text",), (text,), aligned=("length",)),
+            Tower("text_encoder", ("text",), (text,), aligned=("length",), length="length"),
         )
         self.ports = (*image_ports, *text_ports)
 
@@ -100,11 +100,12 @@ def _drawn(
 ) -> tuple[Stage, tuple[Port, ...]]:
     stem = f"{transformer}.resblocks"
     layers, block = len(names[stem]), stem + ".{layer}"
+    neurons = int(names[f"{stem}.0.mlp.c_proj"].in_features)
     ports = (
         Port(stage, "resid", block, "out", layers, cut=True),
         Port(stage, "attn", f"{block}.attn", "out", layers),
         Port(stage, "mlp", f"{block}.mlp", "out", layers),
-        Port(stage, "neuron", f"{block}.mlp.c_proj", "in", layers),
+        Port(stage, "neuron", f"{block}.mlp.c_proj", "in", layers, units=neurons),
     )
     return Stage(stage, root, blocks=tuple(f"{stem}.{i}" for i in range(layers))), ports
 
@@ -135,7 +136,9 @@ def load(
     try:
         if not weights:
             with torch.device("meta"):
-                net = open_clip.create_model(model, load_weights=False, pretrained_text=False)
+                net = open_clip.create_model(
+                    model, load_weights=False, pretrained_text=False, device="meta"
+                )
             return OpenClip(net, None, None, name=name, revision="outline")
         net, transform = open_clip.create_model_from_pretrained(
             model, None if local else tag, device=device

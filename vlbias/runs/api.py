@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from vlbias.causal.staged import StagedModel, resolve
 from vlbias.errors import BadData, BadStudy
 from vlbias.models import load_model
 from vlbias.outcomes import OUTCOMES
-
 from vlbias.runs.demo import demo
 from vlbias.runs.plan import Plan, engine_of, make_plan
 from vlbias.runs.runner import Events, RunResult, run_plan
@@ -75,7 +73,7 @@ def study_of(folder: Path) -> Study:
 
 def run(
     study: Study | Path | str, out: Path | str = "runs", *, events: Events = Events()
-) -> RunResult:  # noqa: B008
+) -> RunResult:
     """Run a study, or go on with it, and give back where its run folder is.
 
     Raises:
@@ -219,7 +217,7 @@ def potential_outcomes(
             for outcome in measured:
                 measure = outcome(arm.readout, chosen)
                 bad = np.repeat(arm.misaligned.numpy(), len(measure.targets))
-                value = np.where(bad, np.nan, measure.value.ravel())
+                value = np.where(bad, np.nan, measure.value.ravel().astype(np.float64))
                 frame = pd.DataFrame(
                     {
                         "sample_id": np.repeat([e.id for e in chosen], len(measure.targets)),

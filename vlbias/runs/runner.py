@@ -73,7 +73,7 @@ def run_plan(
     out: Path,
     *,
     shard: tuple[int, int] = (0, 1),
-    events: Events = Events(),  # noqa: B008
+    events: Events = Events(),
 ) -> RunResult:
     """Compute the cells of a plan that are not there yet.
 

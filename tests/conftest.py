@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# spinning barriers of two processes on two cores cost ten times the work itself
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folder of a tiny model by name: those of `tiny.HF`, or "openclip"."""
+    import tiny
+
+    root, made = tmp_path_factory.mktemp("models"), {}
+
+    def folder(name: str) -> Path:
+        if name not in made:
+            write = tiny.write_openclip if name == "openclip" else None
+            made[name] = write(root / name) if write else tiny.write_hf(name, root / name)
+        return made[name]
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def load(model_folder: Callable[[str], Path]) -> Callable[[str], Any]:
+    """The loaded model of a folder, one for the whole session: no test may change it."""
+    from vlbias.models import load_model
+
+    loaded: dict[str, Any] = {}
+
+    def model(name: str) -> Any:
+        if name not in loaded:
+            loaded[name] = load_model("toy" if name == "toy" else str(model_folder(name)))
+        return loaded[name]
+
+    return model
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A COCO layout of 24 photos; no test may change it."""
+    import tiny
+
+    return tiny.write_photos(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.fixture
+def study_file(
+    tmp_path: Path, model_folder: Callable[[str], Path], photos: Path
+) -> Callable[..., Path]:
+    """Writes the tiny study, with text of it replaced: study_file(("old", "new"), …)."""
+    import tiny
+
+    def write(*changes: tuple[str, str], photos: Path = photos, model: Path | None = None) -> Path:
+        return tiny.write_study(
+            tmp_path / "study.toml", model or model_folder("dinov2-bert"), photos, **dict(changes)
+        )
+
+    return write

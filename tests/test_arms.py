@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from naive import naive_arms
+
+from vlbias.analysis.means import EFFECTS
+from vlbias.causal.arms import Arm, Contrast, Engine, altered_channels
+from vlbias.causal.example import Example, mix
+from vlbias.causal.site import Mediator
+from vlbias.causal.staged import StagedModel, resolve
+from vlbias.runs.api import effects, potential_outcomes
+
+ADAPTERS = [*tiny.HF, "openclip"]
+BOTH, IMAGE, TEXT, NONE = (Contrast("null", other) for other in ("both", "image", "text", "null"))
+SEVERAL = (
+    "image_encoder/attn.0+image_encoder/mlp.2",
+    "text_encoder/neuron.0[0,3]@1+text_encoder/mlp.1@2",
+    "image_encoder/mlp.1+text_encoder/attn.0",
+    "image_encoder/neuron.0[1]@0,2+text_encoder",
+    "image_encoder+text_encoder",
+    "image_encoder+image_encoder/mlp.2",
+)  # fmt: skip
+
+Load = Callable[[str], StagedModel]
+Arms = dict[tuple[Contrast, str, str], Arm]
+
+
+def examples_of(n: int = 2) -> list[Example]:
+    base, cf = tiny.sides(n)
+    return [
+        Example(
+            str(i),
+            str(i),
+            {"null": a, "both": b, "image": mix(a, b, {"image"}), "text": mix(a, b, {"text"})},
+        )
+        for i, (a, b) in enumerate(zip(base, cf, strict=True))
+    ]
+
+
+def mediators_of(model: StagedModel) -> list[Mediator]:
+    """Every encoder, attention, MLP and head; neurons at positions; several sites together."""
+    patterns = []
+    for stage in ("image_encoder", "text_encoder"):
+        ports = {port.name for port in model.ports if port.stage == stage}
+        patterns += [stage, f"{stage}/attn.*", f"{stage}/mlp.*", f"{stage}/resid.1"]
+        patterns += [f"{stage}/head.*[*]", f"{stage}/head.1[1]@-1"] if "head" in ports else []
+        patterns += [f"{stage}/neuron.0[3]", f"{stage}/neuron.2[0,5]@1", f"{stage}/attn.1@0,2"]
+        patterns += [f"{stage}/neuron.1@-1", f"{stage}/resid.0@-2", f"{stage}/resid.2[0,1]"]
+    return resolve(model, [*patterns, *SEVERAL])
+
+
+def run(
+    model: StagedModel,
+    contrasts: list[Contrast],
+    mediators: list[Mediator],
+    examples: list[Example] | None = None,
+    **options: Any,
+) -> Arms:
+    examples = examples_of() if examples is None else examples
+    options.setdefault("altered", altered_channels(examples, contrasts))
+    engine = Engine(model, contrasts, mediators, **options)
+    return {(arm.contrast, arm.mediator, arm.arm): arm for arm in engine.run(examples)}
+
+
+def score(arms: Arms, contrast: Contrast, mediator: str, arm: str) -> torch.Tensor:
+    key = (contrast, "" if arm in ("00", "11") else mediator, arm)
+    return arms[key].readout["class_logits"]
+
+
+def assert_naive(
+    model: StagedModel, contrasts: list[Contrast], mediators: list[Mediator], tolerance: float
+) -> None:
+    examples = examples_of()
+    arms = run(model, contrasts, mediators)
+    checked = 0
+    for contrast in contrasts:
+        reached = {name for c, name, _ in arms if c == contrast}
+        for mediator in mediators:
+            for i, example in enumerate(examples if mediator.name in reached else ()):
+                worlds = example.worlds[contrast.base], example.worlds[contrast.cf]
+                for arm, readout in naive_arms(model, *worlds, mediator).items():
+                    found = score(arms, contrast, mediator.name, arm)[i]
+                    expected = readout["class_logits"][0]
+                    worst = float((found - expected).abs().max())
+                    assert worst <= tolerance, (contrast.name, mediator.name, arm, worst)
+                    checked += 1
+    assert checked >= 4 * len(mediators)
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_engine_equals_one_hook_per_forward(load: Load, name: str) -> None:
+    model = load(name)
+    every = 1 if name in ("dinov2-bert", "clip", "openclip") else 3
+    assert_naive(model, [BOTH], mediators_of(model)[::every], 1e-5)
+
+
+def test_engine_equals_one_hook_per_forward_where_one_channel_changes(load: Load) -> None:
+    model = load("dinov2-bert")
+    assert_naive(model, [IMAGE, TEXT], mediators_of(model)[::4], 1e-5)
+
+
+def test_in_float64_the_engine_agrees_to_the_last_digits(
+    model_folder: Callable[[str], Any],
+) -> None:
+    from vlbias.models import load_model
+
+    model = load_model(str(model_folder("clip-roberta")))
+    model.net.double()
+    assert_naive(model, [BOTH], mediators_of(model)[::3], 1e-11)
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_a_mediator_that_sees_no_change_has_no_effect_and_is_left_out(
+    load: Load, name: str
+) -> None:
+    model = load(name)
+    mediator = Mediator.of(["text_encoder/mlp.0"])
+    assert (IMAGE, mediator.name, "01") not in run(model, [IMAGE], [mediator])
+    for example in examples_of():
+        arms = naive_arms(model, example.worlds["null"], example.worlds["image"], mediator)
+        assert torch.equal(arms["01"]["score"], arms["00"]["score"])
+        assert torch.equal(arms["10"]["score"], arms["11"]["score"])
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+@pytest.mark.parametrize("tower", ["image", "text"])
+def test_all_blocks_together_are_the_tower_s_input(load: Load, name: str, tower: str) -> None:
+    model = load(name)
+    stage = f"{tower}_encoder"
+    blocks = Mediator.of(resolve_sites(model, f"{stage}/resid.*"), "blocks")
+    examples = examples_of(3)
+    contrast = IMAGE if tower == "image" else TEXT
+    for shortcut in (True, False):
+        engine = Engine(
+            model,
+            [BOTH, contrast],
+            [blocks],
+            altered=altered_channels(examples, [BOTH, contrast]),
+        )
+        for plan in engine.plans.values():
+            plan.shortcut = shortcut
+        found = {(a.contrast, a.mediator, a.arm): a for a in engine.run(examples)}
+        swapped, input_swapped = (
+            score(found, BOTH, "blocks", "01"), score(found, contrast, "", "11")
+        )  # fmt: skip
+        assert torch.equal(swapped, input_swapped)
+        assert not torch.equal(swapped, score(found, BOTH, "", "00"))
+
+
+def resolve_sites(model: StagedModel, pattern: str) -> list[str]:
+    return [mediator.name for mediator in resolve(model, [pattern])]
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_a_contrast_of_a_world_with_itself_is_exactly_zero(load: Load, name: str) -> None:
+    model = load(name)
+    mediators = mediators_of(model)
+    arms = run(model, [BOTH, NONE], mediators)
+    for mediator in mediators:
+        for arm in ("01", "10", "11"):
+            one, other = score(arms, NONE, mediator.name, arm), score(arms, NONE, "", "00")
+            assert torch.equal(one, other), mediator.name
+
+
+@pytest.mark.parametrize("name", ["toy", "dinov2-bert"])
+def test_total_is_direct_plus_indirect_plus_interaction(load: Load, name: str) -> None:
+    model = load(name)
+    examples, outcome, classes = examples_of(3), "match", ()
+    mediators = ["image_encoder/attn.*", "text_encoder/head.*[*]", "image_encoder"]
+    if name == "toy":
+        examples, outcome = toy_examples(), "presence"
+        classes, mediators = tuple(map(str, range(12))), ["image_encoder/neuron[*]", "text_encoder"]
+    frame = potential_outcomes(model, examples, mediators, [outcome], classes=classes)
+    table = effects(frame, n_boot=2).pivot_table(
+        index=["mediator", "target"], columns="effect", values="estimate"
+    )
+    inner = table.drop(index="", level="mediator", errors="ignore")
+    total = frame[frame["mediator"] == ""].pivot_table(
+        index="target", columns="arm", values="value"
+    )
+    for (mediator, target), row in inner.iterrows():
+        assert abs(row["TE"] - row["NDE"] - row["NIE"] - row["INT"]) < 1e-9, mediator
+        expected = total.loc[target, "11"] - total.loc[target, "00"]
+        assert row["TE"] == pytest.approx(expected, abs=1e-9)
+    assert set(EFFECTS) == set(table.columns)
+
+
+@pytest.mark.parametrize("name", ["dinov2-bert", "siglip2", "openclip"])
+def test_results_do_not_depend_on_how_mediators_are_batched(load: Load, name: str) -> None:
+    model = load(name)
+    mediators = mediators_of(model)
+    tables = [run(model, [BOTH], mediators, mediator_batch=size) for size in (1, 3, 64)]
+    for key, arm in tables[0].items():
+        for other in tables[1:]:
+            gap = (arm.readout["score"] - other[key].readout["score"]).abs().max()
+            assert float(gap) <= 1e-5, key
+
+
+def test_results_do_not_depend_on_neighbours_in_the_batch(load: Load) -> None:
+    """Texts of several lengths are padded to the longest: positions count from each text's own end."""
+    model = load("dinov2-bert")
+    examples, mediators = examples_of(3), mediators_of(model)
+    together = run(model, [BOTH], mediators, examples)
+    for i, example in enumerate(examples):
+        alone = run(model, [BOTH], mediators, [example])
+        for key, arm in alone.items():
+            gap = (arm.readout["score"][0] - together[key].readout["score"][i]).abs()
+            assert float(gap) <= 1e-5, key
+
+
+def toy_examples(n: int = 4) -> list[Example]:
+    vectors = torch.randn(2, n, 2, 8, generator=torch.Generator().manual_seed(1)).double().tolist()
+    return [
+        Example(
+            str(i),
+            str(i),
+            {
+                world: {"image": tuple(vectors[k][i][0]), "text": tuple(vectors[k][i][1])}
+                for k, world in enumerate(("null", "both"))
+            },
+        )
+        for i in range(n)
+    ]
+
+
+def test_the_toy_s_effects_are_those_found_by_hand(load: Load) -> None:
+    model: Any = load("toy")
+    mediators = resolve(model, ["image_encoder", "text_encoder", "fusion_encoder"])
+    arms = run(model, [BOTH], mediators, toy_examples())
+    net = model.net
+    u, v, w = net.fusion.image, net.fusion.text, net.fusion.both
+    vectors = {
+        world: {
+            channel: torch.tensor([e.worlds[world][channel] for e in toy_examples()]).double()
+            for channel in ("image", "text")
+        }
+        for world in ("null", "both")
+    }
+    h, h1 = (vectors[world]["image"] @ net.image.weight.T for world in ("null", "both"))
+    k, k1 = (vectors[world]["text"] @ net.text.weight.T for world in ("null", "both"))
+    y = {arm: score(arms, BOTH, "image_encoder", arm) for arm in ("00", "11", "01", "10")}
+    hand = {
+        "NIE": (h1 - h) @ u.T + ((h1 - h) * k) @ w.T,
+        "NDE": (k1 - k) @ v.T + (h * (k1 - k)) @ w.T,
+        "INT": ((h1 - h) * (k1 - k)) @ w.T,
+    }
+    hand["TE"] = hand["NIE"] + hand["NDE"] + hand["INT"]
+    for effect, expected in hand.items():
+        found = sum(c * y[arm] for arm, c in EFFECTS[effect].items())
+        assert torch.allclose(found, expected, rtol=0, atol=1e-9), effect
+    text_nie = score(arms, BOTH, "text_encoder", "01") - y["00"]
+    assert torch.allclose(text_nie, hand["NDE"], rtol=0, atol=1e-9)
+    assert torch.equal(score(arms, BOTH, "fusion_encoder", "01"), y["11"])
+    assert torch.equal(score(arms, BOTH, "fusion_encoder", "10"), y["00"])
