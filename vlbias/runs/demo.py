@@ -15,7 +15,7 @@ from vlbias.data.table import Dataset
 from vlbias.models.toy import Toy
 from vlbias.report.page import Page, report
 from vlbias.runs.plan import Plan, count_rows
-from vlbias.runs.runner import Events, run_plan
+from vlbias.runs.runner import QUIET, Events, run_plan
 from vlbias.runs.study import DatasetSpec, OperatingPoint, Study
 
 __all__ = ["demo", "demo_plan"]
@@ -41,7 +41,7 @@ _CONTRASTS = (
 )  # fmt: skip
 
 
-def demo(out: Path, events: Events = Events()) -> str:  # noqa: B008
+def demo(out: Path, events: Events = QUIET) -> str:
     """Run the demo study, write its page, and say in words what it shows.
 
     Raises:
