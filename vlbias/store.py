@@ -209,7 +209,8 @@ class Run:
     def frame(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The whole long table as a data frame; for small runs and for export."""
         tables = [pq.read_table(path, columns=columns) for path in self.files]
-        return pa.concat_tables(tables).unify_dictionaries().to_pandas()
+        frame: pd.DataFrame = pa.concat_tables(tables).unify_dictionaries().to_pandas()
+        return frame
 
     @cached_property
     def _slabs(self) -> dict[tuple[str, str, str, str], NDArray[np.float32]]:
