@@ -158,6 +158,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def command(photos: Path, out: Path, settings: Settings) -> str:
+    """The command line that builds this model again, with paths as seen from the repository."""
+    usual = asdict(Settings())
+    changed = {name: value for name, value in asdict(settings).items() if value != usual[name]}
+    words = ["python experiments/reference_dual_encoder.py"]
+    words += [f"--photos ../shared/data/{photos.name}", f"--out build/{out.name}"]
+    return " ".join(words + [f"--{n.replace('_', '-')} {v}" for n, v in changed.items()])
+
+
 def build(photos: Path, out: Path, settings: Settings) -> None:
     """Trains, measures on test once, and saves everything into `out`."""
     wall, cpu = time.monotonic(), time.process_time()
@@ -169,6 +178,7 @@ def build(photos: Path, out: Path, settings: Settings) -> None:
     text, tokenizer, text_source = load_text()
     model = join(at_pixels(source, settings.pixels), text)
     record = train(model, tokenizer, corpus, settings, out)
+    Console(stderr=True).print("measuring on test, beside a linear probe (a minute or two)")
     pixels = {name: prepared(corpus, name, settings.pixels) for name in ("fit", "dev", "test")}
     rows = test_rows(
         model, tokenizer, corpus, corpus.split("test"), pixels["test"], seed=settings.seed
@@ -183,8 +193,7 @@ def build(photos: Path, out: Path, settings: Settings) -> None:
         "threads": torch.get_num_threads(),
         "photos": {name: len(batch) for name, batch in pixels.items()},
         "probe": chosen,
-        "command": "python experiments/reference_dual_encoder.py "
-        f"--photos ../shared/data/coco-people --out build/{out.name}",
+        "command": command(photos, out, settings),
         "wall_s": time.monotonic() - wall,
         "cpu_s": time.process_time() - cpu,
     }

