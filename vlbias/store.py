@@ -175,8 +175,9 @@ class Run:
 
     @cached_property
     def samples(self) -> pd.DataFrame:
-        """One row an example, in the order of all arrays: sample_id, cluster, group, split, …"""
-        return pd.read_parquet(self.folder / "samples.parquet")
+        """One row an example, in the order of all arrays: sample_id, cluster, group, split, and more."""
+        frame: pd.DataFrame = pd.read_parquet(self.folder / "samples.parquet")
+        return frame
 
     @cached_property
     def targets(self) -> tuple[str, ...]:
@@ -208,7 +209,8 @@ class Run:
     def frame(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The whole long table as a data frame; for small runs and for export."""
         tables = [pq.read_table(path, columns=columns) for path in self.files]
-        return pa.concat_tables(tables).unify_dictionaries().to_pandas()
+        frame: pd.DataFrame = pa.concat_tables(tables).unify_dictionaries().to_pandas()
+        return frame
 
     @cached_property
     def _slabs(self) -> dict[tuple[str, str, str, str], NDArray[np.float32]]:
@@ -268,7 +270,10 @@ class Run:
             )
         merged = pa.concat_tables(counts).unify_dictionaries().to_pandas()
         by = ["contrast", "mediator", "status"]
-        return merged.groupby(by, observed=True, sort=False)["count_all"].sum().reset_index()
+        total: pd.DataFrame = (
+            merged.groupby(by, observed=True, sort=False)["count_all"].sum().reset_index()
+        )
+        return total
 
     def _read(self) -> Iterator[tuple[tuple[str, str, str, str], NDArray[np.float32]]]:
         """Dense slabs, filled file by file: the table is sorted by slab within a cell."""
@@ -288,8 +293,8 @@ class Run:
             for start, stop in zip([0, *change], [*change, len(value)], strict=True):
                 key = tuple(words[i][codes[i][start]] for i in range(4))
                 if key not in slabs:
-                    slabs[key] = np.full(shape, np.nan, np.float32)  # type: ignore[index]
-                slabs[key].ravel()[flat[start:stop]] = value[start:stop]  # type: ignore[index]
+                    slabs[key] = np.full(shape, np.nan, np.float32)
+                slabs[key].ravel()[flat[start:stop]] = value[start:stop]
         yield from slabs.items()
 
 

@@ -14,6 +14,7 @@ import argparse
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -61,10 +62,10 @@ def naive(model: HfDual, plan: SweepPlan, pixels: Tensor, photos: int) -> dict[s
         module, slot = model.net.get_submodule(target.point[0]), target.point[1]
         values = {}
         for name, batch in (("own", own), ("other", other)):
-            with hooked(module, slot, lambda tensor, name=name: values.setdefault(name, tensor)):
+            with hooked(module, slot, partial(values.setdefault, name)):
                 model.encode("image_encoder", batch)
         for name, batch, donor in (("01", own, "other"), ("10", other, "own")):
-            with hooked(module, slot, lambda t, donor=donor: target.write(t, values[donor])):
+            with hooked(module, slot, partial(target.write, donor=values[donor])):
                 found[mediator.name + name] = model.encode("image_encoder", batch)
     return found
 

@@ -1,1 +1,1 @@
-"""Statistics: frames and arrays in, frames out; never torch."""
+"""Statistics: arrays and frames in, frames out; never torch."""

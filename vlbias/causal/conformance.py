@@ -283,7 +283,7 @@ def _hooked(
 
     def edit(tensor: Tensor) -> Tensor:
         rows = next(iter(batch.values())).shape[0]
-        folded = tensor.unflatten(0, (rows, -1)).clone()
+        folded: Tensor = tensor.unflatten(0, (rows, -1)).clone()
         folded[0] = target.write(folded[0], folded[donor])
         return folded.flatten(0, 1)
 

@@ -21,7 +21,9 @@ Inputs = Mapping[str, Any]
 class Edit(Protocol):
     """A change of an image that is a pure function of itself and the image; hashable, with a stable repr."""
 
-    def __call__(self, image: Image.Image) -> Image.Image: ...
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """The changed image; the given one is left as it is."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,8 @@ def channel_key(value: Any) -> Hashable:
         return value.key
     if isinstance(value, tuple | list):
         return tuple(map(channel_key, value))
-    return value
+    key: Hashable = value
+    return key
 
 
 @dataclass(frozen=True)

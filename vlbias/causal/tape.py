@@ -281,7 +281,8 @@ def _gather(output: Any, call: Call, own: Tensor, rows: int, blank: bool) -> Any
 
 
 def _rows(tensor: Tensor, index: Tensor, factor: int, rows: int) -> Tensor:
-    return tensor.unflatten(0, (rows, factor)).index_select(0, index).flatten(0, 1)
+    picked: Tensor = tensor.unflatten(0, (rows, factor)).index_select(0, index)
+    return picked.flatten(0, 1)
 
 
 def _unread(tensor: Tensor, rows: int) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -96,7 +97,7 @@ def trace(net: nn.Module, tower: Tower, run: Callable[[int], Any], model: str) -
     Raises:
         StageCallError: if a stage or block is not called exactly once.
     """
-    (root, calls, sizes), (_, _, others) = (_watch(net, lambda n=n: run(n)) for n in (2, 3))
+    (root, calls, sizes), (_, _, others) = (_watch(net, partial(run, rows)) for rows in (2, 3))
     for name, listed in calls.items():
         for call, small, large in zip(listed, sizes[name], others[name], strict=True):
             call.rows = _rows(small, large)

@@ -20,8 +20,9 @@ from vlbias.causal.staged import StagedModel, resolve
 from vlbias.errors import BadData, BadStudy
 from vlbias.models import load_model
 from vlbias.outcomes import OUTCOMES
+from vlbias.runs.demo import demo
 from vlbias.runs.plan import Plan, engine_of, make_plan
-from vlbias.runs.runner import Events, RunResult, run_plan
+from vlbias.runs.runner import QUIET, Events, RunResult, run_plan
 from vlbias.runs.study import Study
 from vlbias.store import Run
 
@@ -71,7 +72,7 @@ def study_of(folder: Path) -> Study:
 
 
 def run(
-    study: Study | Path | str, out: Path | str = "runs", *, events: Events = Events()
+    study: Study | Path | str, out: Path | str = "runs", *, events: Events = QUIET
 ) -> RunResult:
     """Run a study, or go on with it, and give back where its run folder is.
 
@@ -82,7 +83,7 @@ def run(
     return run_plan(make_plan(loaded, events.note), Path(out), events=events)
 
 
-def estimate(plan: Plan, events: Events = Events()) -> Iterator[str]:  # noqa: B008
+def estimate(plan: Plan, events: Events = QUIET) -> Iterator[str]:
     """What a run would take, line by line: cells, rows, and time from one timed cell."""
     yield f"photos {len(plan.examples)}, cells {len(plan.shards)}, mediators {len(plan.mediators)}"
     yield f"rows {plan.rows:,} (about {plan.rows * 5 / 1e6:.0f} MB)"
@@ -97,7 +98,10 @@ def estimate(plan: Plan, events: Events = Events()) -> Iterator[str]:  # noqa: B
     began = time.monotonic()
     list(engine.run(few))
     seconds = (time.monotonic() - began) / len(few) * len(plan.examples) + shared
-    yield f"estimated time {seconds / 60:.1f} min on {plan.study.device} (from two photos; shared rows {shared:.0f} s)"
+    yield (
+        f"estimated time {seconds / 60:.1f} min on {plan.study.device} "
+        f"(from two photos; shared rows {shared:.0f} s)"
+    )
 
 
 def load_dataset(

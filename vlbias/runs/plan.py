@@ -19,7 +19,7 @@ from vlbias.models import outline_model
 from vlbias.outcomes import OUTCOMES
 from vlbias.runs.study import Study
 
-__all__ = ["Plan", "engine_of", "make_plan", "read_dataset"]
+__all__ = ["Plan", "count_rows", "engine_of", "make_plan", "read_dataset"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,10 @@ class Plan:
     examples: tuple[Example, ...]
     mediators: tuple[Mediator, ...]
     rows: int
+
+    def with_rows(self, rows: int) -> Plan:
+        """The plan with its number of rows."""
+        return replace(self, rows=rows)
 
     @property
     def shards(self) -> list[tuple[Example, ...]]:
@@ -86,7 +90,7 @@ def make_plan(study: Study, note: Callable[[str], None] = lambda text: None) -> 
     used = {example.id for example in examples}
     verify_images(replace(dataset, frame=dataset.frame[dataset.frame["id"].isin(used)]))
     plan = Plan(study, dataset, examples, mediators, 0)
-    return replace(plan, rows=_count_rows(plan, outline))
+    return plan.with_rows(count_rows(plan, outline))
 
 
 def engine_of(plan: Plan, model: StagedModel) -> Engine:
@@ -177,7 +181,8 @@ def _refuse_outcomes(study: Study, outline: StagedModel) -> None:
             )
 
 
-def _count_rows(plan: Plan, outline: StagedModel) -> int:
+def count_rows(plan: Plan, outline: StagedModel) -> int:
+    """Rows of the long table that a plan will fill, exactly."""
     engine = engine_of(plan, outline)
     targets = sum(
         len(plan.dataset.classes) if name == "presence" else 1 for name in plan.study.outcomes

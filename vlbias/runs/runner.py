@@ -32,7 +32,7 @@ from vlbias.outcomes import OUTCOMES, Outcome
 from vlbias.runs.plan import Plan, engine_of
 from vlbias.store import SCHEMA_VERSION, CellWriter, Run, cell_key, write_json
 
-__all__ = ["Events", "RunResult", "keep_memory", "run_plan"]
+__all__ = ["QUIET", "Events", "RunResult", "keep_memory", "run_plan"]
 
 _PACKAGES = ("torch", "transformers", "numpy", "pandas", "pyarrow", "pillow", "vlbias")
 _BYTES_PER_ROW = 10
@@ -49,6 +49,10 @@ class Events:
 
     note: Callable[[str], None] = lambda text: None
     cells: Callable[[int, int, int], None] = lambda done, total, examples: None
+
+
+QUIET = Events()
+"""Nobody watches."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def run_plan(
     out: Path,
     *,
     shard: tuple[int, int] = (0, 1),
-    events: Events = Events(),
+    events: Events = QUIET,
 ) -> RunResult:
     """Compute the cells of a plan that are not there yet.
 

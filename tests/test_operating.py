@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vlbias.analysis.disparity import support
+from vlbias.analysis.operating import attributable, calibrate, grid, matching_shift, mean_fpr
+from vlbias.analysis.panel import Panel
+from vlbias.analysis.planted import Condition, make_world
+from vlbias.analysis.sensitivity import (
+    feature_sensitivity,
+    label_flips,
+    label_rules,
+    threshold_sensitivity,
+)
+from vlbias.errors import BadStudy
+
+ZERO = np.zeros(12)
+
+
+def world(biased: float = 1.0):
+    return make_world(np.random.default_rng(5), objects=12, biased=biased, size=0.6, fpr=0.08)
+
+
+def data(arms=None, n: int = 2000, biased: float = 1.0, seed: int = 0):
+    arms = arms or {"null": Condition(agreement=1.0)}
+    return world(biased).draw(n, arms, np.random.default_rng(seed))
+
+
+def test_count_rule_predicts_as_many_as_there_are():
+    panel, y = data()
+    limit = calibrate(panel, y["null"], "count")
+    assert ((y["null"] >= limit).sum(axis=0) == panel.present.sum(axis=0)).all()
+
+
+def test_fpr_rule_lets_the_share_through_and_ignores_groups():
+    panel, y = data()
+    limit = calibrate(panel, y["null"], "fpr", fpr=0.05)
+    absent = ~panel.present
+    rate = ((y["null"] >= limit) & absent).sum(axis=0) / absent.sum(axis=0)
+    assert rate == pytest.approx(np.full(12, 0.05), abs=1e-3)
+    swapped = panel.relabelled(np.where(panel.group == "a", "b", "a"))
+    assert np.array_equal(calibrate(swapped, y["null"], "fpr", fpr=0.05), limit)
+
+
+def test_an_object_that_is_never_there_is_never_predicted():
+    panel, y = data(n=300)
+    none = Panel(
+        panel.sample, panel.cluster, panel.group, panel.split, panel.targets,
+        panel.present & (np.arange(12) > 0),
+    )  # fmt: skip
+    limit = calibrate(none, y["null"], "count")
+    assert np.isinf(limit[0])
+    assert 0 not in support(none, y["null"], limit)
+
+
+def test_calibration_says_what_is_wrong():
+    panel, y = data(n=100)
+    with pytest.raises(BadStudy, match="median"):
+        calibrate(panel, y["null"], "median")
+    with pytest.raises(BadStudy, match="5"):
+        calibrate(panel, y["null"], "fpr", fpr=5)
+
+
+def test_matching_shift_matches():
+    panel, y = data()
+    used = np.arange(12)
+    shift = matching_shift(panel, y["null"], ZERO, 0.03, used)
+    assert mean_fpr(panel, y["null"], ZERO + shift, used) == pytest.approx(0.03, abs=2e-4)
+    with pytest.raises(BadStudy, match=r"1\.7"):
+        matching_shift(panel, y["null"], ZERO, 1.7, used)
+
+
+def test_a_pure_shift_of_the_threshold_is_matched_exactly_and_nothing_is_attributed():
+    panel, y = data()
+    found = attributable(
+        panel, y["null"], y["null"] - np.float32(0.3), ZERO, draws=300, rng=np.random.default_rng(0)
+    )
+    assert found.shift == pytest.approx(0.3, abs=0.01)
+    assert found.decision == "not shown"
+    last = found.table[found.table["effect"] == "mitigated - threshold"]
+    assert last["estimate"].abs().max() < 0.01
+    first = found.table[found.table["effect"] == "mitigated - null"]
+    assert (first["estimate"] < -0.05).all()  # what a naive comparison would sell as a mitigation
+
+
+def test_a_real_reduction_is_found_beyond_the_threshold():
+    arms = {"null": Condition(agreement=1.0), "less": Condition(0.2, 0.2, 0.9)}
+    panel, y = data(arms, n=4000)
+    found = attributable(panel, y["null"], y["less"], ZERO, draws=300, rng=np.random.default_rng(0))
+    assert found.decision == "reduced"
+    back = attributable(panel, y["less"], y["null"], ZERO, draws=300, rng=np.random.default_rng(0))
+    assert back.decision == "increased"
+
+
+def test_attribution_is_exact_arithmetic():
+    arms = {"null": Condition(agreement=1.0), "less": Condition(0.5, 0.2, 0.9)}
+    panel, y = data(arms)
+    table = attributable(
+        panel, y["null"], y["less"], ZERO, draws=200, rng=np.random.default_rng(0)
+    ).table
+    for _, part in table.groupby("functional"):
+        e = part.set_index("effect")["estimate"]
+        want = e["mitigated - null"] - e["threshold - null"]
+        assert e["mitigated - threshold"] == pytest.approx(want, abs=1e-12)
+
+
+def test_grid_compares_conditions_at_equal_strictness():
+    arms = {"null": Condition(agreement=1.0), "less": Condition(0.4, 0.5, 0.95)}
+    panel, y = data(arms, n=3000)
+    shifted = {"null": y["null"], "same": y["null"] - 7, "less": y["less"]}
+    points, areas = grid(panel, shifted, (0.02, 0.05, 0.1), base="null")
+    wide = points.pivot_table(index="fpr", columns="arm", values="B_plugin")
+    assert wide["same"].to_numpy() == pytest.approx(wide["null"].to_numpy(), abs=0.01)
+    assert (wide["less"] < wide["null"]).all()
+    area = areas.set_index("arm")["area_B_crossfit"]
+    assert area["less"] < area["null"] == pytest.approx(area["same"], rel=0.05)
+    assert (
+        wide["null"].min()
+        < areas.set_index("arm").loc["null", "area_B_plugin"]
+        < wide["null"].max()
+    )
+
+
+def test_label_flips_shrink_b():
+    panel, y = data(n=3000)
+    table = label_flips(
+        panel, y["null"], ZERO, rates=(0.0, 0.1, 0.3), repeats=8, rng=np.random.default_rng(0)
+    ).set_index("rate")
+    assert table.loc[0.0, "crossfit"] > table.loc[0.1, "crossfit"] > table.loc[0.3, "crossfit"]
+    assert table.loc[0.0, "sd_crossfit"] == 0
+
+
+def test_label_rules_use_their_own_images():
+    panel, y = data(n=1500)
+    strict = np.where(np.arange(1500) % 2, panel.group, "unknown")
+    table = label_rules(
+        panel, y["null"], ZERO, {"k=1": panel.group, "k=2": strict}, rng=np.random.default_rng(0)
+    ).set_index("rule")
+    assert table["n"].tolist() == [1500, 750]
+    assert table.loc["k=2", "floor"] > table.loc["k=1", "floor"]
+
+
+def test_threshold_and_feature_sensitivity_report_beside_b():
+    arms = {
+        "null": Condition(agreement=1.0),
+        "blur": Condition(1.0, 0.0, 0.99),
+        "mask": Condition(0.3, 0, 0.9),
+    }
+    panel, y = data(arms, n=2500)
+    used = support(panel, y["null"], ZERO)
+    moved = threshold_sensitivity(
+        panel, y["null"], ZERO, (0.0, 0.3), objects=used, rng=np.random.default_rng(0)
+    )
+    assert moved["plugin"].iloc[1] < moved["plugin"].iloc[0]
+    table = feature_sensitivity(
+        panel, y["null"], {"background blur": y["blur"], "mask": y["mask"]}, ZERO, objects=used,
+        rng=np.random.default_rng(0),
+    ).set_index("change_made")  # fmt: skip
+    assert table.loc["none", "change"] == 0
+    assert abs(table.loc["background blur", "relative_change"]) < 0.3
+    assert table.loc["mask", "relative_change"] < -0.4

@@ -1,0 +1,233 @@
+"""What one arm contributes to every effect: functionals of its gaps, and draws of their error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from vlbias.analysis.functionals import certainty, crossfit, density, plugin, shrinkage
+from vlbias.analysis.panel import Floats
+from vlbias.analysis.rates import Rates
+
+__all__ = ["Arm", "Base", "Combination", "fit_arm", "fit_base"]
+
+Functional = Literal["plugin", "crossfit", "lin"]
+
+
+@dataclass(frozen=True, eq=False)
+class Arm:
+    """Functionals of one arm and their draws around two centres, no gap and shrunken gaps.
+
+    Args:
+        rates: Rates of the arm.
+        gap: [P, K].
+        error: [D, P, K] draws of the sampling error of the gap.
+        centre: Factor by which gaps are shrunk for the second centre.
+        value: Functional to estimate.
+        draws: Functional to [2, D].
+    """
+
+    rates: Rates
+    gap: npt.NDArray[np.float64]
+    error: Floats
+    centre: float
+    value: Mapping[str, float]
+    draws: Mapping[str, Floats]
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """The null arm, and the signs that `lin` takes from it or from held-out images.
+
+    Args:
+        arm: The null arm.
+        contrast: [P, K] fixed weights from held-out images, or None to cross-fit.
+        spread: [P, K] standard errors of the null gaps.
+        sign: [P, K] certainty of the observed signs.
+        tilt: [P, K] density at the observed gaps.
+        sign_draws: [2, D, P, K] the same in the draws.
+        tilt_draws: [2, D, P, K].
+    """
+
+    arm: Arm
+    contrast: npt.NDArray[np.float64] | None
+    spread: npt.NDArray[np.float64]
+    sign: Floats = field(default_factory=lambda: np.zeros(0))
+    tilt: Floats = field(default_factory=lambda: np.zeros(0))
+    sign_draws: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+    tilt_draws: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+
+
+def _about(gap: npt.NDArray[np.float64], centre: float, error: Floats) -> list[Floats]:
+    """Draws around no gap and around the shrunken gap; the same array twice where both are 0."""
+    if centre == 0:
+        return [error, error]
+    return [error, error + (centre * gap).astype(error.dtype)]
+
+
+def _both(values: list[Floats]) -> Floats:
+    return np.stack(values)
+
+
+def _unlinked(rates: Rates, weights: Floats, wanted: frozenset[Functional]) -> Arm:
+    gap, spread = rates.gap, rates.spread
+    error = rates.noise(weights)
+    centre = shrinkage(gap, spread)
+    about = _about(gap, centre, error)
+    narrow = spread.astype(error.dtype)
+    value: dict[str, float] = {}
+    draws: dict[str, Floats] = {}
+    if "plugin" in wanted:
+        value["plugin"] = float(plugin(gap))
+        draws["plugin"] = _both([plugin(a) for a in about])
+    if "crossfit" in wanted:
+        value["crossfit"] = float(crossfit(gap, spread))
+        first = crossfit(about[0], narrow)
+        second = first if centre == 0 else crossfit(about[1], narrow)
+        draws["crossfit"] = _both([first, second])
+    return Arm(rates, gap, error, centre, value, draws)
+
+
+def fit_base(
+    rates: Rates,
+    weights: Floats,
+    wanted: frozenset[Functional],
+    contrast: npt.NDArray[np.float64] | None = None,
+) -> Base:
+    """The null arm with the signs for `lin`.
+
+    Args:
+        rates: Rates of the null arm.
+        weights: [D, M] multipliers per cell.
+        wanted: Functionals to evaluate.
+        contrast: [P, K] fixed signs from held-out images; None cross-fits them.
+    """
+    arm = _unlinked(rates, weights, wanted)
+    spread = rates.spread
+    if "lin" not in wanted:
+        return Base(arm, contrast, spread)
+    if contrast is not None:
+        return _with_lin(Base(arm, contrast, spread), arm)
+    safe = np.where(spread > 0, spread, np.inf)
+    narrow = spread.astype(arm.error.dtype)
+    about = _about(arm.gap, arm.centre, arm.error)
+    x_draws = [a / safe.astype(a.dtype) for a in about]
+    base = Base(
+        arm,
+        None,
+        spread,
+        certainty(arm.gap, spread),
+        density(arm.gap / safe),
+        _both([certainty(a, narrow) for a in about]),
+        _both([density(x) for x in x_draws]),
+    )
+    return _with_lin(base, arm)
+
+
+def _with_lin(base: Base, arm: Arm) -> Base:
+    value, draws = _lin(base, arm)
+    full = Arm(
+        arm.rates,
+        arm.gap,
+        arm.error,
+        arm.centre,
+        {**arm.value, "lin": value},
+        {**arm.draws, "lin": draws},
+    )
+    return Base(
+        full, base.contrast, base.spread, base.sign, base.tilt, base.sign_draws, base.tilt_draws
+    )
+
+
+def fit_arm(base: Base, rates: Rates, weights: Floats, wanted: frozenset[Functional]) -> Arm:
+    """An arm over the same images as the null arm; arguments as in `fit_base`."""
+    arm = _unlinked(rates, weights, wanted)
+    if "lin" not in wanted:
+        return arm
+    value, draws = _lin(base, arm)
+    return Arm(
+        arm.rates,
+        arm.gap,
+        arm.error,
+        arm.centre,
+        {**arm.value, "lin": value},
+        {**arm.draws, "lin": draws},
+    )
+
+
+def _lin(base: Base, arm: Arm) -> tuple[float, Floats]:
+    pairs = arm.gap.shape[0]
+    if base.contrast is not None:
+        weight = base.contrast / pairs
+        fixed = np.tensordot(arm.error, weight.astype(arm.error.dtype), axes=([1, 2], [0, 1]))
+        return float((weight * arm.gap).sum()), _both([fixed, fixed])
+    covariance = base.arm.rates.covariance(arm.rates)
+    tilt = np.divide(
+        2 * covariance, base.spread, out=np.zeros_like(base.spread), where=base.spread > 0
+    )
+    value = float((arm.gap * base.sign - tilt * base.tilt).sum() / pairs)
+    narrow = tilt.astype(arm.error.dtype)
+    drawn: list[Floats] = []
+    for z, about in enumerate(_about(arm.gap, arm.centre, arm.error)):
+        if z and arm.centre == 0 and base.arm.centre == 0:
+            drawn.append(drawn[0])
+            continue
+        linear = np.einsum("dpk,dpk->d", about, base.sign_draws[z])
+        bent = np.tensordot(base.tilt_draws[z], narrow, axes=([1, 2], [0, 1]))
+        drawn.append((linear - bent) / pairs)
+    return value, _both(drawn)
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A sum of arms with coefficients, such as TE = 11 - 00.
+
+    Args:
+        name: What it is called, for example "NIE".
+        terms: Arm name to coefficient; the coefficients sum to 0.
+    """
+
+    name: str
+    terms: Mapping[str, float]
+
+    def value(self, arms: Mapping[str, Arm], functional: str) -> float:
+        """The estimate."""
+        return sum(c * arms[a].value[functional] for a, c in self.terms.items())
+
+    def draws(self, arms: Mapping[str, Arm], functional: str) -> Floats:
+        """[2, D] its draws."""
+        parts = [np.float32(c) * arms[a].draws[functional] for a, c in self.terms.items()]
+        total: Floats = np.sum(parts, axis=0)
+        return total
+
+    def bracket(self, arms: Mapping[str, Arm]) -> tuple[tuple[float, Floats], tuple[float, Floats]]:
+        """Statistics whose expectations enclose the true combination of sums of absolute gaps.
+
+        E crossfit <= B <= E plugin holds for every arm, so arms that enter with a plus sign are
+        bounded below by the cross-fit and above by the plug-in, the others the other way round.
+        """
+        low = {a: "crossfit" if c > 0 else "plugin" for a, c in self.terms.items()}
+        high = {a: "plugin" if c > 0 else "crossfit" for a, c in self.terms.items()}
+        return self._mixed(arms, low), self._mixed(arms, high)
+
+    def _mixed(self, arms: Mapping[str, Arm], which: Mapping[str, str]) -> tuple[float, Floats]:
+        value = sum(c * arms[a].value[which[a]] for a, c in self.terms.items())
+        parts = [np.float32(c) * arms[a].draws[which[a]] for a, c in self.terms.items()]
+        draws: Floats = np.sum(parts, axis=0)
+        return value, draws
+
+    def reach(self, arms: Mapping[str, Arm]) -> tuple[float, Floats] | None:
+        """Sum of absolute changes of gaps, which bounds the change of B; None beyond two arms."""
+        if len(self.terms) != 2:
+            return None
+        (a, first), (b, second) = self.terms.items()
+        if {first, second} != {1.0, -1.0}:
+            return None
+        change = arms[a].gap - arms[b].gap
+        error = arms[a].error - arms[b].error
+        middle = error + (arms[a].centre * change).astype(error.dtype)
+        return float(plugin(change)), _both([plugin(error), plugin(middle)])

@@ -1,0 +1,170 @@
+"""Changes of the disparity between arms: estimates, limits and shares, one table row each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from vlbias.analysis.arms import Arm, Base, Combination, Functional, fit_arm, fit_base
+from vlbias.analysis.inference import bounded, fieller, interval
+from vlbias.analysis.panel import Floats, Panel
+from vlbias.analysis.rates import Measure, Thresholds, Window
+from vlbias.analysis.support import support
+from vlbias.errors import BadStudy
+
+__all__ = ["ESTIMANDS", "FUNCTIONALS", "Changes", "FunctionalName", "Scale", "make_scales"]
+
+FunctionalName = Literal["B_plugin", "B_crossfit", "B_lin", "score_gap_crossfit", "score_gap_lin"]
+
+FUNCTIONALS: tuple[FunctionalName, ...] = ("B_plugin", "B_crossfit", "B_lin", "score_gap_lin")
+"""Default functionals, with the estimand of each in the column `estimand`.
+
+B_plugin: change of the sum of absolute rate gaps; the limits are for the change of B itself.
+B_crossfit: change of the cross-fit sum, for which gaps of unsure sign count less.
+B_lin: change of the rate gaps in the direction of the null arm's gaps; linear, for attribution.
+score_gap_crossfit, score_gap_lin: the same on mean scores, free of thresholds.
+"""
+
+_MEASURES: tuple[tuple[Measure, str], ...] = (("fpr", "B"), ("score", "score_gap"))
+
+ESTIMANDS: Mapping[str, str] = {
+    "B_plugin": "change of B",
+    "B_crossfit": "change of the cross-fit functional",
+    "B_lin": "change in the direction of the null gaps",
+    "score_gap_crossfit": "change of the cross-fit functional of scores",
+    "score_gap_lin": "change of score gaps in the direction of the null gaps",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """Rates or scores: what is measured, and which functionals of it are wanted."""
+
+    measure: Measure
+    prefix: str
+    wanted: frozenset[Functional]
+    thresholds: Mapping[str, Thresholds | None]
+    objects: npt.NDArray[np.intp]
+    signs: npt.NDArray[np.float64] | None
+    names: frozenset[str]
+
+
+class Changes:
+    """Fits arms over given rows and turns combinations into table rows."""
+
+    def __init__(
+        self, panel: Panel, scales: Sequence[Scale], weights: Floats, level: float
+    ) -> None:
+        self.panel, self.scales, self.weights, self.level = panel, scales, weights, level
+
+    def window(self, scale: Scale, valid: npt.NDArray[np.bool_]) -> Window:
+        """The entries compared: valid in every arm."""
+        return Window.of(self.panel, scale.measure, valid, scale.objects)
+
+    def base(self, scale: Scale, window: Window, name: str, scores: Floats) -> Base:
+        """The null arm."""
+        rates = window.rates(scores, scale.thresholds[name])
+        return fit_base(rates, self.weights, scale.wanted, scale.signs)
+
+    def arm(self, scale: Scale, window: Window, base: Base, name: str, scores: Floats) -> Arm:
+        """Another arm over the same entries."""
+        rates = window.rates(scores, scale.thresholds[name])
+        return fit_arm(base, rates, self.weights, scale.wanted)
+
+    def rows(
+        self, scale: Scale, base: Base, arms: Mapping[str, Arm], combinations: Iterable[Combination]
+    ) -> Iterator[tuple[dict[str, Any], Floats]]:
+        """Table rows with the draws that adjusted p-values need."""
+        for combination in combinations:
+            for kind in get_args(Functional):
+                name = f"{scale.prefix}_{kind}"
+                if name in scale.names:
+                    yield self._row(base, arms, combination, name, kind)
+
+    def _row(
+        self,
+        base: Base,
+        arms: Mapping[str, Arm],
+        combination: Combination,
+        name: str,
+        kind: str,
+    ) -> tuple[dict[str, Any], Floats]:
+        estimate = combination.value(arms, kind)
+        draws = combination.draws(arms, kind)
+        found = interval(estimate, draws, self.level)
+        bottom = base.arm.value[kind]
+        row: dict[str, Any] = {
+            "effect": combination.name,
+            "functional": name,
+            "estimand": ESTIMANDS[name],
+            "estimate": estimate,
+            "se": found.se,
+            "lo": found.lo,
+            "hi": found.hi,
+            "p": found.p,
+            "relative": estimate / bottom if bottom else np.nan,
+            "relative_lo": np.nan,
+            "relative_hi": np.nan,
+            "denominator": f"{name} of the null arm",
+        }
+        if kind == "plugin":
+            row["lo"], row["hi"] = self._limits_of_change(arms, combination)
+            row["p"], row["se"] = np.nan, np.nan
+        else:
+            row["relative_lo"], row["relative_hi"] = self._ratio(estimate, draws, base, kind)
+        return row, draws[int(np.argmax(draws.std(axis=1)))]
+
+    def _ratio(self, estimate: float, draws: Floats, base: Base, kind: str) -> tuple[float, float]:
+        below = base.arm.draws[kind]
+        z = int(np.argmax(draws.std(axis=1)))
+        covariance = np.cov(np.stack([draws[z], below[z]]), dtype=np.float64)
+        return fieller(estimate, base.arm.value[kind], covariance, self.level)
+
+    def _limits_of_change(
+        self, arms: Mapping[str, Arm], combination: Combination
+    ) -> tuple[float, float]:
+        """Limits for the change of B: two valid constructions, each at half the error, cut."""
+        reach = combination.reach(arms)
+        half = self.level if reach is None else 1 - (1 - self.level) / 2
+        lo, hi = bounded(*combination.bracket(arms), half)
+        if reach is not None:
+            limit = interval(*reach, half, side="upper").hi
+            lo, hi = max(lo, -limit), min(hi, limit)
+        return lo, hi
+
+
+def make_scales(
+    panel: Panel,
+    y00: Floats,
+    thresholds: Mapping[str, Thresholds | None],
+    base: str,
+    functionals: Sequence[FunctionalName],
+    objects: npt.NDArray[np.intp] | None,
+    signs: Mapping[Measure, npt.NDArray[np.float64]],
+) -> list[Scale]:
+    """What to measure for the functionals asked for.
+
+    Raises:
+        BadStudy: if a functional is unknown.
+    """
+    unknown = sorted(set(functionals) - set(get_args(FunctionalName)))
+    if unknown:
+        raise BadStudy("functionals", unknown, f"some of {get_args(FunctionalName)}")
+    scales = []
+    for measure, prefix in _MEASURES:
+        kinds: set[Functional] = {k for k in get_args(Functional) if f"{prefix}_{k}" in functionals}
+        if not kinds:
+            continue
+        if "plugin" in kinds:
+            kinds.add("crossfit")  # the limits for B need both
+        used = objects
+        if used is None:
+            used = support(panel, y00, thresholds[base], measure=measure)
+        names = frozenset(map(str, functionals))
+        fixed = signs.get(measure)
+        scales.append(Scale(measure, prefix, frozenset(kinds), thresholds, used, fixed, names))
+    return scales

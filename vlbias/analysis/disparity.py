@@ -1,0 +1,242 @@
+"""The disparity of one arm: sum over objects of the gap between groups, with its floor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from vlbias.analysis.arms import fit_base
+from vlbias.analysis.halving import cell_sums, crossfit_halvings
+from vlbias.analysis.inference import bounded, check_level, interval, multipliers
+from vlbias.analysis.objects import object_table
+from vlbias.analysis.panel import Floats, Panel
+from vlbias.analysis.permutation import Aggregate, LabelTest, aggregate_gaps, label_test
+from vlbias.analysis.rates import Measure, Rates, Thresholds, measure_rates
+from vlbias.analysis.support import held_out_signs, support
+from vlbias.errors import BadStudy
+
+__all__ = ["Disparity", "disparity", "held_out_signs", "support"]
+
+
+@dataclass(frozen=True, eq=False)
+class Disparity:
+    """Everything said about B = sum over objects of the gap; NaN where no object has support.
+
+    Args:
+        measure: What is compared.
+        aggregate: How k groups become one gap.
+        n: Images per group.
+        n_clusters: Clusters.
+        n_objects: Objects with support, over which everything is summed.
+        n_insufficient: Objects without.
+        min_count: Smallest denominator among the objects used.
+        plugin: Sum of absolute gaps, as usually printed.
+        floor: Its mean under permuted labels.
+        floor_quantiles: Its 5, 50 and 95 % quantiles under permuted labels.
+        p: Of the studentised label-permutation test.
+        p_plugin: Of the same test with the plug-in as statistic.
+        crossfit: Sign from one half, size from the other, mean over halvings; expectation <= B.
+        lo: Lower limit for B itself.
+        hi: Upper limit for B itself.
+        crossfit_lo: Lower limit for the expectation of `crossfit`.
+        crossfit_hi: Upper limit for it.
+        squared: Unbiased estimate of the sum of squared gaps.
+        signed: Sum of gaps, first group minus second, mean over pairs.
+        relative: plugin over the sum of mean rates.
+        level: Of the limits.
+        status: "ok", or "insufficient" where no object has support.
+        objects: One row per object, also those without support; see `objects.object_table`.
+    """
+
+    measure: str
+    aggregate: str
+    n: dict[str, int]
+    n_clusters: int
+    n_objects: int
+    n_insufficient: int
+    min_count: float
+    plugin: float
+    floor: float
+    floor_quantiles: tuple[float, float, float]
+    p: float
+    p_plugin: float
+    crossfit: float
+    lo: float
+    hi: float
+    crossfit_lo: float
+    crossfit_hi: float
+    squared: float
+    signed: float
+    relative: float
+    level: float
+    status: str
+    objects: pd.DataFrame
+
+    @property
+    def is_within_floor(self) -> bool:
+        """Whether the plug-in is no larger than 95 % of what permuted labels give."""
+        return not self.plugin > self.floor_quantiles[2]
+
+    def frame(self) -> pd.DataFrame:
+        """One row with every number but the objects."""
+        row: dict[str, Any] = {k: v for k, v in vars(self).items() if k not in ("n", "objects")}
+        low, middle, high = row.pop("floor_quantiles")
+        row |= {"floor_q05": low, "floor_q50": middle, "floor_q95": high}
+        row |= {f"n_{name}": count for name, count in self.n.items()}
+        return pd.DataFrame([row | {"is_within_floor": self.is_within_floor}])
+
+
+def disparity(
+    panel: Panel,
+    scores: npt.ArrayLike,
+    thresholds: Thresholds | None = None,
+    *,
+    rng: np.random.Generator,
+    measure: Measure = "fpr",
+    aggregate: Aggregate = "pairwise",
+    objects: npt.NDArray[np.intp] | None = None,
+    strata: npt.ArrayLike | None = None,
+    permutations: int = 2000,
+    halvings: int = 50,
+    draws: int = 2000,
+    level: float = 0.95,
+) -> Disparity:
+    """B of one arm with its floor, tests, cross-fit and limits; never a bare number.
+
+    Limits for B: the expectation of the cross-fit is at most B and that of the plug-in at least B
+    (Jensen), so [cross-fit - z se, plug-in + z se] covers B whatever the gaps are. It is wide where
+    B is within the floor, as any valid interval for a sum of absolute values must be.
+
+    Args:
+        panel: Images, groups, presence.
+        scores: [S, K] presence scores of the arm.
+        thresholds: [K]; not needed for "score".
+        rng: Seeded generator.
+        measure: "fpr", "tpr" or "score".
+        aggregate: "pairwise" (mean over pairs of groups) or "range" (largest minus smallest).
+        objects: Columns with support; found here if not given. Give the null arm's for other arms.
+        strata: [S] labels within which images are exchangeable in the permutation test.
+        permutations: Draws of the permutation test and floor.
+        halvings: Random halvings of the cross-fit.
+        draws: Multiplier draws for the limits.
+        level: Of the limits.
+
+    Raises:
+        BadTable: if shapes disagree.
+        BadStudy: if fewer than two groups are there, or the level is no probability.
+    """
+    array = panel.check_scores("scores", scores)
+    check_level(level)
+    if len(panel.groups) < 2:
+        raise BadStudy("groups", panel.groups, "at least two groups")
+    used = support(panel, array, thresholds, measure=measure) if objects is None else objects
+    rates = measure_rates(panel, array, measure, thresholds, objects=used)
+    if len(used) == 0:
+        return _insufficient(panel, array, thresholds, measure, aggregate, level)
+    test = label_test(
+        panel, array, thresholds, measure=measure, objects=used, aggregate=aggregate,
+        strata=strata, permutations=permutations, rng=rng,
+    )  # fmt: skip
+    weights = multipliers(panel.layout, draws, rng)
+    arm = fit_base(rates, weights, frozenset({"plugin", "crossfit"})).arm
+    own = interval(arm.value["crossfit"], arm.draws["crossfit"], level)
+    top = float(aggregate_gaps(rates.value, aggregate).sum())
+    upper = (
+        (top, arm.draws["plugin"])
+        if len(panel.groups) == 2 or aggregate == "pairwise"
+        else (top, _range_draws(rates, weights, arm.centre))
+    )
+    lo, hi = bounded((own.estimate, arm.draws["crossfit"]), upper, level)
+    numerator, denominator = cell_sums(panel, array, measure, thresholds, used)
+    fitted = crossfit_halvings(
+        numerator, denominator, panel.layout, aggregate=aggregate, halvings=halvings, rng=rng
+    )
+    shift = fitted - own.estimate if aggregate == "pairwise" else np.nan
+    table = object_table(panel, measure_rates(panel, array, measure, thresholds), used, test, level)
+    return Disparity(
+        **_head(panel, rates, used, measure, aggregate, level),
+        **_tests(top, test),
+        crossfit=fitted,
+        lo=max(0.0, lo),
+        hi=hi,
+        crossfit_lo=own.lo + shift,
+        crossfit_hi=own.hi + shift,
+        squared=float((rates.gap**2 - rates.spread**2).mean(axis=0).sum()),
+        signed=float(rates.gap.mean(axis=0).sum()),
+        relative=top / float(rates.value.mean(axis=0).sum()) if measure != "score" else np.nan,
+        status="ok",
+        objects=table,
+    )
+
+
+def _range_draws(rates: Rates, weights: Floats, centre: float) -> Floats:
+    """[2, D] draws of the sum over objects of largest minus smallest group rate."""
+    error = np.stack([weights[:, s] @ rates.residual[s] for s in rates.layout.spans], axis=1)
+    middle = centre * (rates.value - rates.value.mean(axis=0))
+    return np.stack([aggregate_gaps(error + c, "range").sum(axis=-1) for c in (0.0, middle)])
+
+
+def _head(
+    panel: Panel,
+    rates: Rates,
+    used: npt.NDArray[np.intp],
+    measure: Measure,
+    aggregate: Aggregate,
+    level: float,
+) -> dict[str, Any]:
+    return {
+        "measure": measure,
+        "aggregate": aggregate,
+        "n": {name: int((panel.code == g).sum()) for g, name in enumerate(panel.groups)},
+        "n_clusters": panel.layout.n_clusters,
+        "n_objects": len(used),
+        "n_insufficient": len(panel.targets) - len(used),
+        "min_count": float(rates.count.min()) if len(used) else np.nan,
+        "level": level,
+    }
+
+
+def _tests(top: float, test: LabelTest) -> dict[str, Any]:
+    low, middle, high = np.quantile(test.floor, [0.05, 0.5, 0.95])
+    return {
+        "plugin": top,
+        "floor": float(test.floor.mean()),
+        "floor_quantiles": (float(low), float(middle), float(high)),
+        "p": test.p,
+        "p_plugin": test.p_plugin,
+    }
+
+
+def _insufficient(
+    panel: Panel,
+    scores: Floats,
+    thresholds: Thresholds | None,
+    measure: Measure,
+    aggregate: Aggregate,
+    level: float,
+) -> Disparity:
+    rates = measure_rates(panel, scores, measure, thresholds)
+    none = np.zeros(0, dtype=np.intp)
+    gone = float("nan")
+    return Disparity(
+        **_head(panel, rates, none, measure, aggregate, level),
+        plugin=gone,
+        floor=gone,
+        floor_quantiles=(gone, gone, gone),
+        p=gone,
+        p_plugin=gone,
+        crossfit=gone,
+        lo=gone,
+        hi=gone,
+        crossfit_lo=gone,
+        crossfit_hi=gone,
+        squared=gone,
+        signed=gone,
+        relative=gone,
+        status="insufficient",
+        objects=object_table(panel, rates, none, None, level),
+    )

@@ -1,0 +1,124 @@
+"""One row per object: rates by group, gap, interval, p-values and whether there was enough data."""
+
+from __future__ import annotations
+
+from itertools import starmap
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.special import gammaln, ndtri, softmax
+from statsmodels.stats.proportion import confint_proportions_2indep
+
+from vlbias.analysis.corrections import benjamini_hochberg, step_down
+from vlbias.analysis.panel import Panel
+from vlbias.analysis.permutation import LabelTest
+from vlbias.analysis.rates import Rates
+
+__all__ = ["fisher_exact", "newcombe", "object_table"]
+
+
+def newcombe(
+    events: tuple[float, float], counts: tuple[float, float], level: float = 0.95
+) -> tuple[float, float]:
+    """Limits for a difference of two proportions (Newcombe 1998, method 10)."""
+    lo, hi = confint_proportions_2indep(
+        events[0], counts[0], events[1], counts[1], method="newcomb", alpha=1 - level
+    )
+    return float(lo), float(hi)
+
+
+def fisher_exact(events: tuple[float, float], counts: tuple[float, float]) -> float:
+    """Two-sided p-value of Fisher's test; equals scipy's, which takes 100 times as long here."""
+    both, first, second = int(sum(events)), int(counts[0]), int(counts[1])
+    k = np.arange(max(0, both - second), min(both, first) + 1)
+    chance = softmax(
+        -gammaln(k + 1)
+        - gammaln(first - k + 1)
+        - gammaln(both - k + 1)
+        - gammaln(second - both + k + 1)
+    )
+    seen = chance[int(events[0]) - k[0]]
+    return float(min(1.0, chance[chance <= seen * (1 + 1e-7)].sum()))
+
+
+def object_table(
+    panel: Panel,
+    rates: Rates,
+    used: npt.NDArray[np.intp],
+    test: LabelTest | None,
+    level: float,
+) -> pd.DataFrame:
+    """Rates, gap, limits and p-values of every object.
+
+    The gap is the first group's rate minus the second's; with k > 2 groups the largest minus the
+    smallest, without limits. For two groups of independent images the limits are Newcombe's and
+    `p_exact` is Fisher's; with clusters the limits are normal and the p-value the permutation's.
+
+    Args:
+        panel: Images and groups.
+        rates: Of all objects.
+        used: Columns with support.
+        test: Permutations over the columns used; None if there are none.
+        level: Of the limits.
+
+    Returns:
+        Columns object, status ("ok" or "insufficient"), n_GROUP, events_GROUP and rate_GROUP for
+        each group, gap, lo, hi, interval (its method), z, p_exact, p_permutation, p_bh (false
+        discovery rate of p_exact), p_max_t (family-wise, step-down max-T). Values that need
+        support are NaN without it.
+    """
+    table: dict[str, Any] = {"object": list(panel.targets)}
+    table["status"] = np.where(
+        np.isin(np.arange(len(panel.targets)), used), "ok", "insufficient"
+    ).tolist()
+    for g, name in enumerate(panel.groups):
+        table[f"n_{name}"] = rates.count[g]
+        table[f"events_{name}"] = rates.value[g] * rates.count[g]
+        table[f"rate_{name}"] = np.where(rates.count[g] > 0, rates.value[g], np.nan)
+    frame = pd.DataFrame(table)
+    limits = _limits(rates, used, level)
+    for column in ("gap", "lo", "hi", "z", "p_exact", "p_permutation", "p_bh", "p_max_t"):
+        frame[column] = np.nan
+    frame["interval"] = limits[1]
+    if test is None:
+        return frame
+    rows = frame.index[used]
+    frame.loc[rows, ["gap", "lo", "hi", "p_exact"]] = limits[0]
+    permuted = (1 + (test.drawn >= test.statistic - 1e-9).sum(axis=0)) / (1 + len(test.drawn))
+    frame.loc[rows, "p_permutation"] = permuted
+    frame["p_exact"] = frame["p_exact"].fillna(frame["p_permutation"])
+    frame.loc[rows, "z"] = np.where(frame.loc[rows, "gap"] < 0, -1, 1) * test.statistic
+    frame["p_bh"] = benjamini_hochberg(frame["p_exact"])
+    frame.loc[rows, "p_max_t"] = step_down(test.statistic, test.drawn)
+    return frame
+
+
+def _limits(
+    rates: Rates, used: npt.NDArray[np.intp], level: float
+) -> tuple[npt.NDArray[np.float64], str]:
+    """[K', 4] gap, limits and exact p-value, and the method's name."""
+    value = rates.value[:, used]
+    gone = np.full(len(used), np.nan)
+    if len(value) > 2:
+        gap = value.max(axis=0) - value.min(axis=0)
+        return np.stack([gap, gone, gone, gone], axis=1), "none"
+    gap = value[0] - value[1]
+    count = rates.count[:, used]
+    events = value * count
+    is_count = np.abs(events - np.round(events)).max(initial=0) < 1e-6
+    if is_count and (value >= 0).all() and (value <= 1).all() and rates.layout.is_flat:
+        pairs = zip(np.round(events).T, count.T, strict=True)
+        rows = list(starmap(_two_proportions(level), pairs))
+        return np.column_stack([gap, np.array(rows).reshape(-1, 3)]), "newcombe"
+    reach = -ndtri((1 - level) / 2) * rates.spread[0, used]
+    return np.stack([gap, gap - reach, gap + reach, gone], axis=1), "normal"
+
+
+def _two_proportions(level: float) -> Any:
+    def both(events: npt.NDArray[np.float64], counts: npt.NDArray[np.float64]) -> tuple[float, ...]:
+        lo, hi = newcombe((events[0], events[1]), (counts[0], counts[1]), level)
+        return lo, hi, fisher_exact((events[0], events[1]), (counts[0], counts[1]))
+
+    return both

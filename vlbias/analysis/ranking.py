@@ -1,0 +1,260 @@
+"""Fairness of rankings and retrieval, amplification of bias, and calibration by group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from vlbias.analysis.inference import cluster_weights
+from vlbias.errors import BadStudy, BadTable
+
+__all__ = [
+    "bias_amplification",
+    "bias_at_k",
+    "calibration_gap",
+    "max_skew",
+    "ndkl",
+    "parity_gaps",
+    "ranking_table",
+]
+
+Labels = npt.NDArray[np.str_]
+
+
+def _ranked(scores: npt.ArrayLike, groups: npt.ArrayLike) -> Labels:
+    """Group labels from best to worst; ties in the order given."""
+    values, labels = np.asarray(scores, dtype=np.float64), np.asarray(groups, dtype=str)
+    if values.shape != labels.shape or values.ndim != 1:
+        raise BadTable(
+            f"scores {values.shape} and groups {labels.shape} must be equal-length lists"
+        )
+    if np.isnan(values).any():
+        raise BadTable("scores contain NaN; leave these images out of the ranking")
+    return labels[np.argsort(-values, kind="stable")]
+
+
+def _desired(labels: Labels, desired: Mapping[str, float] | None) -> dict[str, float]:
+    if desired is None:
+        names, counts = np.unique(labels, return_counts=True)
+        return {str(n): float(c) / len(labels) for n, c in zip(names, counts, strict=True)}
+    if abs(sum(desired.values()) - 1) > 1e-9 or min(desired.values()) <= 0:
+        raise BadStudy("desired", dict(desired), "positive shares that add up to 1")
+    return dict(desired)
+
+
+def max_skew(
+    scores: npt.ArrayLike,
+    groups: npt.ArrayLike,
+    k: int,
+    desired: Mapping[str, float] | None = None,
+) -> float:
+    """Largest log ratio of a group's share among the top k to its desired share.
+
+    MaxSkew@k of Geyik, Ambler & Kenthapadi (KDD 2019). Over the whole set it is 0 for any ranking,
+    random or perfectly sorted by group, so that k must be smaller.
+
+    Args:
+        scores: [n] of one query.
+        groups: [n].
+        k: How many are shown.
+        desired: Share per group; those of the pool if not given.
+
+    Raises:
+        BadStudy: if k is not at least 1 and less than n.
+    """
+    labels = _ranked(scores, groups)
+    if not 1 <= k < len(labels):
+        raise BadStudy("k", k, f"1 to {len(labels) - 1}: the whole pool has no skew by definition")
+    shares = _desired(labels, desired)
+    top = labels[:k]
+    skews = [np.log((top == g).mean() / s) for g, s in shares.items() if (top == g).any()]
+    return float(max(skews))
+
+
+def ndkl(
+    scores: npt.ArrayLike, groups: npt.ArrayLike, desired: Mapping[str, float] | None = None
+) -> float:
+    """Divergence of the shares in every top i from the desired ones, discounted by log2(i + 1).
+
+    Normalised discounted cumulative Kullback-Leibler divergence of Geyik et al. (KDD 2019).
+    """
+    labels = _ranked(scores, groups)
+    shares = _desired(labels, desired)
+    place = np.arange(1, len(labels) + 1)
+    total = np.zeros(len(labels))
+    for name, share in shares.items():
+        seen = np.cumsum(labels == name) / place
+        safe = np.where(seen > 0, seen, 1.0)
+        total += np.where(seen > 0, seen * np.log(safe / share), 0.0)
+    discount = 1 / np.log2(place + 1)
+    return float((discount * total).sum() / discount.sum())
+
+
+def bias_at_k(scores: npt.ArrayLike, groups: npt.ArrayLike, k: int, pair: tuple[str, str]) -> float:
+    """(first - second) / (first + second) among the top k; 0 where neither is there.
+
+    Bias@K of Wang, Liu & Wang (EMNLP 2021) for one query; average over queries with
+    `ranking_table`. Images of other groups count for k but for neither side.
+    """
+    labels = _ranked(scores, groups)
+    if not 1 <= k <= len(labels):
+        raise BadStudy("k", k, f"1 to {len(labels)}")
+    first, second = int((labels[:k] == pair[0]).sum()), int((labels[:k] == pair[1]).sum())
+    return (first - second) / (first + second) if first + second else 0.0
+
+
+def ranking_table(
+    scores: npt.ArrayLike,
+    groups: npt.ArrayLike,
+    queries: Sequence[str],
+    k: int,
+    pair: tuple[str, str],
+    desired: Mapping[str, float] | None = None,
+) -> pd.DataFrame:
+    """One row per query and a last row "mean" over all of them.
+
+    Args:
+        scores: [Q, n] of every query over the same pool.
+        groups: [n].
+        queries: Q names.
+        k: How many are shown.
+        pair: The two groups of Bias@k.
+        desired: Share per group.
+    """
+    rows = np.atleast_2d(np.asarray(scores, dtype=np.float64))
+    if len(rows) != len(queries):
+        raise BadTable(f"{len(rows)} rows of scores for {len(queries)} queries")
+    table = pd.DataFrame(
+        [
+            (
+                max_skew(r, groups, k, desired),
+                ndkl(r, groups, desired),
+                bias_at_k(r, groups, k, pair),
+            )
+            for r in rows
+        ],
+        columns=["max_skew", "ndkl", "bias_at_k"],
+    )
+    table.insert(0, "query", list(queries))
+    last = table.drop(columns="query").mean().to_dict() | {"query": "mean"}
+    return pd.concat([table, pd.DataFrame([last])], ignore_index=True)
+
+
+def parity_gaps(
+    predicted: npt.ArrayLike, true: npt.ArrayLike, groups: npt.ArrayLike
+) -> dict[str, float]:
+    """Largest minus smallest group rate of positive predictions, and of true positives.
+
+    Demographic parity counts positive predictions among all images; equal opportunity counts them
+    among images that truly are positive. The two are different numbers and must not be swapped.
+    """
+    hat, truth = np.asarray(predicted, dtype=bool), np.asarray(true, dtype=bool)
+    labels = np.asarray(groups, dtype=str)
+    names = np.unique(labels)
+    parity = [float(hat[labels == g].mean()) for g in names]
+    chance = [
+        float(hat[(labels == g) & truth].mean()) if ((labels == g) & truth).any() else np.nan
+        for g in names
+    ]
+    return {
+        "demographic_parity": max(parity) - min(parity),
+        "equal_opportunity": float(np.max(chance) - np.min(chance)),
+    }
+
+
+def bias_amplification(
+    attribute: npt.ArrayLike,
+    task: npt.ArrayLike,
+    predicted: npt.ArrayLike,
+    *,
+    direction: Literal["attribute to task", "task to attribute"] = "attribute to task",
+    rng: np.random.Generator,
+    draws: int = 2000,
+    level: float = 0.95,
+) -> tuple[float, tuple[float, float], pd.DataFrame]:
+    """Directional bias amplification, its interval over images, and the table it is averaged from.
+
+    BiasAmp of Wang & Russakovsky (ICML 2021), equation 1: the mean over attributes a and tasks t of
+    delta where a and t are positively correlated in the data, else of -delta; delta is the change
+    from true to predicted P(task | attribute), or P(attribute | task). Cells without images are in
+    the table as "insufficient" and out of the mean; nothing disappears silently.
+
+    Args:
+        attribute: [n, A] true attributes, one-hot.
+        task: [n, T] true tasks.
+        predicted: [n, T] predicted tasks, or [n, A] predicted attributes for "task to attribute".
+        direction: Which is predicted from which.
+        rng: Seeded generator.
+        draws: Bootstrap draws over images; the signs are those of the data.
+        level: Of the interval.
+
+    Raises:
+        BadTable: if shapes disagree or no cell has images.
+    """
+    a, t = np.asarray(attribute, dtype=np.float64), np.asarray(task, dtype=np.float64)
+    hat = np.asarray(predicted, dtype=np.float64)
+    is_forward = direction == "attribute to task"
+    if len(a) != len(t) or hat.shape != (t if is_forward else a).shape:
+        raise BadTable(
+            f"attribute {a.shape}, task {t.shape}, predicted {hat.shape}: one row per image, and "
+            f"predicted as {'task' if is_forward else 'attribute'}"
+        )
+    given, true = (a, t) if is_forward else (t, a)
+    sign = np.where((a.T @ t) / len(a) > a.mean(axis=0)[:, None] * t.mean(axis=0), 1.0, -1.0)
+    sign = sign if is_forward else sign.T
+    count = given.sum(axis=0)
+    used = count > 0
+    if not used.any():
+        raise BadTable("no image has any of the conditions")
+    delta = (given.T @ (hat - true)) / np.maximum(count, 1)[:, None]
+    estimate = float((sign * delta)[used].mean())
+    weights = cluster_weights(len(a), draws, rng)
+    counts = np.maximum(weights @ given[:, used], 1e-9)
+    gain = (given[:, used, None] * (hat - true)[:, None, :] * sign[used]).sum(axis=2)
+    drawn = ((weights @ gain) / counts).mean(axis=1) / true.shape[1]
+    tail = (1 - level) / 2
+    lo, hi = np.quantile(drawn, [tail, 1 - tail])
+    table = pd.DataFrame(
+        [
+            (i, j, int(count[i]), sign[i, j], delta[i, j] if used[i] else np.nan,
+             "ok" if used[i] else "insufficient")
+            for i in range(given.shape[1]) for j in range(true.shape[1])
+        ],
+        columns=["given", "predicted", "n", "sign", "delta", "status"],
+    )  # fmt: skip
+    return estimate, (float(lo), float(hi)), table
+
+
+def calibration_gap(
+    probability: npt.ArrayLike, true: npt.ArrayLike, groups: npt.ArrayLike, *, bins: int = 10
+) -> pd.DataFrame:
+    """How far probabilities are from frequencies, by group, with the gap to the first group.
+
+    Args:
+        probability: [n] in 0..1.
+        true: [n] bool.
+        groups: [n].
+        bins: Of equal size, common to all groups.
+
+    Returns:
+        Columns group, n, in_the_large (mean probability minus frequency; unbiased), ece (expected
+        calibration error, biased upward in small groups), brier, and gap_in_the_large.
+    """
+    p, y = np.asarray(probability, dtype=np.float64), np.asarray(true, dtype=np.float64)
+    labels = np.asarray(groups, dtype=str)
+    if ((p < 0) | (p > 1)).any():
+        raise BadTable("probabilities must lie in 0..1; calibrate scores first")
+    edges = np.quantile(p, np.linspace(0, 1, bins + 1)[1:-1])
+    cell = np.searchsorted(edges, p, side="right")
+    rows = []
+    for name in np.unique(labels):
+        own = labels == name
+        off = np.abs(np.bincount(cell[own], p[own] - y[own], bins)).sum() / own.sum()
+        large, brier = float((p - y)[own].mean()), float(((p - y)[own] ** 2).mean())
+        rows.append((str(name), int(own.sum()), large, float(off), brier))
+    table = pd.DataFrame(rows, columns=["group", "n", "in_the_large", "ece", "brier"])
+    return table.assign(gap_in_the_large=table["in_the_large"] - table["in_the_large"].iloc[0])

@@ -1,0 +1,190 @@
+"""The figures of a page: one function each, a tidy frame in, a figure out."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+__all__ = ["by_layer", "conditions", "encoders", "heads", "objects", "operating", "svg"]
+
+_BLUE, _ORANGE, _GREY = "#2b6cb0", "#c05621", "#718096"
+_COLOURS = {"attn": _BLUE, "mlp": _ORANGE}
+_SITE = re.compile(
+    r"(?P<stage>[a-z_0-9]+)/(?P<port>[a-z_0-9]+)\.(?P<layer>\d+)(?:\[(?P<unit>\d+)\])?"
+)
+
+
+def svg(figure: Figure) -> str:
+    """The figure as one SVG element without ids of its own time or machine."""
+    matplotlib.rcParams["svg.hashsalt"] = "vlbias"
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def encoders(effects: pd.DataFrame, functional: str = "B_lin") -> Figure:
+    """Indirect effect through each whole encoder in every contrast, with limits."""
+    rows = effects[
+        effects["effect"].isin(["NIE"])
+        & (effects["functional"] == functional)
+        & ~effects["mediator"].str.contains("/")
+        & (effects["mediator"] != "")
+    ]
+    total = effects[
+        (effects["effect"] == "TE")
+        & (effects["functional"] == functional)
+        & (effects["mediator"] == "")
+    ]
+    rows = pd.concat([total.assign(mediator="total effect"), rows])
+    contrasts = list(dict.fromkeys(effects["contrast"]))
+    names = list(dict.fromkeys(rows["mediator"]))
+    figure = Figure(figsize=(7.2, 0.42 * len(contrasts) * max(len(names), 2) / 1.6 + 1.0))
+    axis = figure.subplots()
+    height = 0.8 / len(names)
+    palette = [_GREY, _BLUE, _ORANGE, "#2f855a", "#6b46c1"]
+    for number, name in enumerate(names):
+        part = rows[rows["mediator"] == name].set_index("contrast").reindex(contrasts)
+        place = np.arange(len(contrasts)) + (number - (len(names) - 1) / 2) * height
+        _points(axis, part, place, palette[number % 5], name)
+    _dress(axis, contrasts, f"effect on {functional} (negative: less disparity)")
+    return figure
+
+
+def by_layer(effects: pd.DataFrame, contrast: str, functional: str = "B_lin") -> Figure:
+    """Indirect effect through the attention and the MLP branch of every block, with limits."""
+    rows = _sites(effects, contrast, functional)
+    rows = rows[rows["port"].isin(list(_COLOURS)) & rows["unit"].isna()]
+    stages = list(dict.fromkeys(rows["stage"]))
+    figure = Figure(figsize=(3.7 * max(len(stages), 1), 2.9))
+    for axis, stage in zip(
+        np.atleast_1d(figure.subplots(1, max(len(stages), 1), sharey=True)), stages, strict=False
+    ):
+        for shift, (port, colour) in zip((-0.12, 0.12), _COLOURS.items(), strict=True):
+            part = rows[(rows["stage"] == stage) & (rows["port"] == port)].sort_values("layer")
+            error = [part["estimate"] - part["lo"], part["hi"] - part["estimate"]]
+            axis.errorbar(
+                part["layer"] + shift, part["estimate"], yerr=error, fmt="o", ms=3.5, lw=1,
+                color=colour, label=port,
+            )  # fmt: skip
+        axis.axhline(0, color=_GREY, lw=0.8)
+        axis.set_title(stage.replace("_", " "), fontsize=9)
+        axis.set_xlabel("block")
+        axis.spines[["top", "right"]].set_visible(False)
+    if stages:
+        figure.axes[0].set_ylabel(f"NIE on {functional}")
+        figure.axes[0].legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def heads(effects: pd.DataFrame, contrast: str, functional: str = "B_lin") -> Figure:
+    """Indirect effect through every head; dots where it survives correction over all mediators."""
+    rows = _sites(effects, contrast, functional)
+    rows = rows[(rows["port"] == "head") & rows["unit"].notna()]
+    stages = list(dict.fromkeys(rows["stage"]))
+    figure = Figure(figsize=(3.6 * max(len(stages), 1) + 0.8, 3.4))
+    limit = float(rows["estimate"].abs().max()) if len(rows) else 1.0
+    for axis, stage in zip(
+        np.atleast_1d(figure.subplots(1, max(len(stages), 1))), stages, strict=False
+    ):
+        part = rows[rows["stage"] == stage]
+        table = part.pivot(index="layer", columns="unit", values="estimate")
+        image = axis.imshow(table, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+        sure = part[part["p_adjusted"] < 0.05]
+        axis.plot(sure["unit"], sure["layer"] - table.index.min(), "k.", ms=5)
+        axis.set_yticks(range(len(table)), table.index.astype(str))
+        axis.set_xticks(range(table.shape[1]), table.columns.astype(str))
+        axis.set_xlabel("head")
+        axis.set_ylabel("block")
+        axis.set_title(stage.replace("_", " "), fontsize=9)
+        figure.colorbar(image, ax=axis, label=f"NIE on {functional}")
+    figure.tight_layout()
+    return figure
+
+
+def objects(table: pd.DataFrame, most: int = 40) -> Figure:
+    """Gap of every object with support, largest first, with its interval."""
+    rows = table[table["status"] == "ok"].copy()
+    rows = rows.reindex(rows["gap"].abs().sort_values(ascending=False).index).head(most)
+    rows = rows.sort_values("gap").rename(columns={"gap": "estimate"})
+    figure = Figure(figsize=(7.2, 0.19 * len(rows) + 1.0))
+    axis = figure.subplots()
+    sure = rows["p_max_t"] < 0.05
+    for chosen, colour, label in (
+        (~sure, _GREY, "not distinguishable from chance"),
+        (sure, _ORANGE, "survives correction over objects"),
+    ):
+        part = rows[chosen]
+        if len(part):
+            _points(axis, part, np.arange(len(rows))[chosen.to_numpy()], colour, label)
+    _dress(axis, list(rows["object"]), "false-positive rate, first group minus second")
+    return figure
+
+
+def conditions(table: pd.DataFrame) -> Figure:
+    """B of every world beside its own noise floor."""
+    figure = Figure(figsize=(7.2, 0.38 * len(table) + 1.0))
+    axis = figure.subplots()
+    place = np.arange(len(table))
+    axis.barh(place, table["B_plugin"], color=_BLUE, height=0.55, label="B, plug-in")
+    axis.vlines(table["floor"], place - 0.36, place + 0.36, color=_ORANGE, lw=2.5,
+                label="noise floor: mean B with shuffled groups")  # fmt: skip
+    _dress(axis, list(table["world"]), "B: sum over objects of |FPR gap|")
+    return figure
+
+
+def operating(table: pd.DataFrame) -> Figure:
+    """Cross-fit B of every world over a grid of operating points."""
+    figure = Figure(figsize=(7.2, 3.0))
+    axis = figure.subplots()
+    for name, part in table.groupby("arm", sort=False):
+        axis.plot(part["fpr"], part["B_crossfit"], marker="o", ms=3, lw=1.2, label=str(name))
+    axis.axhline(0, color=_GREY, lw=0.8)
+    axis.set_xscale("log")
+    axis.set_xticks(
+        sorted(table["fpr"].unique()), [f"{x:g}" for x in sorted(table["fpr"].unique())]
+    )
+    axis.minorticks_off()
+    axis.set_xlabel("false-positive rate at which every world's thresholds are set")
+    axis.set_ylabel("B, cross-fit")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _sites(effects: pd.DataFrame, contrast: str, functional: str) -> pd.DataFrame:
+    rows = effects[
+        (effects["contrast"] == contrast)
+        & (effects["functional"] == functional)
+        & (effects["effect"] == "NIE")
+    ]
+    parts = rows["mediator"].str.extract(f"^{_SITE.pattern}$")
+    parts[["layer", "unit"]] = parts[["layer", "unit"]].astype(float)
+    joined = pd.concat([rows, parts], axis=1)
+    joined = joined[joined["layer"].notna()]
+    joined["layer"] = joined["layer"].astype(int)
+    return joined
+
+
+def _points(axis: object, part: pd.DataFrame, place: object, colour: str, label: str) -> None:
+    low, high = part["estimate"] - part["lo"], part["hi"] - part["estimate"]
+    axis.errorbar(  # type: ignore[attr-defined]
+        part["estimate"], place, xerr=[low.clip(lower=0), high.clip(lower=0)], fmt="o", ms=3.5, lw=1,
+        color=colour, label=label,
+    )  # fmt: skip
+
+
+def _dress(axis: object, names: list[str], label: str) -> None:
+    axis.set_yticks(range(len(names)), names)  # type: ignore[attr-defined]
+    axis.invert_yaxis()  # type: ignore[attr-defined]
+    axis.axvline(0, color=_GREY, lw=0.8)  # type: ignore[attr-defined]
+    axis.set_xlabel(label)  # type: ignore[attr-defined]
+    axis.spines[["top", "right", "left"]].set_visible(False)  # type: ignore[attr-defined]
+    axis.tick_params(axis="y", length=0, labelsize=8)  # type: ignore[attr-defined]
+    axis.legend(frameon=False, fontsize=8, loc="best")  # type: ignore[attr-defined]

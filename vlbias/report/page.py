@@ -1,0 +1,238 @@
+"""The page of one or more runs: one HTML file that opens from disk, and the same content as CSV."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from matplotlib.figure import Figure
+
+from vlbias.errors import BadTable
+from vlbias.report import figures
+from vlbias.report.numbers import Tables, numbers
+from vlbias.report.words import LIMITS, bias_in_words, contrast_in_words, lacking_in_words
+from vlbias.store import Run
+
+__all__ = ["Page", "report"]
+
+
+@dataclass(frozen=True)
+class Page:
+    """Where a report was written, and its headline.
+
+    Args:
+        html: The page.
+        tables: Folder of CSV files, one folder per run in it.
+        summary: The headline of every run in words.
+    """
+
+    html: Path
+    tables: Path
+    summary: str
+
+
+def report(
+    runs: Sequence[Path | str] | Path | str,
+    out: Path | str | None = None,
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+    note: Callable[[str], None] = lambda text: None,
+) -> Page:
+    """Analyse finished runs and write their page and tables; needs no model.
+
+    Args:
+        runs: Run folders; several stand side by side on one page.
+        out: Folder for the page; `report` in the first run folder if not given.
+        draws: Resampling draws of every interval and test.
+        seed: Of the draws.
+        note: Told what is being done.
+
+    Raises:
+        BadTable: if a folder is no finished run, or `out` cannot be written.
+    """
+    folders = [Path(runs)] if isinstance(runs, Path | str) else [Path(run) for run in runs]
+    opened = [Run(folder) for folder in folders]
+    target = folders[0] / "report" if out is None else Path(out)
+    try:
+        (target / "tables").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadTable(
+            f"{target} cannot be written ({error}); choose another folder with --out"
+        ) from error
+    sections = []
+    for run in opened:
+        tables = numbers(run, draws=draws, seed=seed, note=note)
+        _write_tables(target / "tables" / run.folder.name, tables)
+        note(f"figures of {run.folder.name}")
+        sections.append(_section(run, tables))
+    template = files("vlbias.report").joinpath("templates", "page.html.j2").read_text("utf-8")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    html = environment.from_string(template).render(sections=sections, limits=LIMITS, draws=draws)
+    page = target / "index.html"
+    page.write_text(html, encoding="utf-8")
+    summary = "\n".join(f"{section['name']}: {section['headline']}" for section in sections)
+    return Page(page, target / "tables", summary)
+
+
+def _write_tables(folder: Path, tables: Tables) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for field in fields(tables):
+        getattr(tables, field.name).to_csv(folder / f"{field.name}.csv", index=False)
+
+
+def _section(run: Run, tables: Tables) -> dict[str, Any]:
+    manifest = run.manifest
+    totals = tables.effects[
+        (tables.effects["effect"] == "TE")
+        & (tables.effects["mediator"] == "")
+        & (tables.effects["functional"] == "B_lin")
+    ]
+    several = [name for name, about in manifest["contrasts"].items() if len(about["alters"]) > 1]
+    return {
+        "name": manifest["study"]["name"],
+        "model": f"{manifest['model']['name']} ({manifest['model']['revision']})",
+        "headline": bias_in_words(tables.bias.iloc[0]),
+        "readings": [contrast_in_words(row) for _, row in totals.iterrows()],
+        "tables": {
+            "worlds": _html(tables.conditions),
+            "totals": _html(_effect_columns(totals)),
+            "encoders": _html(_effect_columns(_whole(tables.effects, several))),
+            "strongest": _html(_effect_columns(_strongest(tables.effects))),
+            "placebo": _html(_placebo_columns(tables.placebo)),
+            "objects": _html(_object_columns(tables.objects)),
+            "checks": _html(tables.checks),
+        },
+        "lacking": lacking_in_words(tables.rows),
+        "insufficient": int(tables.bias["n_insufficient"].iloc[0]),
+        "funnel": json.dumps(
+            manifest["data"]["meta"].get("funnel", {}), indent=1, ensure_ascii=False
+        ),
+        "figures": _figures(tables),
+        "provenance": _provenance(run),
+        "unknowns": manifest["paper_unknowns"],
+    }
+
+
+def _figures(tables: Tables) -> list[dict[str, str]]:
+    drawn: list[tuple[str, str, Figure]] = [
+        ("B of every world beside its noise floor",
+         "Bars are the sum that is usually printed; the mark is what shuffled groups give.",
+         figures.conditions(tables.conditions)),
+        ("Effects through whole encoders",
+         "Whole encoders are cuts: their indirect effect is that of changing their input.",
+         figures.encoders(tables.effects)),
+    ]  # fmt: skip
+    with_layers = tables.effects[tables.effects["mediator"].str.contains("/")]
+    for contrast in dict.fromkeys(with_layers["contrast"]):
+        part = with_layers[with_layers["contrast"] == contrast]
+        base, _, other = str(contrast).partition("->")
+        if base == other:
+            continue
+        if part["mediator"].str.contains(r"/(?:attn|mlp)\.\d+$").any():
+            drawn.append((f"Effects by layer: {contrast}",
+                          "Indirect effect through each branch, with 95 % limits. They do not add up.",
+                          figures.by_layer(tables.effects, contrast)))  # fmt: skip
+        if part["mediator"].str.contains(r"/head\.\d+\[\d+\]$").any():
+            drawn.append((f"Effects by head: {contrast}",
+                          "A dot marks heads whose effect survives correction over all mediators.",
+                          figures.heads(tables.effects, contrast)))  # fmt: skip
+    if (tables.objects["status"] == "ok").any():
+        drawn.append(("Gap per object in the null world",
+                      "False-positive rate of the first group minus the second, 95 % limits.",
+                      figures.objects(tables.objects)))  # fmt: skip
+    if tables.operating["B_crossfit"].notna().any():
+        drawn.append(("B over operating points",
+                      "Thresholds set anew in every world, so that all are equally strict.",
+                      figures.operating(tables.operating)))  # fmt: skip
+    return [
+        {"title": title, "text": text, "svg": figures.svg(figure)} for title, text, figure in drawn
+    ]
+
+
+_EFFECT = [
+    "contrast",
+    "mediator",
+    "effect",
+    "estimate",
+    "lo",
+    "hi",
+    "p",
+    "p_adjusted",
+    "relative",
+    "cut",
+    "n",
+]
+
+
+def _effect_columns(rows: pd.DataFrame) -> pd.DataFrame:
+    shown = rows[_EFFECT].copy()
+    shown["relative"] = shown["relative"].astype(object)
+    shown.loc[shown["cut"], "relative"] = "cut"
+    return shown.drop(columns="cut")
+
+
+def _whole(effects: pd.DataFrame, several: Sequence[str]) -> pd.DataFrame:
+    whole = (effects["mediator"] != "") & ~effects["mediator"].str.contains("/")
+    return effects[
+        whole
+        & (effects["functional"] == "B_lin")
+        & effects["effect"].isin(["NDE", "NIE", "INT"])
+        & effects["contrast"].isin(several)
+    ]
+
+
+def _strongest(effects: pd.DataFrame, most: int = 20) -> pd.DataFrame:
+    inside = effects["mediator"].str.contains("/") & (effects["effect"] == "NIE")
+    rows = effects[inside & (effects["functional"] == "B_lin")]
+    return rows.sort_values("p", kind="stable").head(most)
+
+
+def _placebo_columns(rows: pd.DataFrame) -> pd.DataFrame:
+    if rows.empty:
+        return rows
+    rows = rows[rows["functional"] != "B_crossfit"]
+    wanted = ["effect", "functional", "estimate", "lo", "hi", "p", "p_adjusted", "relative", "n"]
+    return rows[wanted]
+
+
+def _object_columns(rows: pd.DataFrame) -> pd.DataFrame:
+    shown = rows[rows["status"] == "ok"]
+    return shown.drop(columns=["status", "z", "interval", "p_permutation"], errors="ignore")
+
+
+def _provenance(run: Run) -> dict[str, str]:
+    manifest = run.manifest
+    sessions = manifest["sessions"]
+    return {
+        "run": str(run.folder.name),
+        "created": manifest["created"],
+        "code": f"vlbias {manifest['packages']['vlbias']}, commit {manifest['commit'] or 'not known'}",
+        "packages": ", ".join(f"{k} {v}" for k, v in manifest["packages"].items()),
+        "data": manifest["data"]["content_hash"],
+        "machine": ", ".join(manifest["machine"].values()),
+        "time": f"{sum(s['seconds'] for s in sessions):.0f} s in {len(sessions)} sessions, peak memory "
+        f"{max((s['peak_memory_mib'] for s in sessions), default=0)} MiB",
+        "seed": str(manifest["study"]["seed"]),
+    }
+
+
+def _html(frame: pd.DataFrame) -> str:
+    if frame.empty:
+        return "<p>None.</p>"
+    table = frame.to_html(
+        index=False, border=0, na_rep="–", float_format=_number, justify="left", classes="numbers"
+    )
+    return table.replace("<th>", '<th scope="col">')
+
+
+def _number(value: float) -> str:
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        return f"{value:.4f}".rstrip("0").rstrip(".")
+    return f"{value:.1e}"

@@ -1,0 +1,67 @@
+"""What the numbers say, in words that do not claim more than the numbers do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+__all__ = ["LIMITS", "bias_in_words", "contrast_in_words", "lacking_in_words", "share"]
+
+LIMITS = (
+    "Groups are perceived gender: the word choices of captioners, binary where they are. They say "
+    "nothing about anyone's identity, and captioners read gender from context too.",
+    "Masking a person changes more than gender: pose, edges, worn and held objects. Read an effect "
+    "beside the effect of its placebo, and photos without a placebo region are not in that comparison.",
+    "A mediator that cuts its encoder (the whole encoder, a residual stream) carries the total effect "
+    "by construction. It is marked 'cut', and no share is given.",
+    "Direct and indirect effects need not add up: TE = NDE + NIE + INT, and the sum of absolute gaps "
+    "creates interaction of its own when a gap changes sign.",
+    "B sums absolute values, so its plug-in is never 0: read it only beside its noise floor. Objects "
+    "without enough photos in both groups are 'insufficient', which is not 0.",
+)
+
+
+def bias_in_words(bias: pd.Series[Any]) -> str:
+    """The headline: whether the disparity can be told from noise, and how large it may be."""
+    if bias["status"] != "ok":
+        return "No object has enough photos in both groups: nothing can be said about bias at this size."
+    size = (
+        f"B = {bias['plugin']:.3f} over {bias['n_objects']} objects; photos with shuffled groups give "
+        f"{bias['floor']:.3f} on average"
+    )
+    if bias["p"] > 0.05:
+        verdict = "This cannot be told from noise at this size"
+    else:
+        verdict = "The groups differ by more than chance"
+    span = f"B itself lies between {bias['lo']:.3f} and {bias['hi']:.3f} (95 %)"
+    share_of_floor = bias["floor"] / bias["plugin"] if bias["plugin"] > 0 else float("nan")
+    return (
+        f"{size} ({share_of_floor:.0%} of it). {verdict} (p = {bias['p']:.3g}). {span}; the cross-fit "
+        f"estimate, which noise does not inflate, is {bias['crossfit']:.3f}."
+    )
+
+
+def contrast_in_words(total: pd.Series[Any]) -> str:
+    """One sentence on the total effect of a contrast."""
+    lo, hi, what = total["lo"], total["hi"], total["contrast"]
+    if pd.isna(lo) or lo == hi == 0:
+        return f"{what}: no change at all."
+    if lo <= 0 <= hi:
+        return f"{what}: no change of the disparity is shown; it lies between {lo:+.3f} and {hi:+.3f} (95 %)."
+    way = "falls" if hi < 0 else "rises"
+    return f"{what}: the disparity {way} by {abs(total['estimate']):.3f} [{lo:+.3f}, {hi:+.3f}]{share(total)}."
+
+
+def share(row: pd.Series[Any]) -> str:
+    """The effect relative to the null world, or nothing where it is cut or has no denominator."""
+    if row.get("cut") or pd.isna(row.get("relative")):
+        return ""
+    return f", {row['relative']:+.0%} of the null world's"
+
+
+def lacking_in_words(rows: pd.DataFrame) -> list[str]:
+    """What was left out of the table, and why."""
+    skipped = rows[(rows["status"] != "ok") & (rows["mediator"] == "")]
+    counts = skipped.groupby(["contrast", "status"], observed=True)["count_all"].sum()
+    return [f"{contrast}: {status} ({n} rows)" for (contrast, status), n in counts.items()]
