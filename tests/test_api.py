@@ -21,7 +21,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def _images(count: int, seed: int) -> list[Image.Image]:
     rng = np.random.default_rng(seed)
-    return [Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)) for _ in range(count)]
+    return [
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)) for _ in range(count)
+    ]
 
 
 def test_readme_example_runs_as_written(
@@ -35,14 +37,16 @@ def test_readme_example_runs_as_written(
     monkeypatch.setenv("VLBIAS_DATA", str(tmp_path))
     load = vb.load_model
     # the checkpoint cannot be fetched in a test; a folder takes its place, all else is as written
-    monkeypatch.setitem(vb.__dict__, "load_model", lambda name: load(str(model_folder("dinov2-bert"))))
+    monkeypatch.setitem(
+        vb.__dict__, "load_model", lambda name: load(str(model_folder("dinov2-bert")))
+    )
     text = (ROOT / "README.md").read_text()
     example = re.search(r"```python\n(import vlbias as vb.*?)```", text, re.S)
     assert example is not None
     lines = example[1].strip().splitlines()
     names: dict[str, Any] = {}
-    exec("\n".join(lines[:-1]), names)  # noqa: S102
-    frame = eval(lines[-1].split("#")[0], names)  # noqa: S307
+    exec("\n".join(lines[:-1]), names)
+    frame = eval(lines[-1].split("#")[0], names)
     wanted = {"effect", "estimate", "lo", "hi", "n", "n_clusters"}
     assert wanted <= set(frame.columns)
     assert {"image_encoder", "text_encoder"} <= set(frame["mediator"])

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from vlbias.errors import BadTable
-from vlbias.report.numbers import Numbers, presence_map
+from vlbias.report.measured import Numbers, presence_map
 from vlbias.report.page import report
 from vlbias.report.words import bias_in_words, contrast_in_words
 from vlbias.runs.demo import demo_plan

@@ -7,12 +7,9 @@ import os
 import platform
 import resource
 import shutil
-import subprocess
-import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from errno import ENOSPC
@@ -29,12 +26,12 @@ from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadStudy, BadTable
 from vlbias.models import load_model
 from vlbias.outcomes import OUTCOMES, Outcome
+from vlbias.runs.manifest import difference, manifest_of
 from vlbias.runs.plan import Plan, engine_of
-from vlbias.store import SCHEMA_VERSION, CellWriter, Run, cell_key, write_json
+from vlbias.store import CellWriter, Run, cell_key, write_json
 
 __all__ = ["QUIET", "Events", "RunResult", "keep_memory", "run_plan"]
 
-_PACKAGES = ("torch", "transformers", "numpy", "pandas", "pyarrow", "pillow", "vlbias")
 _BYTES_PER_ROW = 10
 
 
@@ -102,7 +99,7 @@ def run_plan(
     model = load_model(plan.study.model, device=plan.study.device, dtype=plan.study.dtype)
     keys = _keys(plan, model)
     engine = engine_of(plan, model)
-    manifest = _manifest(plan, model, engine, keys)
+    manifest = manifest_of(plan, model, engine, keys)
     _start(folder, plan, manifest)
     mine = list(zip(keys, plan.shards, strict=True))[index::parts]
     todo = [cell for cell in mine if not (folder / "cells" / f"{cell[0]}.parquet").is_file()]
@@ -231,68 +228,6 @@ def _keys(plan: Plan, model: StagedModel) -> list[str]:
     return [cell_key({"study": base, "samples": [e.id for e in shard]}) for shard in plan.shards]
 
 
-def _manifest(plan: Plan, model: StagedModel, engine: Engine, keys: list[str]) -> dict[str, Any]:
-    study = plan.study
-    cuts = engine.cuts()
-    return {
-        "schema": SCHEMA_VERSION,
-        "study": study.model_dump(mode="json"),
-        "targets": list(plan.dataset.classes) if "presence" in study.outcomes else [""],
-        "cells": keys,
-        "rows": plan.rows,
-        "model": {
-            "name": model.name,
-            "revision": model.revision,
-            "parameters": sum(p.numel() for p in model.net.parameters()),
-        },
-        "data": {"content_hash": plan.dataset.content_hash, "meta": dict(plan.dataset.meta)},
-        "mediators": {
-            mediator.name: {
-                "sites": [str(site) for site in mediator.sites],
-                "cut": mediator.name in cuts,
-            }
-            for mediator in plan.mediators
-        },
-        "contrasts": {
-            pair.name: {
-                "alters": sorted(engine.altered[pair]),
-                "mediators": [mediator.name for mediator in engine.mediators_of(pair)],
-            }
-            for pair in study.pairs
-        },
-        "paper_unknowns": _register(plan, model),
-        "packages": {name: version(name) for name in _PACKAGES},
-        "commit": _commit(),
-        "machine": {
-            "python": sys.version.split()[0],
-            "platform": platform.platform(),
-            "device": study.device,
-        },
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "sessions": [],
-    }
-
-
-def _register(plan: Plan, model: StagedModel) -> dict[str, str]:
-    """What was chosen for everything the reference paper leaves open (U1 to U11)."""
-    study, point = plan.study, plan.study.operating_point
-    fills = {spec.fill for spec in study.worlds.values() if spec.image}
-    regions = {spec.region for spec in study.worlds.values() if spec.image}
-    return {
-        "U1 model": model.name,
-        "U2 prompt": study.prompt,
-        "U3 objects": f"{len(plan.dataset.classes)} classes; person is left out of sums",
-        "U4 threshold": f"{point.rule} {point.value if point.rule == 'fpr' else ''} on {point.split}".strip(),
-        "U5 gender rule": f"{study.dataset.labels.model_dump()}",
-        "U6 mask region": ", ".join(sorted(regions)) or "none",
-        "U7 mask fill": ", ".join(sorted(fills)) or "none",
-        "U8 normalisation": "differences in raw units, and relative to B of the null world",
-        "U9 layers": f"{len(plan.mediators)} mediators, listed under 'mediators'",
-        "U10 retention metric": "presence mAP on the same photos",
-        "U11 split": f"{study.dataset.name}: {', '.join(study.dataset.splits)}",
-    }
-
-
 def _start(folder: Path, plan: Plan, manifest: dict[str, Any]) -> None:
     if (folder / "manifest.json").is_file():
         before = Run(folder).manifest
@@ -301,7 +236,7 @@ def _start(folder: Path, plan: Plan, manifest: dict[str, Any]) -> None:
                 "name",
                 plan.study.name,
                 f"a name of its own: {folder} holds another study"
-                f" ({_difference(before, manifest)}). Rename this study, or move that folder",
+                f" ({difference(before, manifest)}). Rename this study, or move that folder",
             )
         return
     attributes = pd.DataFrame([dict(example.attributes) for example in plan.examples])
@@ -315,14 +250,6 @@ def _start(folder: Path, plan: Plan, manifest: dict[str, Any]) -> None:
     ]
     pd.DataFrame(present, columns=["sample_id", "target"]).to_parquet(folder / "present.parquet")
     write_json(folder / "manifest.json", manifest)
-
-
-def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
-    for part in ("study", "model", "data", "packages"):
-        for key, value in now[part].items():
-            if before[part].get(key) != value:
-                return f"{part}.{key} differs: {str(before[part].get(key))[:80]} there, {str(value)[:80]} here"
-    return "the examples differ"
 
 
 def _log_session(
@@ -359,21 +286,6 @@ def _refuse_unwritable(folder: Path, needed: int) -> None:
             f"{folder}: the table takes up to {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free; "
             "free some space or choose another folder with --out"
         )
-
-
-def _commit() -> str | None:
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return None
-    with suppress(OSError):
-        answer = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return answer.stdout.strip() or None
-    return None
 
 
 def keep_memory() -> None:
