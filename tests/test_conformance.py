@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
 from test_arms import ADAPTERS, Load
 from torch import Tensor, nn

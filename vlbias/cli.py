@@ -110,7 +110,7 @@ def resume(
     """Compute the cells that a run folder still lacks."""
     from vlbias.runs import api
 
-    _go(api.study_of(folder), folder.parent, shard, dry_run=False)
+    _go(api.study_of(folder), folder.resolve().parent, shard, dry_run=False)
 
 
 def _go(study: Any, out: Path, shard: str, dry_run: bool) -> None:
@@ -118,7 +118,7 @@ def _go(study: Any, out: Path, shard: str, dry_run: bool) -> None:
 
     with _watched() as (events, say):
         plan = api.make_plan(study, events.note)
-        say(str(plan.dataset.meta.get("funnel_text", "")))
+        say(plan.funnel)
         if dry_run:
             for line in api.estimate(plan, events):
                 typer.echo(line)

@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -57,9 +58,20 @@ def cell_key(determined_by: Mapping[str, Any]) -> str:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file whole or not at all."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n"
+    with _whole(path) as temporary:
+        temporary.write_text(text)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A name to write to that becomes `path` at the end; nothing of it is left after an error."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
-    os.replace(temporary, path)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 class CellWriter:
@@ -125,9 +137,8 @@ class CellWriter:
     def close(self) -> int:
         """Write the file beside its place, then move it there; gives back the number of rows."""
         table = pa.concat_tables(self._batches).unify_dictionaries().combine_chunks()
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        pq.write_table(table, temporary, **_COMPRESSION)
-        os.replace(temporary, self.path)
+        with _whole(self.path) as temporary:
+            pq.write_table(table, temporary, **_COMPRESSION)
         return int(table.num_rows)
 
 
@@ -170,7 +181,11 @@ class Run:
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """What was run: study, versions, model revision, data hash, cells."""
-        content: dict[str, Any] = json.loads((self.folder / "manifest.json").read_text())
+        path = self.folder / "manifest.json"
+        try:
+            content: dict[str, Any] = json.loads(path.read_text())
+        except json.JSONDecodeError as error:
+            raise BadTable(f"{path} is no JSON ({error}); run the study again") from error
         return content
 
     @cached_property

@@ -17,7 +17,7 @@ from vlbias.causal.conformance import Finding, conformance
 from vlbias.causal.example import Example, Inputs, Picture
 from vlbias.causal.site import Mediator
 from vlbias.causal.staged import StagedModel, resolve
-from vlbias.errors import BadData, BadStudy
+from vlbias.errors import BadData, BadStudy, BadTable
 from vlbias.models import load_model
 from vlbias.outcomes import OUTCOMES
 from vlbias.runs.demo import demo
@@ -59,6 +59,8 @@ def read_study(path: Path, **overrides: Any) -> Study:
     if limit is not None:
         given["dataset"] = study.dataset.model_copy(update={"limit": limit})
         given["name"] = f"{study.name}-limit{limit}"
+    if "model" in given and Path(given["model"]).is_dir():
+        given["model"] = str(Path(given["model"]).resolve())
     return Study.parse(study.model_copy(update=given).model_dump())
 
 
@@ -66,9 +68,14 @@ def study_of(folder: Path) -> Study:
     """The study that a run folder was made from.
 
     Raises:
-        BadTable: if it is no run folder.
+        BadTable: if it is no run folder, or was renamed.
     """
-    return Study.parse(Run(folder).manifest["study"])
+    study = Study.parse(Run(folder).manifest["study"])
+    if folder.resolve().name != study.name:
+        raise BadTable(
+            f"{folder} holds the run {study.name!r}; give the folder its name back to resume it"
+        )
+    return study
 
 
 def run(

@@ -11,6 +11,7 @@ from vlbias.causal.example import Example
 from vlbias.causal.site import Mediator
 from vlbias.causal.staged import StagedModel, resolve
 from vlbias.data import DATASETS
+from vlbias.data.labels import Funnel
 from vlbias.data.prompts import prompt_named
 from vlbias.data.table import Dataset, verify_images
 from vlbias.data.worlds import channels_changed, make_examples
@@ -43,6 +44,12 @@ class Plan:
     def with_rows(self, rows: int) -> Plan:
         """The plan with its number of rows."""
         return replace(self, rows=rows)
+
+    @property
+    def funnel(self) -> str:
+        """How many photos were left after each step of the label rule, as lines."""
+        content = self.dataset.meta["funnel"]
+        return str(Funnel(**content)) if "steps" in content else str(content)
 
     @property
     def shards(self) -> list[tuple[Example, ...]]:

@@ -238,6 +238,9 @@ def _start(folder: Path, plan: Plan, manifest: dict[str, Any]) -> None:
                 f"a name of its own: {folder} holds another study"
                 f" ({difference(before, manifest)}). Rename this study, or move that folder",
             )
+        # the same numbers, read otherwise: another operating point needs no cell to be computed again
+        now = {key: manifest[key] for key in ("study", "paper_unknowns")}
+        write_json(folder / "manifest.json", {**before, **now})
         return
     attributes = pd.DataFrame([dict(example.attributes) for example in plan.examples])
     samples = pd.DataFrame(

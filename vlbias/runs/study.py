@@ -166,18 +166,21 @@ class Study(_Frozen):
             content = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise BadStudy("file", str(path), "a study file that exists") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadStudy("file", str(path), f"a readable file in UTF-8 ({error})") from error
         except tomllib.TOMLDecodeError as error:
             raise BadStudy("file", str(path), f"valid TOML ({error})") from error
         return cls.parse(content).relative_to(path.parent)
 
     def relative_to(self, folder: Path) -> Study:
-        """The study with its paths resolved from a folder."""
+        """The study with absolute paths, resolved from a folder; it can be resumed from anywhere."""
+        folder = folder.resolve()
         changes: dict[str, Any] = {}
         if (folder / self.model).is_dir():
             changes["model"] = str(folder / self.model)
         elif self.model.startswith(("./", "../", "/")):
             raise BadStudy(
-                "model", self.model, f"a folder that exists (looked in {folder.resolve()})"
+                "model", self.model, f"a folder that exists (looked in {folder})"
             )
         if self.dataset.path is not None:
             path = folder / self.dataset.path
@@ -191,7 +194,8 @@ class Study(_Frozen):
 
 
 def _readable(error: ValidationError, model: type[BaseModel]) -> BadStudy:
-    first = error.errors()[0]
+    # a key that is missing may be one that is misspelt: say that first
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     field = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         known = _fields_at(model, first["loc"][:-1])
