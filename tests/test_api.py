@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -43,10 +44,11 @@ def test_readme_example_runs_as_written(
     text = (ROOT / "README.md").read_text()
     example = re.search(r"```python\n(import vlbias as vb.*?)```", text, re.S)
     assert example is not None
-    lines = example[1].strip().splitlines()
+    *statements, last = ast.parse(example[1]).body
+    assert isinstance(last, ast.Expr)
     names: dict[str, Any] = {}
-    exec("\n".join(lines[:-1]), names)
-    frame = eval(lines[-1].split("#")[0], names)
+    exec(compile(ast.Module(statements, []), "README.md", "exec"), names)
+    frame = eval(compile(ast.Expression(last.value), "README.md", "eval"), names)
     wanted = {"effect", "estimate", "lo", "hi", "n", "n_clusters"}
     assert wanted <= set(frame.columns)
     assert {"image_encoder", "text_encoder"} <= set(frame["mediator"])
