@@ -29,7 +29,7 @@ from vlbias.analysis.inference import cluster_weights, multipliers
 from vlbias.analysis.operating import attributable
 from vlbias.analysis.permutation import swap_test
 from vlbias.analysis.planted import Condition, PlantedWorld, make_world, mediated_conditions
-from vlbias.analysis.rates import measure_rates
+from vlbias.analysis.rates import measure_rates, noise
 
 SIZES = (300, 1500, 5400)
 CHUNK = 20
@@ -146,7 +146,7 @@ def _alternatives(panel, y, used, truth, rng) -> list[dict]:
     """Other constructions for B: L1 ball, simultaneous set, and the naive percentile bootstrap."""
     rows: list[dict] = []
     rates = measure_rates(panel, y["00"], "fpr", ZERO, objects=used)
-    error = np.abs(rates.noise(multipliers(panel.layout, DRAWS, rng))[:, 0])
+    error = np.abs(noise([rates], multipliers(panel.layout, DRAWS, rng))[0][:, 0])
     gap, spread = np.abs(rates.gap[0]), rates.spread[0]
     ball = float(np.quantile(error.sum(axis=1), 0.95))
     total, goal = float(gap.sum()), truth.value("00", "B_plugin", used)

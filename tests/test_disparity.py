@@ -18,9 +18,7 @@ ZERO = np.zeros(12)
 
 
 def world(biased: float = 1.0, size: float = 0.6, objects: int = 12):
-    return make_world(
-        np.random.default_rng(5), objects=objects, biased=biased, size=size, fpr=0.08
-    )
+    return make_world(np.random.default_rng(5), objects=objects, biased=biased, size=size, fpr=0.08)
 
 
 def data(n: int = 1200, biased: float = 1.0, seed: int = 0):
@@ -192,13 +190,9 @@ def test_three_groups(aggregate):
     panel, scores = data(3000)
     third = np.random.default_rng(0).random(len(panel)) < 0.3
     shifted = scores + 0.5 * third[:, None].astype(np.float32)
-    found = run(
-        panel.relabelled(panel.group).take(np.arange(3000)), shifted, aggregate=aggregate
-    )
+    found = run(panel.relabelled(panel.group).take(np.arange(3000)), shifted, aggregate=aggregate)
     names = np.where(third, "c", panel.group)
-    three = Panel(
-        panel.sample, panel.cluster, names, panel.split, panel.targets, panel.present
-    )
+    three = Panel(panel.sample, panel.cluster, names, panel.split, panel.targets, panel.present)
     wide = run(three, shifted, aggregate=aggregate)
     assert wide.p <= 0.01
     assert wide.lo <= wide.plugin <= wide.hi
@@ -306,7 +300,7 @@ def test_ap_gap_is_zero_for_equal_groups_and_counts_insufficient_objects():
     ids = np.arange(400).astype(str)
     group = np.tile(["a", "b"], 200)
     present = np.zeros((400, 2), bool)
-    present[: 200, 0] = True
+    present[:200, 0] = True
     scores = np.repeat(np.random.default_rng(0).random((200, 2)), 2, axis=0)
     panel = Panel(ids, ids, group, np.repeat("test", 400), ("x", "never"), present)
     found = ap_gaps(panel, scores, permutations=19, rng=np.random.default_rng(0))

@@ -60,7 +60,9 @@ def test_absolute_values_alone_make_an_interaction():
     b = {arm: sum(map(abs, g)) for arm, g in gaps.items()}
     assert b["11"] - b["00"] != pytest.approx(b["10"] + b["01"] - 2 * b["00"])
     signed = {arm: sum(g) for arm, g in gaps.items()}
-    assert signed["11"] - signed["00"] == pytest.approx(signed["10"] + signed["01"] - 2 * signed["00"])
+    assert signed["11"] - signed["00"] == pytest.approx(
+        signed["10"] + signed["01"] - 2 * signed["00"]
+    )
 
 
 def test_planted_mediated_share_is_recovered_on_scores():
@@ -99,7 +101,9 @@ def test_relative_effects_share_one_named_denominator():
     panel, y = data()
     table = run(panel, y).table
     for _, part in table[table["mediator"] == "m"].groupby("functional"):
-        assert np.allclose(part["estimate"] / part["relative"], (part["estimate"] / part["relative"]).iloc[0])
+        assert np.allclose(
+            part["estimate"] / part["relative"], (part["estimate"] / part["relative"]).iloc[0]
+        )
         assert part["denominator"].nunique() == 1
 
 
@@ -109,7 +113,9 @@ def test_rows_with_nan_are_left_out_of_all_four_arms_and_counted():
     holes["01"][:100] = np.nan
     rest = np.arange(100, len(panel))
     table = run(panel, holes).table
-    only = run(panel.take(rest), {k: v[rest] for k, v in y.items()}, objects=support(panel, y["00"], ZERO)).table
+    only = run(
+        panel.take(rest), {k: v[rest] for k, v in y.items()}, objects=support(panel, y["00"], ZERO)
+    ).table
     m = table[table["mediator"] == "m"]
     assert (m["n"] == 1400).all()
     assert (table[table["mediator"] == ""]["n"] == 1500).all()
@@ -162,13 +168,17 @@ def test_held_out_signs_make_effects_plainly_linear():
 
 def test_many_mediators_are_corrected_and_tested_down_the_tree():
     panel, y = data(3000, total=0.6, share=1.0)
-    noise = world().draw(3000, {"00": Condition(agreement=1.0), "x": Condition()}, np.random.default_rng(0))[1]
+    noise = world().draw(
+        3000, {"00": Condition(agreement=1.0), "x": Condition()}, np.random.default_rng(0)
+    )[1]
     rest = [(f"null {i}", y["00"], y["11"]) for i in range(3)]
     paths = {"m": ("image", "layer 0", "head 0")} | {
         f"null {i}": ("text", f"layer {i}", "head 0") for i in range(3)
     }
     assert noise["x"].shape == y["00"].shape
-    found = run(panel, y, [("m", y["01"], y["10"]), *rest], paths=paths, functionals=("score_gap_lin",))
+    found = run(
+        panel, y, [("m", y["01"], y["10"]), *rest], paths=paths, functionals=("score_gap_lin",)
+    )
     nie = found.table[(found.table["effect"] == "NIE") & (found.table["mediator"] != "")]
     assert (nie["p_adjusted"] >= nie["p"] - 0.02).all()
     assert pick(found.table, "NIE", "score_gap_lin")["p_adjusted"] < 0.05
@@ -204,7 +214,14 @@ def test_effect_minus_placebo_has_a_smaller_error_than_unpaired_arms():
     panel, y = world().draw(3000, arms, np.random.default_rng(1))
     minus = Combination("mask - placebo", {"mask": 1, "placebo": -1})
     table = combine(
-        panel, y, (minus,), base="null", rng=rng(), thresholds=ZERO, functionals=("B_lin",), draws=300
+        panel,
+        y,
+        (minus,),
+        base="null",
+        rng=rng(),
+        thresholds=ZERO,
+        functionals=("B_lin",),
+        draws=300,
     )
     fresh = world().draw(3000, arms, np.random.default_rng(2))[1]
     loose = combine(

@@ -115,7 +115,11 @@ def test_grid_compares_conditions_at_equal_strictness():
     assert (wide["less"] < wide["null"]).all()
     area = areas.set_index("arm")["area_B_crossfit"]
     assert area["less"] < area["null"] == pytest.approx(area["same"], rel=0.05)
-    assert wide["null"].min() < areas.set_index("arm").loc["null", "area_B_plugin"] < wide["null"].max()
+    assert (
+        wide["null"].min()
+        < areas.set_index("arm").loc["null", "area_B_plugin"]
+        < wide["null"].max()
+    )
 
 
 def test_label_flips_shrink_b():
@@ -138,7 +142,11 @@ def test_label_rules_use_their_own_images():
 
 
 def test_threshold_and_feature_sensitivity_report_beside_b():
-    arms = {"null": Condition(agreement=1.0), "blur": Condition(1.0, 0.0, 0.99), "mask": Condition(0.3, 0, 0.9)}
+    arms = {
+        "null": Condition(agreement=1.0),
+        "blur": Condition(1.0, 0.0, 0.99),
+        "mask": Condition(0.3, 0, 0.9),
+    }
     panel, y = data(arms, n=2500)
     used = support(panel, y["null"], ZERO)
     moved = threshold_sensitivity(

@@ -1,7 +1,7 @@
 """Time and memory of the full analysis, and its ratio to resample-and-groupby on a smaller case.
 
-    python experiments/benchmarks/analysis.py                     5,400 x 80 x 4 arms x 200 mediators
-    python experiments/benchmarks/analysis.py --mediators 20      a tenth of it
+python experiments/benchmarks/analysis.py                     5,400 x 80 x 4 arms x 200 mediators
+python experiments/benchmarks/analysis.py --mediators 20      a tenth of it
 """
 
 from __future__ import annotations
