@@ -76,12 +76,15 @@ class Truth:
         self.world, self.arms, self.n = world, dict(arms), n
 
     def gap(self, arm: str, used: np.ndarray, measure: str = "fpr") -> np.ndarray:
+        """True gaps."""
         return self.world.gaps(self.arms[arm], measure)[:, used]
 
     def spread(self, arm: str, used: np.ndarray, measure: str = "fpr") -> np.ndarray:
+        """True standard errors of the gaps."""
         return self.world.spread(self.arms[arm], self.n, measure)[:, used]
 
     def value(self, arm: str, functional: str, used: np.ndarray) -> float:
+        """The true functional of one arm."""
         measure = "score" if functional.startswith("score") else "fpr"
         gap = self.gap(arm, used, measure)
         if functional == "B_plugin":
@@ -92,6 +95,7 @@ class Truth:
         return crossfit_target(*null, gap)
 
     def combination(self, terms: Mapping[str, float], functional: str, used: np.ndarray) -> float:
+        """The true sum of arms."""
         return sum(c * self.value(a, functional, used) for a, c in terms.items())
 
     def add_matched(self, used: np.ndarray) -> None:
@@ -185,24 +189,97 @@ def replicate(n: int, scenario: str, seed: int) -> list[dict]:
     truth = Truth(world, plan.arms, n)
     truth.add_matched(used)
     rows: list[dict] = [{"quantity": "objects with support", "truth": float(len(used))}]
-    b = disparity(
-        panel, y["00"], ZERO, objects=used, permutations=PERMUTATIONS, draws=DRAWS, rng=rng
-    )
-    _record(rows, "B", b.lo, b.hi, truth.value("00", "B_plugin", used))
-    _record(
-        rows, "cross-fit functional", b.crossfit_lo, b.crossfit_hi,
-        truth.value("00", "B_crossfit", used),
-    )  # fmt: skip
-    _test(rows, "label permutation, studentised", b.p)
-    _test(rows, "label permutation, plug-in", b.p_plugin)
-    _test(rows, "any object, max-T", float(b.objects["p_max_t"].min()))
-    _test(rows, "any object, Benjamini-Hochberg", float(b.objects["p_bh"].min()))
+    rows += _disparity(panel, y, used, truth, rng, permutations=PERMUTATIONS)
     rows += _alternatives(panel, y, used, truth, rng)
     goals = {"00": {"00": 1.0}, "TE": {"11": 1.0, "00": -1.0}}
     rows += _one_direction(panel, y, used, goals, truth, rng)
     rows += _effects(n, world, panel, y, used, truth, rng)
     p = swap_test(panel, y["00"], y["11"], ZERO, objects=used, permutations=PERMUTATIONS, rng=rng)
     _test(rows, "swap permutation: predictions changed", p)
+    return rows
+
+
+def headline(n: int, scenario: str, seed: int) -> list[dict]:
+    """B, its change, what is attributable and the decision: cheap enough for many replicates."""
+    plan = SCENARIOS[scenario]
+    world = _world(plan.biased)
+    rng = np.random.default_rng([n, list(SCENARIOS).index(scenario), 10**6 + seed])
+    arms = {a: plan.arms[a] for a in ("00", "11")}
+    panel, y = world.draw(n, arms, rng)
+    used = support(panel, y["00"], ZERO)
+    if len(used) == 0:
+        return [{"quantity": "insufficient", "rejected": 1.0}]
+    truth = Truth(world, arms, n)
+    truth.add_matched(used)
+    rows: list[dict] = [{"quantity": "objects with support", "truth": float(len(used))}]
+    rows += _disparity(panel, y, used, truth, rng, permutations=99)
+    rows += _alternatives(panel, y, used, truth, rng)
+    goals = {"00": {"00": 1.0}, "TE": {"11": 1.0, "00": -1.0}}
+    rows += _one_direction(panel, y, used, goals, truth, rng)
+    rows += _attributable(panel, y, used, truth, rng, with_total=True)
+    p = swap_test(panel, y["00"], y["11"], ZERO, objects=used, permutations=99, rng=rng)
+    _test(rows, "swap permutation: predictions changed", p)
+    return rows
+
+
+def family(n: int, scenario: str, seed: int) -> list[dict]:
+    """Ten mediators that do nothing: how often any of them is called significant."""
+    world = _world(SCENARIOS[scenario].biased)
+    rng = np.random.default_rng([n, list(SCENARIOS).index(scenario), 2 * 10**6 + seed])
+    names = [f"{arm} {i}" for i in range(10) for arm in ("01", "10")]
+    arms = {"00": Condition(agreement=1.0), "11": Condition()} | dict.fromkeys(names, Condition())
+    panel, y = world.draw(n, arms, rng)
+    used = support(panel, y["00"], ZERO)
+    if len(used) == 0:
+        return [{"quantity": "insufficient", "rejected": 1.0}]
+    stream = [(f"m{i}", y[f"01 {i}"], y[f"10 {i}"]) for i in range(10)]
+    paths = {f"m{i}": ("image" if i < 5 else "text", f"layer {i}") for i in range(10)}
+    found = effects(
+        panel, y["00"], y["11"], stream, thresholds=ZERO, objects=used, paths=paths, draws=DRAWS,
+        functionals=("B_crossfit", "B_lin", "score_gap_lin"), rng=rng,
+    )  # fmt: skip
+    rows: list[dict] = []
+    nie = found.table[(found.table["effect"] == "NIE") & (found.table["mediator"] != "")]
+    tree = found.tree[found.tree["effect"] == "NIE"]
+    for functional, part in nie.groupby("functional"):
+        _test(rows, f"{functional}, any of 10 mediators, max-T", float(part["p_adjusted"].min()))
+        _test(rows, f"{functional}, any of 10 mediators, BH", float(part["p_bh"].min()))
+        own = tree[tree["functional"] == functional]
+        _test(rows, f"{functional}, any node of the tree", float(own["p_adjusted"].min()))
+    return rows
+
+
+KINDS = {"full": replicate, "headline": headline, "family": family}
+
+
+def _disparity(panel, y, used, truth, rng, *, permutations) -> list[dict]:
+    rows: list[dict] = []
+    b = disparity(
+        panel, y["00"], ZERO, objects=used, permutations=permutations, draws=DRAWS, rng=rng
+    )
+    _record(rows, "B", b.lo, b.hi, truth.value("00", "B_plugin", used))
+    goal = truth.value("00", "B_crossfit", used)
+    _record(rows, "cross-fit functional", b.crossfit_lo, b.crossfit_hi, goal)
+    _test(rows, "label permutation, studentised", b.p)
+    _test(rows, "label permutation, plug-in", b.p_plugin)
+    if permutations >= 199:  # step-down needs draws to spare
+        _test(rows, "any object, max-T", float(b.objects["p_max_t"].min()))
+    _test(rows, "any object, Benjamini-Hochberg", float(b.objects["p_bh"].min()))
+    return rows
+
+
+def _attributable(panel, y, used, truth, rng, *, with_total) -> list[dict]:
+    rows: list[dict] = []
+    found = attributable(panel, y["00"], y["11"], ZERO, objects=used, draws=DRAWS, rng=rng)
+    wanted = {"mitigated - threshold": ("attributable", {"11": 1.0, "matched": -1.0})}
+    if with_total:
+        wanted["mitigated - null"] = ("TE", {"11": 1.0, "00": -1.0})
+    for row in found.table[found.table["effect"].isin(list(wanted))].itertuples():
+        name, terms = wanted[row.effect]
+        goal = truth.combination(terms, row.functional, used)
+        last = row.functional == "B_crossfit" and name == "attributable"
+        more = {"reduced": float(found.decision == "reduced")} if last else {}
+        _record(rows, f"{row.functional}: {name}", row.lo, row.hi, goal, **more)
     return rows
 
 
@@ -242,24 +319,22 @@ def _effects(n, world, panel, y, used, truth, rng) -> list[dict]:
     for row in contrast.itertuples():
         goal = truth.combination(minus.terms, row.functional, used)
         _record(rows, f"{row.functional}: {row.effect}", row.lo, row.hi, goal)
-    found = attributable(panel, y["00"], y["11"], ZERO, objects=used, draws=DRAWS, rng=rng)
-    last = found.table[found.table["effect"] == "mitigated - threshold"]
-    for row in last.itertuples():
-        goal = truth.combination({"11": 1, "matched": -1}, row.functional, used)
-        more = {"reduced": found.decision == "reduced"} if row.functional == "B_crossfit" else {}
-        _record(rows, f"{row.functional}: attributable", row.lo, row.hi, goal, **more)
+    rows += _attributable(panel, y, used, truth, rng, with_total=False)
     return rows
 
 
-def chunk(n: int, scenario: str, index: int, out: Path) -> Path:
+def chunk(kind: str, n: int, scenario: str, index: int, out: Path) -> Path:
     """Replicates of one chunk, in a file of their own."""
-    path = out / f"n{n}-{list(SCENARIOS).index(scenario)}-{index:04d}.parquet"
+    start = "" if kind == "full" else f"{kind}-"
+    path = out / f"{start}n{n}-{list(SCENARIOS).index(scenario)}-{index:04d}.parquet"
     if not path.exists():
-        parts = [
-            pd.DataFrame(replicate(n, scenario, index * CHUNK + i)).assign(rep=index * CHUNK + i)
-            for i in range(CHUNK)
-        ]
+        parts = []
+        for i in range(index * CHUNK, (index + 1) * CHUNK):
+            rows = KINDS[kind](n, scenario, i)
+            parts.append(pd.DataFrame(rows).assign(rep=f"{kind} {i}"))
         frame = pd.concat(parts).assign(n=n, scenario=scenario)
+        for column in ("covered", "reduced"):
+            frame[column] = frame.get(column, pd.Series(dtype=float)).astype(float)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         frame.to_parquet(temporary)
         os.replace(temporary, path)
@@ -268,9 +343,11 @@ def chunk(n: int, scenario: str, index: int, out: Path) -> Path:
 
 def summarise(out: Path) -> pd.DataFrame:
     """Means over replicates per size, scenario and quantity."""
-    frame = pd.concat([pd.read_parquet(p) for p in sorted(out.glob("n*.parquet"))])
+    paths = [p for p in sorted(out.glob("*.parquet")) if p.name != "summary.parquet"]
+    parts = [pd.read_parquet(p) for p in paths]
+    frame = pd.concat([p.assign(rep=p["rep"].astype(str)) for p in parts])
     for column in ("covered", "reduced"):
-        frame[column] = frame.get(column, pd.Series(dtype=float)).astype(float)
+        frame[column] = frame[column].astype(float)
     frame["width"] = frame["width"].replace(np.inf, np.nan)
     groups = frame.groupby(["quantity", "scenario", "n"], sort=False)
     table = groups.agg(
@@ -290,6 +367,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--replicates", type=int, default=1000)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
+    parser.add_argument("--kind", choices=list(KINDS), default="full")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="40 replicates per cell")
     parser.add_argument("--print-only", action="store_true", help="only the table of what is there")
@@ -297,10 +375,10 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     wanted = 40 if options.quick else options.replicates
     todo = [
-        (n, scenario, i)
+        (options.kind, n, scenario, i)
         for i in range(-(-wanted // CHUNK))
         for n in options.sizes
-        for scenario in SCENARIOS
+        for scenario in (["bias, nothing done"] if options.kind == "family" else SCENARIOS)
     ]
     if not options.print_only:
         columns = (*Progress.get_default_columns()[:1], BarColumn(), MofNCompleteColumn())
