@@ -64,8 +64,8 @@ Monte-Carlo error of a coverage of 95 % is 0.7 points at 1,000 replicates, 2 poi
 
 WIDE = """An interval for B must over-cover where B = 0 (a boundary), and one for a change of B
 where the floor of both arms is unknown. Beside it the shortest valid alternative: for B the L1 ball
-or the projection of a simultaneous set (same estimand, where its own coverage is at least 93 %); for
-changes of B the cross-fit functional of the same change; for that and B_lin signs from held-out
+or the projection of a simultaneous set (same estimand, where its own coverage is at least 93 %);
+for changes of B the cross-fit functional of the same change; for that and B_lin signs from held-out
 images (the estimand is that of the signs drawn). Ranges are over the scenarios that exceed 98 %.
 """
 
