@@ -7,7 +7,7 @@ from scipy import stats
 
 from vlbias.analysis.curves import ap_gaps, auc_gaps
 from vlbias.analysis.disparity import Disparity, disparity, held_out_signs, support
-from vlbias.analysis.functionals import crossfit, crossfit_target
+from vlbias.analysis.functionals import crossfit, crossfit_target, shrinkage
 from vlbias.analysis.objects import fisher_exact, newcombe, signed_summary
 from vlbias.analysis.panel import Panel
 from vlbias.analysis.planted import Condition, make_world
@@ -335,3 +335,10 @@ def test_signed_summary_follows_the_stereotype_and_ignores_insufficient_objects(
     assert value["sum"] == pytest.approx(0.03)
     assert value["along the stereotype"] == pytest.approx(0.03)
     assert found["object"].tolist() == ["", "", "tie", "handbag"]
+
+
+def test_gaps_that_are_noise_are_shrunk_to_nothing_unless_they_are_few():
+    noise = np.random.default_rng(0).standard_normal((1, 400))
+    assert shrinkage(noise, np.ones((1, 400))) < 0.15
+    assert shrinkage(10 * noise, np.ones((1, 400))) > 0.98
+    assert shrinkage(noise[:, :5], np.ones((1, 5))) == 1.0
