@@ -195,11 +195,26 @@ def power(
     objects: Annotated[int, typer.Option(help="Object classes.")] = 79,
     fpr: Annotated[float, typer.Option(help="False-positive rate at the operating point.")] = 0.02,
     ratio: Annotated[float, typer.Option(help="Share of the larger group.")] = 0.68,
+    as_json: JsonOption = False,
 ) -> None:
     """Print the noise floor and the smallest detectable bias and change, before a run."""
     from vlbias.analysis.power import power as compute
 
-    typer.echo(compute(n=n, objects=objects, fpr=fpr, ratio=ratio).text())
+    plan = compute(n, objects, fpr, ratio)
+    if as_json:
+        typer.echo(plan.frame().to_json(orient="records", indent=2))
+        return
+    typer.echo(f"{n} photos, {ratio:.0%} in the larger group, false-positive rate {fpr:g}")
+    if plan.status != "ok":
+        typer.echo("insufficient: no object will have enough photos and false positives in both groups")
+        return
+    typer.echo(f"objects with support            {plan.objects_used} of {objects}")
+    below = f"95 % of such runs below {plan.floor_q95:.3f}"
+    typer.echo(f"floor of B with no bias at all  {plan.floor:.3f} ({below})")
+    typer.echo(f"smallest detectable B           {plan.minimal_bias:.3f}")
+    typer.echo(f"smallest detectable change      {plan.minimal_change:.3f} of B_lin, signs known")
+    typer.echo(f"                                {plan.minimal_change_crossfit:.3f} of B_crossfit")
+    typer.echo(f"(with {plan.power:.0%} power at a two-sided level of {plan.level:g}; objects independent)")
 
 
 @contextmanager
