@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import platform
-import resource
 import shutil
 import time
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from errno import ENOSPC
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from vlbias.causal.arms import Arm, Engine
-from vlbias.causal.example import Example
 from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadStudy, BadTable
 from vlbias.models import load_model
-from vlbias.outcomes import OUTCOMES, Outcome
+from vlbias.runs.cells import CellWork, keep_memory
 from vlbias.runs.manifest import difference, manifest_of
 from vlbias.runs.plan import Plan, engine_of
-from vlbias.store import CellWriter, Run, cell_key, write_json
+from vlbias.runs.workers import in_this_process, in_workers, peak_mib
+from vlbias.store import Run, cell_key, write_json
 
 __all__ = ["QUIET", "Events", "RunResult", "keep_memory", "run_plan"]
 
@@ -74,6 +67,7 @@ def run_plan(
     out: Path,
     *,
     shard: tuple[int, int] = (0, 1),
+    workers: int = 1,
     events: Events = QUIET,
 ) -> RunResult:
     """Compute the cells of a plan that are not there yet.
@@ -82,6 +76,8 @@ def run_plan(
         plan: A checked study.
         out: Where the run folder is made.
         shard: (i, n): every n-th cell from the i-th on, for several machines on one folder.
+        workers: Processes that share the cells, each with its share of the cores; 0 chooses. Two
+            processes of one thread are faster than one of two.
         events: Who watches.
 
     Raises:
@@ -105,110 +101,33 @@ def run_plan(
     todo = [cell for cell in mine if not (folder / "cells" / f"{cell[0]}.parquet").is_file()]
     if not todo:
         return RunResult(folder, 0, len(mine))
-    events.note("encoding what all photos share")
-    shared = engine.share(plan.examples)
-    outcomes = [OUTCOMES.load(name)(plan.dataset.classes) for name in plan.study.outcomes]
-    failed = []
-    began = time.monotonic()
-    for number, (key, examples) in enumerate(todo, start=1):
-        if not _cell(engine, folder, key, examples, outcomes, plan, model):
-            failed.append(key)
-        events.cells(len(mine) - len(todo) + number, len(mine), len(examples))
-    _log_session(folder, shared, len(todo), len(failed), time.monotonic() - began)
+    count = _workers(workers, plan, len(todo))
+    began, failed, peak = time.monotonic(), [], 0.0
+    done = len(mine) - len(todo)
+    if count == 1:
+        events.note("encoding what all photos share")
+        steps = in_this_process(CellWork(plan, folder, model), todo)
+    else:
+        del model, engine
+        events.note(f"starting {count} workers")
+        steps = in_workers(plan, folder, todo, count)
+    for step in steps:
+        peak += step.peak_mib
+        if step.key:
+            done += 1
+            failed += [] if step.ok else [step.key]
+            events.cells(done, len(mine), step.examples)
+    _log_session(folder, count, len(todo), len(failed), time.monotonic() - began, peak)
     return RunResult(folder, len(todo) - len(failed), len(mine) - len(todo), tuple(failed))
 
 
-def _cell(
-    engine: Engine,
-    folder: Path,
-    key: str,
-    examples: Sequence[Example],
-    outcomes: Sequence[Outcome],
-    plan: Plan,
-    model: StagedModel,
-) -> bool:
-    samples = [(example.id, example.cluster) for example in examples]
-    writer = CellWriter(folder, key, model=model.name, mitigation="none", samples=samples)
-    error = folder / "cells" / f"{key}.error.json"
-    try:
-        for arm in engine.run(examples):
-            _add(writer, arm, examples, outcomes)
-        _add_absent(writer, plan, examples, outcomes)
-        writer.close()
-    except OSError as problem:
-        if problem.errno == ENOSPC:
-            raise BadTable(
-                f"the disk of {folder} is full; free some space and run `vlbias resume {folder}`: "
-                "finished cells are kept"
-            ) from problem
-        _record_failure(error, problem, samples)
-        return False
-    except Exception as problem:  # the one place: a failed cell is recorded, counted, and run again
-        _record_failure(error, problem, samples)
-        return False
-    error.unlink(missing_ok=True)
-    return True
-
-
-def _record_failure(path: Path, problem: Exception, samples: list[tuple[str, str]]) -> None:
-    write_json(
-        path,
-        {
-            "error": f"{type(problem).__name__}: {problem}",
-            "samples": [sample for sample, _ in samples],
-            "traceback": traceback.format_exception(problem),
-        },
-    )
-
-
-def _add(
-    writer: CellWriter, arm: Arm, examples: Sequence[Example], outcomes: Sequence[Outcome]
-) -> None:
-    chosen = [examples[row] for row in arm.examples]
-    misaligned = arm.misaligned.numpy()
-    status = np.where(misaligned, "misaligned", "ok").tolist()
-    for outcome in outcomes:
-        measure = outcome(arm.readout, chosen)
-        value = np.where(misaligned[:, None], np.nan, measure.value)
-        writer.add(
-            {
-                "contrast": arm.contrast.name,
-                "mediator": arm.mediator,
-                "arm": arm.arm,
-                "outcome": outcome.name,
-            },
-            arm.examples,
-            measure.targets,
-            value,
-            weight=measure.weight,
-            status=status,
-        )
-
-
-def _add_absent(
-    writer: CellWriter, plan: Plan, examples: Sequence[Example], outcomes: Sequence[Outcome]
-) -> None:
-    """Rows of examples that lack a world of a contrast: NaN, with the reason as their status."""
-    for pair in plan.study.pairs:
-        rows = [
-            row
-            for row, example in enumerate(examples)
-            if not {pair.base, pair.cf} <= set(example.worlds)
-        ]
-        if not rows:
-            continue
-        reasons = [
-            "; ".join(
-                examples[row].absent[w] for w in (pair.base, pair.cf) if w in examples[row].absent
-            )
-            for row in rows
-        ]
-        for outcome in outcomes:
-            targets = plan.dataset.classes if outcome.name == "presence" else ("",)
-            for arm in ("00", "11"):
-                names = {"contrast": pair.name, "mediator": "", "arm": arm, "outcome": outcome.name}
-                empty = np.full((len(rows), len(targets)), np.nan)
-                writer.add(names, rows, targets, empty, status=reasons)
+def _workers(asked: int, plan: Plan, cells: int) -> int:
+    """One process per core on the CPU, where there is enough for each; one for an accelerator."""
+    if asked > 0:
+        return min(asked, cells)
+    if plan.study.device != "cpu":
+        return 1
+    return max(1, min(len(os.sched_getaffinity(0)), cells // 10))
 
 
 def _keys(plan: Plan, model: StagedModel) -> list[str]:
@@ -256,18 +175,17 @@ def _start(folder: Path, plan: Plan, manifest: dict[str, Any]) -> None:
 
 
 def _log_session(
-    folder: Path, shared: Sequence[str], cells: int, failed: int, seconds: float
+    folder: Path, workers: int, cells: int, failed: int, seconds: float, workers_peak: float
 ) -> None:
     manifest = Run(folder).manifest
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     manifest["sessions"].append(
         {
             "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+            "workers": workers,
             "cells": cells,
             "failed": failed,
             "seconds": round(seconds, 1),
-            "peak_memory_mib": round(peak),
-            "shared_towers": list(shared),
+            "peak_memory_mib": round(workers_peak + (peak_mib() if workers > 1 else 0)),
         }
     )
     write_json(folder / "manifest.json", manifest)
@@ -289,12 +207,3 @@ def _refuse_unwritable(folder: Path, needed: int) -> None:
             f"{folder}: the table takes up to {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free; "
             "free some space or choose another folder with --out"
         )
-
-
-def keep_memory() -> None:
-    """Tell glibc to keep freed memory: giving 40 MB activations back each time costs a quarter."""
-    if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        m_trim_threshold, m_mmap_threshold = -1, -3
-        libc.mallopt(m_mmap_threshold, 1 << 30)
-        libc.mallopt(m_trim_threshold, (1 << 31) - 1)
