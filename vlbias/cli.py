@@ -113,7 +113,7 @@ def resume(
     """Compute the cells that a run folder still lacks."""
     from vlbias.runs import api
 
-    _go(api.study_of(folder), folder.resolve().parent, shard, dry_run=False)
+    _go(api.study_of(folder), folder.resolve().parent, shard, workers, dry_run=False)
 
 
 def _go(study: Any, out: Path, shard: str, workers: int, dry_run: bool) -> None:

@@ -31,14 +31,14 @@ class Step:
         ok: Whether it was computed.
         examples: How many examples it has.
         peak_mib: Largest memory of the process, at its end.
-        stopped: An error that stops the whole run.
+        stopped: Why the whole run has to stop; empty if it need not.
     """
 
     key: str = ""
     ok: bool = True
     examples: int = 0
     peak_mib: float = 0.0
-    stopped: VlbiasError | None = None
+    stopped: str = ""
 
 
 def peak_mib() -> float:
@@ -86,8 +86,8 @@ def in_workers(plan: Plan, folder: Path, todo: Cells, count: int) -> Iterator[St
                         "memory; finished cells are kept: go on with fewer --workers"
                     ) from None
                 continue
-            if step.stopped is not None:
-                raise step.stopped
+            if step.stopped:
+                raise BadTable(step.stopped)
             running -= not step.key
             yield step
     finally:
@@ -111,5 +111,5 @@ def _work(plan: Plan, folder: Path, todo: Cells, threads: int, steps: Any) -> No
                 return
             steps.put(Step(key, compute_cell(work, key, examples), len(examples)))
     except VlbiasError as error:
-        steps.put(Step(stopped=error))
+        steps.put(Step(stopped=str(error)))
     steps.put(Step(peak_mib=peak_mib()))
