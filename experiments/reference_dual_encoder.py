@@ -22,7 +22,7 @@ import transformers
 from reference.bank import Bank, fill_bank, plan_views
 from reference.card import save_card, save_model, save_record, versions
 from reference.dual import join, lower_blocks, start_projections, upper_blocks
-from reference.evaluate import Row, dev_numbers, pooled_features, probe_rows, test_rows
+from reference.evaluate import Row, dev_numbers, fit_scale, pooled_features, probe_rows, test_rows
 from reference.photos import Corpus, decode, read_corpus, to_pixels
 from reference.sources import at_pixels, load_text, load_vision, sha256_of
 from reference.train import Settings, Trainer
@@ -124,12 +124,17 @@ def train(
             progress.update(task, completed=max(done, before) + 1)
 
         reached = trainer.run(measure, folder / f"checkpoint-{settings.key}.pt", report)
+    scale = fit_scale(model, tokenizer, corpus, hidden, frozen)
+    with torch.no_grad():
+        model.logit_scale.fill_(scale)
     return {
+        "logit_scale": scale,
         "start_on_dev": start,
         "best_epoch": reached.best_epoch,
         "history": reached.history,
         "epochs_wall_s": reached.wall_s,
         "epochs_cpu_s": reached.cpu_s,
+        "restored_s": trainer.restored,
     }
 
 
@@ -194,8 +199,8 @@ def build(photos: Path, out: Path, settings: Settings) -> None:
         "photos": {name: len(batch) for name, batch in pixels.items()},
         "probe": chosen,
         "command": command(photos, out, settings),
-        "wall_s": time.monotonic() - wall,
-        "cpu_s": time.process_time() - cpu,
+        "wall_s": time.monotonic() - wall + record["restored_s"][0],
+        "cpu_s": time.process_time() - cpu + record["restored_s"][1],
     }
     save_model(model, tokenizer, out)
     record["weights_sha256"] = sha256_of(out / "model.safetensors")

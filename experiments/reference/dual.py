@@ -26,6 +26,8 @@ LONGEST = 48  # word pieces; the longest caption of the fit split has 45
 
 def join(vision: nn.Module, text: nn.Module) -> VisionTextDualEncoderModel:
     """The dual encoder of two towers, projections of the text tower's width, not yet useful."""
+    for tower in (vision, text):
+        tower.config._name_or_path = ""  # else the saved configuration tells a path of this machine
     config = VisionTextDualEncoderConfig.from_vision_text_configs(
         vision.config, text.config, projection_dim=text.config.hidden_size
     )

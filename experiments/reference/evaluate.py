@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,14 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 from reference.dual import embed_hidden, embed_photos, embed_texts
+from reference.losses import contrastive
 from reference.measure import LEAST, mean_ap, probe_scores, recall_at, retrieval
 from reference.photos import Corpus, Photo, person_word
 from reference.prompts import PERSON_WORDS, gender_prompts, gendered_prompts, object_prompts
+from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from transformers import VisionTextDualEncoderModel
 
-__all__ = ["Row", "dev_numbers", "pooled_features", "probe_rows", "test_rows"]
+__all__ = ["Row", "dev_numbers", "fit_scale", "pooled_features", "probe_rows", "test_rows"]
 
 RANKS = (1, 5, 10)
 PERMUTATIONS = 20
@@ -54,6 +57,26 @@ def dev_numbers(
     recall = (recall_at(similarity, same, [5])[0] + recall_at(similarity.T, same, [5])[0]) / 2
     presence = mean_ap(seen @ prompts.T, corpus.presence(photos), _without_person(corpus))
     return {"presence": presence, "recall": recall, "score": (presence + recall) / 2}
+
+
+@torch.inference_mode()
+def fit_scale(
+    model: VisionTextDualEncoderModel, tokenizer: Any, corpus: Corpus, hidden: Tensor, frozen: int
+) -> float:
+    """The logit scale (natural log) under which dev photos and captions are most likely.
+
+    The scale that training ends with is too sharp, since the fit split is known by heart.
+    Arguments as for `dev_numbers`; no ranking depends on it.
+    """
+    captions = [photo.captions[0] for photo in corpus.split("dev")]
+    similarity = embed_hidden(model, hidden, frozen) @ embed_texts(model, tokenizer, captions).T
+    owner = torch.arange(len(captions))
+    found = minimize_scalar(
+        lambda scale: contrastive(similarity * math.exp(scale), owner).item(),
+        bounds=(0.0, math.log(100.0)),
+        method="bounded",
+    )
+    return float(found.x)
 
 
 def _without_person(corpus: Corpus) -> list[int]:

@@ -103,6 +103,7 @@ class Trainer:
         self.best = {n: p.clone() for n, p in self.average.items()}
         self.optimizer = torch.optim.AdamW(self._groups())
         self.progress = Progress()
+        self.restored = (0.0, 0.0)  # wall and CPU seconds of the epochs of earlier processes
         seen = [(photo.id, photo.captions, photo.boxes.tolist()) for photo in self.photos]
         self.data_key = hashlib.sha256(repr(seen).encode()).hexdigest()[:12]
 
@@ -150,7 +151,8 @@ class Trainer:
             self.optimizer.step()
             self._follow(number * self.steps + step)
             for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + value.item() / self.steps
+                key = f"loss_{name}"
+                sums[key] = sums.get(key, 0.0) + value.item() / self.steps
             report()
         self.progress.epoch += 1
         return sums
@@ -259,7 +261,8 @@ class Trainer:
             self.put(raw)
             p.wall_s += time.monotonic() - wall
             p.cpu_s += time.process_time() - cpu
-            p.history.append({"epoch": p.epoch - 1, **losses, **numbers})
+            dev = {f"dev_{name}": value for name, value in numbers.items()}
+            p.history.append({"epoch": p.epoch - 1, **losses, **dev})
             self._save(checkpoint)
         self.put(self.best)
         return p
@@ -290,3 +293,4 @@ class Trainer:
         self.calibration.load_state_dict(state["calibration"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
+        self.restored = (self.progress.wall_s, self.progress.cpu_s)
