@@ -246,8 +246,11 @@ def _refuse_without_weights(folder: Path) -> None:
 
 
 def _hash_of(folder: Path) -> str:
+    """Of weights and of all settings: pixels that are normalised otherwise give other numbers."""
+    settings = [path for ending in ("json", "txt", "model") for path in folder.glob(f"*.{ending}")]
     digest = hashlib.sha256()
-    for path in _weight_files(folder):
+    for path in sorted({*_weight_files(folder), *settings}):
+        digest.update(path.name.encode())
         with path.open("rb") as file:
             while chunk := file.read(1 << 24):
                 digest.update(chunk)

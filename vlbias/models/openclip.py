@@ -149,12 +149,14 @@ def load(
             f"{checkpoint!r} cannot be loaded by open_clip: {error}. Give 'architecture/tag' while "
             "online, or a folder with open_clip_config.json and weights."
         ) from error
+    settings = open_clip.get_model_preprocess_cfg(net)
     net = net.to(getattr(torch, dtype))
-    return OpenClip(net, transform, tokenizer, name=name, revision=_hash_of(net))
+    revision = _hash_of(net, settings)
+    return OpenClip(net, transform, tokenizer, name=name, revision=revision)
 
 
-def _hash_of(net: nn.Module) -> str:
-    digest = hashlib.sha256()
+def _hash_of(net: nn.Module, settings: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(repr(sorted(settings.items())).encode())
     for key, tensor in sorted(net.state_dict().items()):
         digest.update(key.encode())
         digest.update(tensor.detach().float().cpu().numpy().tobytes())

@@ -159,7 +159,8 @@ def _start(folder: Path, plan: Plan, manifest: dict[str, Any]) -> None:
             )
         # the same numbers, read otherwise: another operating point needs no cell to be computed again
         now = {key: manifest[key] for key in ("study", "paper_unknowns")}
-        write_json(folder / "manifest.json", {**before, **now})
+        if any(before[key] != value for key, value in now.items()):
+            write_json(folder / "manifest.json", {**before, **now})
         return
     attributes = pd.DataFrame([dict(example.attributes) for example in plan.examples])
     samples = pd.DataFrame(

@@ -1,0 +1,72 @@
+"""Runs a study in children that are killed, goes on with it, then runs it whole: used by test_runner.
+
+One process imports the libraries once and forks; with one thread, so that forking is safe.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vlbias import store
+from vlbias.runs import api, runner
+
+
+def after(calls: int, of: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, which kills the process when it is called once more than `calls` times."""
+    left = calls
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return of(*args, **kwargs)
+
+    return counted
+
+
+def between_cells() -> None:
+    runner._cell = after(1, runner._cell)
+
+
+def inside_a_cell() -> None:
+    store.CellWriter.add = after(130, store.CellWriter.add)  # type: ignore[method-assign]
+
+
+def half_written() -> None:
+    write = store.pq.write_table
+
+    def half(table: Any, path: Path, **options: Any) -> None:
+        write(table, path, **options)
+        Path(path).write_bytes(Path(path).read_bytes()[:100])
+
+    store.pq.write_table = half
+    store.os.replace = after(0, os.replace)
+
+
+def main(study: str, killed: str, whole: str) -> None:
+    torch.set_num_threads(1)
+    cells = Path(killed) / "tiny" / "cells"
+    for sabotage in (between_cells, inside_a_cell, half_written):
+        child = os.fork()
+        if child == 0:
+            sabotage()
+            api.run(study, killed)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status), f"{sabotage.__name__} was not killed: {status}"
+        print(sabotage.__name__, len(list(cells.glob("*.parquet"))), flush=True)
+    for out in (killed, whole):
+        result = api.run(study, out)
+        print("done", result.done, "skipped", result.skipped, flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,176 @@
+"""The house is as it is drawn: who imports whom, how long a file may be, what is documented."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted((ROOT / "vlbias").rglob("*.py"))
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def functions(path: Path) -> Iterator[tuple[str, Function, bool]]:
+    """Every function of a file with its dotted name and whether it is public."""
+
+    def walk(node: ast.AST, name: str, public: bool) -> Iterator[tuple[str, Function, bool]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.ClassDef | Function):
+                seen = public and not child.name.startswith("_")
+                full = f"{name}.{child.name}"
+                if isinstance(child, Function):
+                    yield full, child, seen
+                # what is inside a function is nobody's interface
+                yield from walk(child, full, seen and isinstance(child, ast.ClassDef))
+            else:
+                yield from walk(child, name, public)
+
+    yield from walk(ast.parse(path.read_text()), str(path.relative_to(ROOT)), True)
+
+
+def test_the_import_contracts_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(str(ROOT))
+    assert lint_imports(config_filename="pyproject.toml", no_cache=True) == EXIT_STATUS_SUCCESS
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        "vlbias, vlbias.cli, vlbias.models, vlbias.data, vlbias.outcomes",
+        "vlbias.store, vlbias.analysis, vlbias.report.page, vlbias.report.figures",
+    ],
+)
+def test_what_needs_no_model_loads_no_torch(modules: str) -> None:
+    heavy = "{'torch', 'torchvision', 'transformers', 'open_clip'}"
+    answer = python("-c", f"import sys, {modules}; print({heavy} & set(sys.modules))")
+    assert answer.stdout.strip() == "set()", answer.stdout + answer.stderr
+
+
+def test_light_modules_load_no_data_frames() -> None:
+    answer = python("-c", "import sys, vlbias, vlbias.cli; print('pandas' in sys.modules)")
+    assert answer.stdout.strip() == "False", answer.stdout + answer.stderr
+
+
+def test_public_names_exist() -> None:
+    import vlbias
+
+    for name in vlbias.__all__:
+        assert getattr(vlbias, name) is not None
+    with pytest.raises(AttributeError, match="no_such_name"):
+        vlbias.no_such_name  # noqa: B018
+
+
+def test_datasets_is_no_package() -> None:
+    """With an __init__.py it would shadow the library of that name for everything else."""
+    assert not list((ROOT / "datasets").rglob("__init__.py"))
+    imports = re.compile(r"^\s*(import|from) datasets\b", re.MULTILINE)
+    assert not [path for path in SOURCES if imports.search(path.read_text())]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_are_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 300
+    long = {name: f.end_lineno - f.lineno + 1 for name, f, _ in functions(path) if f.end_lineno}
+    assert {name: lines for name, lines in long.items() if lines > 50} == {}
+
+
+def test_whatever_is_public_is_documented() -> None:
+    bare = [
+        name
+        for path in SOURCES
+        for name, function, public in functions(path)
+        if public and not ast.get_docstring(function) and not _is_overload(function)
+    ]
+    assert bare == []
+
+
+def _is_overload(function: Function) -> bool:
+    return any("overload" in ast.unparse(decorator) for decorator in function.decorator_list)
+
+
+def test_every_signature_is_annotated() -> None:
+    bare = []
+    for path in SOURCES:
+        for name, function, _ in functions(path):
+            given = function.args
+            arguments = [*given.posonlyargs, *given.args, *given.kwonlyargs]
+            bare += [
+                f"{name}({argument.arg})"
+                for argument in arguments
+                if argument.annotation is None and argument.arg not in ("self", "cls")
+            ]
+            bare += [] if function.returns is not None else [f"{name} ->"]
+    assert bare == []
+
+
+def test_exceptions_are_caught_by_name() -> None:
+    """Only a cell's boundary catches everything, records it and counts it."""
+    broad = [
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
+    ]
+    assert broad == ["vlbias/runs/runner.py"]
+
+
+@pytest.mark.skipif(find_spec("ruff") is None, reason="ruff is not installed")
+@pytest.mark.parametrize("command", [["check"], ["format", "--check"]])
+def test_ruff_is_content(command: list[str]) -> None:
+    answer = python("-m", "ruff", *command, "-q", ".")
+    assert answer.returncode == 0, (answer.stdout + answer.stderr)[-3000:]
+
+
+@pytest.mark.skipif(find_spec("mypy") is None, reason="mypy is not installed")
+def test_mypy_is_content() -> None:
+    answer = python("-m", "mypy")
+    assert answer.returncode == 0, (answer.stdout + answer.stderr)[-3000:]
+
+
+def tracked() -> list[Path]:
+    answer = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if answer.returncode:
+        pytest.skip("no git checkout")
+    return [ROOT / name for name in answer.stdout.split("\0") if name]
+
+
+def test_nothing_of_one_machine_is_in_the_repository() -> None:
+    """No home folder, no mirror of a package registry: both hold only where they were written."""
+    machine = re.compile(
+        r"(?<![\w.])/(home|Users|root|work|mnt|tmp)/\w+|index-url|extra-index|simple/? registry"
+        r"|https?://[^\s/\"']*(artifactory|nexus|proxy|mirror|devpi)[^\s/\"']*"
+    )
+    found = []
+    for path in tracked():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (UnicodeDecodeError, FileNotFoundError, IsADirectoryError):
+            continue
+        if path != Path(__file__).resolve():
+            found += [f"{path.relative_to(ROOT)}: {hit.group()}" for hit in machine.finditer(text)]
+    assert found == []
