@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from vlbias import store
-from vlbias.runs import api, runner
+from vlbias.models import outline_model
+from vlbias.runs import api, workers
 
 
 def after(calls: int, of: Callable[..., Any]) -> Callable[..., Any]:
@@ -33,7 +34,7 @@ def after(calls: int, of: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def between_cells() -> None:
-    runner._cell = after(1, runner._cell)
+    workers.compute_cell = after(1, workers.compute_cell)
 
 
 def inside_a_cell() -> None:
@@ -53,6 +54,9 @@ def half_written() -> None:
 
 def main(study: str, killed: str, whole: str) -> None:
     torch.set_num_threads(1)
+    outline_model(
+        api.read_study(Path(study)).model
+    )  # imports what the children would import thrice
     cells = Path(killed) / "tiny" / "cells"
     for sabotage in (between_cells, inside_a_cell, half_written):
         child = os.fork()

@@ -128,7 +128,7 @@ POINT = "min_negatives = 1"
         (("head.*[*]", "head.9[0]"), BadStudy, "image_encoder/head.9[0]", None),
         (("head.*[*]", "head.0[7]"), BadStudy, "image_encoder/head.0[7]", None),
         (("head.*[*]", "neuron.0[999]"), BadStudy, "image_encoder/neuron.0[999]", None),
-        (("head.*[*]", "head.*[*"), BadStudy, "image_encoder/head.0[0", None),
+        (("head.*[*]", "head.*[*"), BadStudy, "image_encoder/head.*[*", None),
         ((POINT, "thresholds = {umbrela = 0.5}"), UnknownName, "umbrela", "umbrella"),
         ((POINT, 'rule = "given"\nthresholds = {person = 0.5}'), BadStudy, "bicycle", None),
         (('splits = ["dev", "test"]', 'groups = ["masculine", "nonbinary"]'),
@@ -236,9 +236,9 @@ def test_run_resume_and_limit(study_file: StudyFile, tmp_path: Path) -> None:
 def test_a_run_with_failed_cells_ends_with_one(
     study_file: StudyFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vlbias.runs import runner
+    from vlbias.runs import cells
 
-    add = runner._add
+    add = cells._add
 
     def fails(writer: Any, arm: Any, examples: Any, outcomes: Any) -> None:
         if examples[0].id.endswith("/10"):
@@ -247,7 +247,7 @@ def test_a_run_with_failed_cells_ends_with_one(
 
     out = tmp_path / "runs"
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "_add", fails)
+        patch.setattr(cells, "_add", fails)
         result = call("run", study_file(), "--out", out, "--limit", 24)
     assert result.exit_code == 1
     assert "1 cells failed" in result.stderr
