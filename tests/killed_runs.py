@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from vlbias import store
+from vlbias.models import outline_model
 from vlbias.runs import api, runner
 
 
@@ -53,6 +54,9 @@ def half_written() -> None:
 
 def main(study: str, killed: str, whole: str) -> None:
     torch.set_num_threads(1)
+    outline_model(
+        api.read_study(Path(study)).model
+    )  # imports what the children would import thrice
     cells = Path(killed) / "tiny" / "cells"
     for sabotage in (between_cells, inside_a_cell, half_written):
         child = os.fork()

@@ -128,7 +128,7 @@ POINT = "min_negatives = 1"
         (("head.*[*]", "head.9[0]"), BadStudy, "image_encoder/head.9[0]", None),
         (("head.*[*]", "head.0[7]"), BadStudy, "image_encoder/head.0[7]", None),
         (("head.*[*]", "neuron.0[999]"), BadStudy, "image_encoder/neuron.0[999]", None),
-        (("head.*[*]", "head.*[*"), BadStudy, "image_encoder/head.0[0", None),
+        (("head.*[*]", "head.*[*"), BadStudy, "image_encoder/head.*[*", None),
         ((POINT, "thresholds = {umbrela = 0.5}"), UnknownName, "umbrela", "umbrella"),
         ((POINT, 'rule = "given"\nthresholds = {person = 0.5}'), BadStudy, "bicycle", None),
         (('splits = ["dev", "test"]', 'groups = ["masculine", "nonbinary"]'),

@@ -168,11 +168,13 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Test on two photos that a model keeps the adapter contract, with its own weights."""
+    from dataclasses import asdict
+
     from vlbias.runs import api
 
     findings = api.check(model, device=device)
     if as_json:
-        typer.echo(json.dumps([vars(finding) for finding in findings], indent=2))
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     for finding in () if as_json else findings:
         typer.echo(f"{'ok    ' if finding.passed else 'FAILED'} {finding.name}: {finding.detail}")
     if not all(finding.passed for finding in findings):

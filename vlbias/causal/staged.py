@@ -178,7 +178,10 @@ def resolve(model: StagedModel, patterns: Sequence[str | Mediator]) -> list[Medi
 def _expand(model: StagedModel, pattern: str) -> list[Mediator]:
     if "+" in pattern:
         return [Mediator.of(pattern.split("+"))]
-    probe = Site.parse(pattern.replace(".*", ".0").replace("[*]", "[0]"))
+    try:
+        probe = Site.parse(pattern.replace(".*", ".0").replace("[*]", "[0]"))
+    except BadStudy as error:
+        raise BadStudy(error.field, pattern, error.expected) from error
     port = find_port(model, probe)
     texts = [pattern]
     if ".*" in pattern and port is not None and port.layers is not None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
 
@@ -212,7 +213,7 @@ def load(
         )
         processor = AutoImageProcessor.from_pretrained(checkpoint)
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, padding_side="right")
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise BadModel(
             f"{checkpoint!r} cannot be loaded: {error}. Give a folder that save_pretrained wrote, with "
             "image processor and tokenizer, or a hub name while online."

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from vlbias.causal.cosine import cosine_readout, opened, split_dual
@@ -21,6 +22,8 @@ from vlbias.causal.staged import Batch, Port, Readout, Stage, Tower
 from vlbias.errors import BadModel, MissingExtra
 
 __all__ = ["OpenClip", "load"]
+
+_WEIGHTS = ("safetensors", "bin", "pth")
 
 
 class OpenClip:
@@ -131,6 +134,8 @@ def load(
     except ImportError as error:
         raise MissingExtra("openclip", "open_clip") from error
     local = Path(checkpoint).is_dir()
+    if local:
+        _refuse_without_weights(Path(checkpoint))
     architecture, _, tag = checkpoint.partition("/")
     model = f"local-dir:{checkpoint}" if local else architecture
     try:
@@ -144,7 +149,7 @@ def load(
             model, None if local else tag, device=device
         )
         tokenizer = open_clip.get_tokenizer(model)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise BadModel(
             f"{checkpoint!r} cannot be loaded by open_clip: {error}. Give 'architecture/tag' while "
             "online, or a folder with open_clip_config.json and weights."
@@ -153,6 +158,15 @@ def load(
     net = net.to(getattr(torch, dtype))
     revision = _hash_of(net, settings)
     return OpenClip(net, transform, tokenizer, name=name, revision=revision)
+
+
+def _refuse_without_weights(folder: Path) -> None:
+    if not any(path for ending in _WEIGHTS for path in folder.glob(f"*.{ending}")):
+        there = ", ".join(sorted(path.name for path in folder.iterdir()))
+        raise BadModel(
+            f"{folder} has no weights: expected open_clip_model.safetensors or "
+            f"open_clip_pytorch_model.bin, found {there}"
+        )
 
 
 def _hash_of(net: nn.Module, settings: Mapping[str, Any]) -> str:

@@ -179,9 +179,7 @@ class Study(_Frozen):
         if (folder / self.model).is_dir():
             changes["model"] = str(folder / self.model)
         elif self.model.startswith(("./", "../", "/")):
-            raise BadStudy(
-                "model", self.model, f"a folder that exists (looked in {folder})"
-            )
+            raise BadStudy("model", self.model, f"a folder that exists (looked in {folder})")
         if self.dataset.path is not None:
             path = folder / self.dataset.path
             changes["dataset"] = self.dataset.model_copy(update={"path": path})
