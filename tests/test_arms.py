@@ -143,7 +143,7 @@ def test_all_blocks_together_are_the_tower_s_input(load: Load, name: str, tower:
             altered=altered_channels(examples, [BOTH, contrast]),
         )
         for plan in engine.plans.values():
-            plan.shortcut = shortcut
+            plan.shortcut, plan.narrow = shortcut, False
         found = {(a.contrast, a.mediator, a.arm): a for a in engine.run(examples)}
         swapped, input_swapped = (
             score(found, BOTH, "blocks", "01"), score(found, contrast, "", "11")

@@ -7,8 +7,8 @@ from scipy import stats
 
 from vlbias.analysis.curves import ap_gaps, auc_gaps
 from vlbias.analysis.disparity import Disparity, disparity, held_out_signs, support
-from vlbias.analysis.functionals import crossfit, crossfit_target
-from vlbias.analysis.objects import fisher_exact, newcombe
+from vlbias.analysis.functionals import crossfit, crossfit_target, shrinkage
+from vlbias.analysis.objects import fisher_exact, newcombe, signed_summary
 from vlbias.analysis.panel import Panel
 from vlbias.analysis.planted import Condition, make_world
 from vlbias.analysis.rates import measure_rates
@@ -320,3 +320,25 @@ def test_bad_input_says_what_is_wrong():
         panel.take(np.array([0, 0]))
     with pytest.raises(BadTable, match="mixed"):
         panel.relabelled(np.repeat("mixed", 200))
+
+
+def test_signed_summary_follows_the_stereotype_and_ignores_insufficient_objects():
+    table = pd.DataFrame(
+        {
+            "object": ["tie", "handbag", "dog", "yeti"],
+            "gap": [0.04, -0.02, 0.01, np.nan],
+            "status": ["ok", "ok", "ok", "insufficient"],
+        }
+    )
+    found = signed_summary(table, {"tie": 0.3, "handbag": -0.2, "yeti": 0.5}, top=1)
+    value = found.set_index("what")["value"]
+    assert value["sum"] == pytest.approx(0.03)
+    assert value["along the stereotype"] == pytest.approx(0.03)
+    assert found["object"].tolist() == ["", "", "tie", "handbag"]
+
+
+def test_gaps_that_are_noise_are_shrunk_to_nothing_unless_they_are_few():
+    noise = np.random.default_rng(0).standard_normal((1, 400))
+    assert shrinkage(noise, np.ones((1, 400))) < 0.15
+    assert shrinkage(10 * noise, np.ones((1, 400))) > 0.98
+    assert shrinkage(noise[:, :5], np.ones((1, 5))) == 1.0

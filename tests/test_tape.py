@@ -66,7 +66,7 @@ def test_replaying_a_whole_stage_is_exact_to_the_bit(load: Load, name: str) -> N
     for tower in model.towers:
         batch = batch_of(model, tower)
         mediators = [Mediator.of([tower.stages[-1].name])]
-        plan = SweepPlan(model, tower, mediators, shortcut=False, lazy=False)
+        plan = SweepPlan(model, tower, mediators, shortcut=False, lazy=False, narrow=False)
         pairs = [(0, 3), (3, 0), (2, 5), (1, 1)]
         sweep = plan.run(batch, pairs)
         with torch.inference_mode():
@@ -82,7 +82,7 @@ def test_resuming_anywhere_with_a_row_s_own_value_gives_the_row_back(load: Load,
         stage = tower.stages[0].name
         ports = [port.name for port in model.ports if port.stage == stage]
         mediators = resolve(model, [f"{stage}/{port}.*" for port in ports])
-        plan = SweepPlan(model, tower, mediators, shortcut=False, lazy=False)
+        plan = SweepPlan(model, tower, mediators, shortcut=False, lazy=False, narrow=False)
         sweep = plan.run(batch_of(model, tower), [(i, i) for i in range(6)])
         for mediator, patched in sweep.patched.items():
             assert torch.equal(patched, sweep.encoded), mediator

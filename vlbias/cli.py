@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for run folders.")]
+WorkersOption = Annotated[int, typer.Option(help="Processes; 0: one per core for long CPU runs.")]
 StudyArgument = Annotated[Path, typer.Argument(help="A study file (TOML).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
@@ -94,26 +95,28 @@ def run(
     ] = False,
     model: Annotated[str | None, typer.Option(help="Instead of the study's model.")] = None,
     device: Annotated[str | None, typer.Option(help="Instead of the study's device.")] = None,
+    workers: WorkersOption = 0,
 ) -> None:
     """Run a study; killed at any moment, the same command goes on where it was."""
     from vlbias.runs import api
 
     loaded = api.read_study(study, limit=limit, model=model, device=device)
-    _go(loaded, out, shard, dry_run)
+    _go(loaded, out, shard, workers, dry_run)
 
 
 @app.command()
 def resume(
     folder: Annotated[Path, typer.Argument(help="A run folder.")],
     shard: Annotated[str, typer.Option(help="i/n: this machine's part of the cells.")] = "0/1",
+    workers: WorkersOption = 0,
 ) -> None:
     """Compute the cells that a run folder still lacks."""
     from vlbias.runs import api
 
-    _go(api.study_of(folder), folder.resolve().parent, shard, dry_run=False)
+    _go(api.study_of(folder), folder.resolve().parent, shard, workers, dry_run=False)
 
 
-def _go(study: Any, out: Path, shard: str, dry_run: bool) -> None:
+def _go(study: Any, out: Path, shard: str, workers: int, dry_run: bool) -> None:
     from vlbias.runs import api
 
     with _watched() as (events, say):
@@ -123,7 +126,7 @@ def _go(study: Any, out: Path, shard: str, dry_run: bool) -> None:
             for line in api.estimate(plan, events):
                 typer.echo(line)
             return
-        result = api.run_plan(plan, out, shard=_parts(shard), events=events)
+        result = api.run_plan(plan, out, shard=_parts(shard), workers=workers, events=events)
     _finish(result)
 
 
@@ -197,11 +200,30 @@ def power(
     objects: Annotated[int, typer.Option(help="Object classes.")] = 79,
     fpr: Annotated[float, typer.Option(help="False-positive rate at the operating point.")] = 0.02,
     ratio: Annotated[float, typer.Option(help="Share of the larger group.")] = 0.68,
+    as_json: JsonOption = False,
 ) -> None:
     """Print the noise floor and the smallest detectable bias and change, before a run."""
     from vlbias.analysis.power import power as compute
 
-    typer.echo(compute(n=n, objects=objects, fpr=fpr, ratio=ratio).text())
+    plan = compute(n, objects, fpr, ratio)
+    if as_json:
+        typer.echo(plan.frame().to_json(orient="records", indent=2))
+        return
+    typer.echo(f"{n} photos, {ratio:.0%} in the larger group, false-positive rate {fpr:g}")
+    if plan.status != "ok":
+        typer.echo(
+            "insufficient: no object will have enough photos and false positives in both groups"
+        )
+        return
+    typer.echo(f"objects with support            {plan.objects_used} of {objects}")
+    below = f"95 % of such runs below {plan.floor_q95:.3f}"
+    typer.echo(f"floor of B with no bias at all  {plan.floor:.3f} ({below})")
+    typer.echo(f"smallest detectable B           {plan.minimal_bias:.3f}")
+    typer.echo(f"smallest detectable change      {plan.minimal_change:.3f} of B_lin, signs known")
+    typer.echo(f"                                {plan.minimal_change_crossfit:.3f} of B_crossfit")
+    typer.echo(
+        f"(with {plan.power:.0%} power at a two-sided level of {plan.level:g}; objects independent)"
+    )
 
 
 @contextmanager

@@ -113,7 +113,7 @@ def main() -> None:
     disparity(small, y["00"], np.zeros(20), rng=rng)
     quick = time.perf_counter() - start
     print(
-        f"500 images x 20 objects, 2,000 draws of one arm: groupby {slow:.0f} s, here {quick:.2f} s "
+        f"500 images x 20 objects, 2,000 draws of an arm: groupby {slow:.0f} s, here {quick:.2f} s "
         f"with tests and permutations as well: {slow / quick:.0f} times"
     )
 

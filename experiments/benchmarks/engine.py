@@ -36,7 +36,7 @@ from vlbias.causal.site import Mediator
 from vlbias.causal.staged import resolve
 from vlbias.causal.sweep import SweepPlan
 from vlbias.models.dual import HfDual
-from vlbias.runs.runner import keep_memory
+from vlbias.runs.cells import keep_memory
 
 
 def build(shape: str) -> tuple[HfDual, int]:

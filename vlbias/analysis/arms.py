@@ -73,9 +73,8 @@ def _both(values: list[Floats]) -> Floats:
     return np.stack(values)
 
 
-def _unlinked(rates: Rates, weights: Floats, wanted: frozenset[Functional]) -> Arm:
+def _unlinked(rates: Rates, error: Floats, wanted: frozenset[Functional]) -> Arm:
     gap, spread = rates.gap, rates.spread
-    error = rates.noise(weights)
     centre = shrinkage(gap, spread)
     about = _about(gap, centre, error)
     narrow = spread.astype(error.dtype)
@@ -94,7 +93,7 @@ def _unlinked(rates: Rates, weights: Floats, wanted: frozenset[Functional]) -> A
 
 def fit_base(
     rates: Rates,
-    weights: Floats,
+    error: Floats,
     wanted: frozenset[Functional],
     contrast: npt.NDArray[np.float64] | None = None,
 ) -> Base:
@@ -102,11 +101,11 @@ def fit_base(
 
     Args:
         rates: Rates of the null arm.
-        weights: [D, M] multipliers per cell.
+        error: [D, P, K] draws of the sampling error of its gaps; see `rates.noise`.
         wanted: Functionals to evaluate.
         contrast: [P, K] fixed signs from held-out images; None cross-fits them.
     """
-    arm = _unlinked(rates, weights, wanted)
+    arm = _unlinked(rates, error, wanted)
     spread = rates.spread
     if "lin" not in wanted:
         return Base(arm, contrast, spread)
@@ -143,9 +142,9 @@ def _with_lin(base: Base, arm: Arm) -> Base:
     )
 
 
-def fit_arm(base: Base, rates: Rates, weights: Floats, wanted: frozenset[Functional]) -> Arm:
+def fit_arm(base: Base, rates: Rates, error: Floats, wanted: frozenset[Functional]) -> Arm:
     """An arm over the same images as the null arm; arguments as in `fit_base`."""
-    arm = _unlinked(rates, weights, wanted)
+    arm = _unlinked(rates, error, wanted)
     if "lin" not in wanted:
         return arm
     value, draws = _lin(base, arm)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from vlbias.analysis.arms import Arm, Base, Combination, Functional, fit_arm, fit_base
 from vlbias.analysis.inference import bounded, fieller, interval
 from vlbias.analysis.panel import Floats, Panel
-from vlbias.analysis.rates import Measure, Thresholds, Window
+from vlbias.analysis.rates import Measure, Rates, Thresholds, Window, noise
 from vlbias.analysis.support import support
 from vlbias.errors import BadStudy
 
@@ -65,15 +65,24 @@ class Changes:
         """The entries compared: valid in every arm."""
         return Window.of(self.panel, scale.measure, valid, scale.objects)
 
-    def base(self, scale: Scale, window: Window, name: str, scores: Floats) -> Base:
-        """The null arm."""
-        rates = window.rates(scores, scale.thresholds[name])
-        return fit_base(rates, self.weights, scale.wanted, scale.signs)
+    def rates(self, scale: Scale, window: Window, name: str, scores: Floats) -> Rates:
+        """Rates of one arm over the entries of a window."""
+        return window.rates(scores, scale.thresholds[name])
 
-    def arm(self, scale: Scale, window: Window, base: Base, name: str, scores: Floats) -> Arm:
-        """Another arm over the same entries."""
-        rates = window.rates(scores, scale.thresholds[name])
-        return fit_arm(base, rates, self.weights, scale.wanted)
+    def base(self, scale: Scale, rates: Rates) -> Base:
+        """The null arm."""
+        (error,) = noise([rates], self.weights)
+        return fit_base(rates, error, scale.wanted, scale.signs)
+
+    def arms(
+        self, scales: Sequence[Scale], bases: Sequence[Base], many: Sequence[Rates]
+    ) -> list[Arm]:
+        """Other arms, each with its scale and the null arm over the same entries."""
+        errors = noise(many, self.weights)
+        return [
+            fit_arm(base, rates, error, scale.wanted)
+            for scale, base, rates, error in zip(scales, bases, many, errors, strict=True)
+        ]
 
     def rows(
         self, scale: Scale, base: Base, arms: Mapping[str, Arm], combinations: Iterable[Combination]

@@ -15,7 +15,7 @@ from vlbias.analysis.inference import bounded, check_level, interval, multiplier
 from vlbias.analysis.objects import object_table
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.permutation import Aggregate, LabelTest, aggregate_gaps, label_test
-from vlbias.analysis.rates import Measure, Rates, Thresholds, measure_rates
+from vlbias.analysis.rates import Measure, Rates, Thresholds, measure_rates, noise
 from vlbias.analysis.support import held_out_signs, support
 from vlbias.errors import BadStudy
 
@@ -142,7 +142,8 @@ def disparity(
         strata=strata, permutations=permutations, rng=rng,
     )  # fmt: skip
     weights = multipliers(panel.layout, draws, rng)
-    arm = fit_base(rates, weights, frozenset({"plugin", "crossfit"})).arm
+    (error,) = noise([rates], weights)
+    arm = fit_base(rates, error, frozenset({"plugin", "crossfit"})).arm
     own = interval(arm.value["crossfit"], arm.draws["crossfit"], level)
     top = float(aggregate_gaps(rates.value, aggregate).sum())
     upper = (

@@ -165,11 +165,12 @@ def combine(
     rows, kept = [], []
     for scale in scales:
         window = changes.window(scale, valid)
-        null = changes.base(scale, window, base, scores[base])
-        fitted = {
-            name: null.arm if name == base else changes.arm(scale, window, null, name, y)
-            for name, y in scores.items()
-        }
+        null = changes.base(scale, changes.rates(scale, window, base, scores[base]))
+        others = sorted(named - {base})
+        rates = [changes.rates(scale, window, name, scores[name]) for name in others]
+        count = len(others)
+        found = changes.arms([scale] * count, [null] * count, rates) if count else []
+        fitted = {base: null.arm, **dict(zip(others, found, strict=True))}
         for row, drawn in changes.rows(scale, null, fitted, combinations):
             rows.append(row | row_counts(panel, scale, valid))
             kept.append(drawn)

@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 _ROOT_TAU = float(np.sqrt(2 * np.pi))
+_FEW = 10
 
 
 def density(x: Floats) -> Floats:
@@ -89,10 +90,14 @@ def shrinkage(gap: Floats, spread: Floats) -> float:
     """Positive-part James-Stein factor in 0..1 that takes the noise out of the gaps' size.
 
     Observed gaps are more dispersed than the true ones. Draws around observed gaps would overstate
-    the sampling error of `crossfit` by up to 40 %; draws around shrunken gaps do not.
+    the sampling error of `crossfit` by up to 40 %; draws around shrunken gaps do not. Fewer than 10
+    gaps cannot tell their noise from their size and are not shrunk (1 is given back): shrinking two
+    or three left the cross-fit functional at 93 % coverage.
     """
     z = _scaled(gap, spread)
     used = int(np.count_nonzero(spread))
+    if used < _FEW:
+        return 1.0
     total = float((z * z).sum())
     return max(0.0, 1.0 - used / total) if total > 0 else 0.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import starmap
 from typing import Any
 
@@ -16,7 +17,7 @@ from vlbias.analysis.panel import Panel
 from vlbias.analysis.permutation import LabelTest
 from vlbias.analysis.rates import Rates
 
-__all__ = ["fisher_exact", "newcombe", "object_table"]
+__all__ = ["fisher_exact", "newcombe", "object_table", "signed_summary"]
 
 
 def newcombe(
@@ -93,6 +94,36 @@ def object_table(
     frame["p_bh"] = benjamini_hochberg(frame["p_exact"])
     frame.loc[rows, "p_max_t"] = step_down(test.statistic, test.drawn)
     return frame
+
+
+def signed_summary(
+    table: pd.DataFrame, lean: Mapping[str, float] | None = None, *, top: int = 5
+) -> pd.DataFrame:
+    """Which way the gaps go: their sum, their mean along the stereotype, the largest on each side.
+
+    Absolute sums hide direction, signed sums cancel; read both.
+
+    Args:
+        table: From `object_table`, with the column gap; objects without support are left out.
+        lean: Object to its stereotype: above 0 if it occurs more with the first group in the
+            training data (for example share with the first group minus the overall share).
+        top: Objects named on each side.
+
+    Returns:
+        Columns what, object, value. `along` is the mean of gap times the sign of the lean, over
+        the objects that have one: above 0 where errors follow the stereotype.
+    """
+    gaps = table.loc[table["status"] == "ok"].set_index("object")["gap"].sort_values()
+    rows: list[tuple[str, str, float]] = [("sum", "", float(gaps.sum()))]
+    leans = pd.Series(dict(lean or {}), dtype=float)
+    known = gaps.index.intersection(leans[leans != 0].index)
+    if len(known):
+        along = gaps[known] * np.sign(leans[known])
+        rows.append(("along the stereotype", "", float(along.mean())))
+    highest, lowest = gaps[::-1].head(top), gaps.head(top)
+    rows += [("first group higher", str(o), float(g)) for o, g in highest.items() if g > 0]
+    rows += [("second group higher", str(o), float(g)) for o, g in lowest.items() if g < 0]
+    return pd.DataFrame(rows, columns=["what", "object", "value"])
 
 
 def _limits(

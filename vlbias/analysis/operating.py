@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.optimize import brentq
 
 from vlbias.analysis.arms import Combination
 from vlbias.analysis.effects import combine
@@ -93,15 +92,18 @@ def matching_shift(
         BadStudy: if no shift reaches it.
     """
     margin = y0[:, objects] - thresholds[objects]
-    margin = margin[~(panel.present[:, objects] | np.isnan(margin))]
-    lo, hi = float(margin.min()) - 1e-6, float(margin.max()) + 1e-6
-
-    def excess(shift: float) -> float:
-        return mean_fpr(panel, y0, thresholds + shift, objects) - target
-
-    if not excess(hi) <= 0 <= excess(lo):
+    use = ~(panel.present[:, objects] | np.isnan(margin))
+    weight = np.broadcast_to(1 / np.maximum(use.sum(axis=0), 1) / len(objects), use.shape)[use]
+    if not 0 <= target <= 1 + 1e-9 or not use.any():
         raise BadStudy("mean FPR to match", target, "a rate that moving the thresholds can reach")
-    return float(brentq(excess, lo, hi, xtol=1e-7 * max(1.0, hi - lo)))
+    order = np.argsort(-margin[use])
+    sorted_margin = margin[use][order]
+    # mean FPR when the first i entries pass, i = 0 ... all
+    passed = np.concatenate([[0.0], np.cumsum(weight[order])])
+    nearest = int(np.argmin(np.abs(passed - target)))
+    above = sorted_margin[nearest - 1] if nearest else sorted_margin[0] + 2.0
+    below = sorted_margin[nearest] if nearest < len(sorted_margin) else sorted_margin[-1] - 2.0
+    return float((above + below) / 2)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from vlbias.analysis.panel import Floats, Layout, Panel
 from vlbias.errors import BadTable
 
-__all__ = ["Measure", "Rates", "Thresholds", "Window", "group_pairs", "measure_rates"]
+__all__ = ["Measure", "Rates", "Thresholds", "Window", "group_pairs", "measure_rates", "noise"]
 
 Measure = Literal["fpr", "tpr", "score"]
 """What is averaged: false positives or scores over absent images, true positives over present."""
@@ -82,16 +83,6 @@ class Rates:
         cross = cross + np.einsum("ij,ij->j", self.residual[b][j], other.residual[a][i])
         return np.asarray(cross, dtype=np.float64)
 
-    def noise(self, weights: Floats) -> Floats:
-        """[D, P, K] draws of the sampling error of the gaps.
-
-        Args:
-            weights: [D, M] mean-zero weights per cell, the same for all arms compared; see
-                `inference.multipliers`.
-        """
-        parts = [weights[:, s] @ self.residual[s] for s in self.layout.spans]
-        return np.stack([parts[g] - parts[h] for g, h in group_pairs(len(parts))], axis=1)
-
     def influence(self, gradient: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """[C] each cluster's part in a linear functional of the rates.
 
@@ -107,6 +98,27 @@ class Rates:
         return np.asarray(
             np.bincount(self.layout.cluster, cells, self.layout.n_clusters), dtype=np.float64
         )
+
+
+def noise(many: Sequence[Rates], weights: Floats) -> list[Floats]:
+    """[D, P, K] draws of the sampling error of the gaps of each of several arms.
+
+    One product for all arms is nearly twice as fast as one each.
+
+    Args:
+        many: Rates over the same panel.
+        weights: [D, M] mean-zero weights per cell; see `inference.multipliers`.
+    """
+    edges = np.cumsum([rates.residual.shape[1] for rates in many])[:-1]
+    spans = many[0].layout.spans
+    parts = [
+        np.split(weights[:, s] @ np.hstack([r.residual[s] for r in many]), edges, axis=1)
+        for s in spans
+    ]
+    pairs = group_pairs(len(spans))
+    return [
+        np.stack([parts[g][i] - parts[h][i] for g, h in pairs], axis=1) for i in range(len(many))
+    ]
 
 
 @dataclass(frozen=True, eq=False)

@@ -74,8 +74,9 @@ class Sweep:
             self._fitted, self._fitted_on = [], valid
             for scale in self.changes.scales:
                 window = self.changes.window(scale, valid)
-                base = self.changes.base(scale, window, "00", self.y00)
-                last = self.changes.arm(scale, window, base, "11", self.y11)
+                base = self.changes.base(scale, self.changes.rates(scale, window, "00", self.y00))
+                rates = self.changes.rates(scale, window, "11", self.y11)
+                (last,) = self.changes.arms([scale], [base], [rates])
                 counts = row_counts(self.panel, scale, valid)
                 self._fitted.append(Fitted(scale, window, base, last, counts))
         return self._fitted
@@ -96,10 +97,17 @@ class Sweep:
         if missing.any():
             valid = valid & ~missing
         is_cut = bool(((y10 == self.y00) | ~valid).all())
-        for one in self.fitted(valid):
+        shared = self.fitted(valid)
+        twice = [one for one in shared for _ in range(2)]
+        rates = [
+            self.changes.rates(one.scale, one.window, arm, scores)
+            for one in shared
+            for arm, scores in (("01", y01), ("10", y10))
+        ]
+        found = self.changes.arms([o.scale for o in twice], [o.base for o in twice], rates)
+        for place, one in enumerate(shared):
             arms = {"00": one.base.arm, "11": one.last}
-            for arm, scores in (("01", y01), ("10", y10)):
-                arms[arm] = self.changes.arm(one.scale, one.window, one.base, arm, scores)
+            arms |= {"01": found[2 * place], "10": found[2 * place + 1]}
             self._collect(name, one, arms, EFFECTS, is_cut=is_cut)
 
     def _collect(

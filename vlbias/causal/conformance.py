@@ -106,7 +106,7 @@ class _Job:
             self.model, contrasts, mediators, altered=altered_channels(self.examples, contrasts)
         )
         for plan in engine.plans.values():
-            plan.shortcut = shortcut
+            plan.shortcut = plan.narrow = shortcut
         return {(arm.mediator, arm.arm): arm for arm in engine.run(self.examples)}
 
     def gap(self, one: Readout, other: Readout) -> float:
@@ -144,7 +144,7 @@ class _Job:
         worst, sites = 0.0, 0
         for tower, batch in self._batches():
             mediators = [Mediator.of([site]) for site in _some_sites(self.model, tower)]
-            plan = SweepPlan(self.model, tower, mediators, shortcut=False, lazy=False)
+            plan = SweepPlan(self.model, tower, mediators, shortcut=False, lazy=False, narrow=False)
             sweep = plan.run(batch, [(i, i) for i in range(next(iter(batch.values())).shape[0])])
             for patched in sweep.patched.values():
                 sites += 1

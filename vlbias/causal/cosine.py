@@ -47,18 +47,20 @@ def cosine_readout(
         scale: Factor of the cosine, on the logit scale of the model.
         bias: Added to the product.
     """
-    image, text = (
-        nn.functional.normalize(values[name].double(), dim=-1).cpu()
-        for name in ("image_encoder", "text_encoder")
-    )
-    chosen = image[index["image_encoder"][:, 0]]
+    # only rows that are asked for are normalised: tables of pairs hold many more
+    chosen = _unit(values["image_encoder"], index["image_encoder"][:, 0])
     prompts, group = index["text_encoder"].unique(dim=0, return_inverse=True)
     logits = chosen.new_empty(index["text_encoder"].shape)
     for number, rows in enumerate(prompts):
         mine = group == number
-        logits[mine] = (chosen[mine, None] * text[rows]).sum(-1)
+        logits[mine] = (chosen[mine, None] * _unit(values["text_encoder"], rows)).sum(-1)
     logits = logits * float(scale) + float(bias)
     readout = {"class_logits": logits}
     if logits.shape[1] == 1:
         readout["score"] = logits[:, 0]
     return readout
+
+
+def _unit(table: Tensor, rows: Tensor) -> Tensor:
+    picked = table.index_select(0, rows.to(table.device)).double()
+    return nn.functional.normalize(picked, dim=-1).cpu()

@@ -42,12 +42,16 @@ class Stage:
         blocks: Dotted paths of the blocks the stage runs in order, each fed by the one before and
             read by nothing else. Declaring them lets the engine skip those before a replacement
             without copying their outputs.
+        tail: Modules of the last block that work token by token, where only token 0 of that block is
+            read afterwards. Behind a replacement they are run on that token alone; the other
+            tokens are then meaningless, and nothing may read them.
     """
 
     name: str
     module: str
     parents: tuple[str, ...] = ()
     blocks: tuple[str, ...] = ()
+    tail: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

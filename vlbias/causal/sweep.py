@@ -108,6 +108,7 @@ class SweepPlan:
             computing it; equal bit by bit, off only to test that.
         lazy: Keep the recorded output of jobs whose replacement changes nothing; off only to test
             that running them gives it back.
+        narrow: Run the tail of a stage on the token that is read; equal up to rounding.
     """
 
     model: StagedModel
@@ -116,6 +117,7 @@ class SweepPlan:
     mediator_batch: int = 64
     shortcut: bool = True
     lazy: bool = True
+    narrow: bool = True
     _trace: Trace | None = field(default=None, init=False)
 
     def run(self, batch: Batch, pairs: Sequence[Pair]) -> Sweep:
@@ -289,7 +291,9 @@ class SweepPlan:
             whole = (where, donor[where]) if jobs else None
             write = _live(writes, tape.rows_at(point, donor), len(own), lengths)
             edits.append(Edit(point, write, whole))
-        return resume(self.model, self.tower, tape, own, plan, value, rest, edits)
+        return resume(
+            self.model, self.tower, tape, own, plan, value, rest, edits, narrow=self.narrow
+        )
 
 
 def _write_rows(

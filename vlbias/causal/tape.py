@@ -73,6 +73,7 @@ class Resumption:
         unread: Those of them that only other given calls read: their values need not be copied.
         carrier: The outermost module that returns the entry module's output untouched.
         direct: Whether the entry module can be called on its new input alone.
+        narrow: Modules that are run on token 0 alone, see `Stage.tail`.
     """
 
     entry: Point
@@ -80,6 +81,7 @@ class Resumption:
     unread: frozenset[str]
     carrier: Call
     direct: bool
+    narrow: tuple[str, ...] = ()
 
     @property
     def outputs(self) -> set[str]:
@@ -117,7 +119,14 @@ def plan_resumption(
         for block, after in zip(other.blocks, other.blocks[1:], strict=False)
         if block in names and after in names
     )
-    return Resumption(entry, given, unread, carrier, direct)
+    moment = traced.moment(entry, model)
+    narrow = tuple(
+        module
+        for other in tower.stages
+        for module in other.tail
+        if traced.once(module, model).enter > moment and module != carrier.module
+    )
+    return Resumption(entry, given, unread, carrier, direct, narrow)
 
 
 @torch.inference_mode()
@@ -160,6 +169,8 @@ def resume(
     value: Tensor,
     rest: Tensor,
     edits: Sequence[Edit] = (),
+    *,
+    narrow: bool = True,
 ) -> Encoded:
     """The tower's output for jobs that continue recorded rows behind a replacement.
 
@@ -172,6 +183,7 @@ def resume(
         value: The tensor at the entry point, replacement included, rows of the jobs first.
         rest: The recorded row [R] from which a job takes whatever else the entry's module returns.
         edits: Replacements further on.
+        narrow: Whether modules of the tail are run on token 0 alone.
 
     Raises:
         BadModel: if a value that was declared unread is read after all.
@@ -189,6 +201,8 @@ def resume(
             output = _gather(tape.outputs[call.module], call, own, tape.rows, blank)
             stack.enter_context(_giving(model.net.get_submodule(call.module), output))
         _enter(stack, model.net, tape, rest, plan, value)
+        for module in plan.narrow if narrow and not edits else ():
+            stack.callback(_hook(model.net, (module, "in"), lambda tensor: tensor[:, :1]))
         for edit in edits:
             stack.callback(_hook(model.net, edit.point, edit.write))
             if edit.whole is not None:

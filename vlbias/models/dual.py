@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class _Layout:
 
     `attn` and `mlp` end in what is added to the residual stream (up to a fixed scale); `attn_out`
     and `mlp_out` are the last linear maps of the branches: heads and neurons are slices of their
-    inputs.
+    inputs. `tail` are the token-wise parts of a block, given where the pooled output is token 0.
     """
 
     blocks: str
@@ -40,27 +40,31 @@ class _Layout:
     mlp: str
     mlp_out: str
     heads: str = "num_attention_heads"
+    tail: tuple[str, ...] = ()
 
 
 _CLIP = _Layout("encoder.layers", "self_attn", "self_attn.out_proj", "mlp", "mlp.fc2")
+_VISION = replace(_CLIP, tail=("self_attn.out_proj", "layer_norm2"))
 _BERT = _Layout(
     "encoder.layer",
     "attention.output.dense",
     "attention.output.dense",
     "output.dense",
     "output.dense",
+    tail=("attention.output.dense", "intermediate.dense"),
 )
+_VIT = _Layout("layers", "attention", "attention.o_proj", "mlp", "mlp.fc2")
 _LAYOUTS = {
     "bert": _BERT,
     "clip_text_model": _CLIP,
-    "clip_vision_model": _CLIP,
-    "dinov2": _Layout("encoder.layer", "attention", "attention.o_proj", "mlp", "mlp.fc2"),
+    "clip_vision_model": _VISION,
+    "dinov2": replace(_VIT, blocks="encoder.layer", tail=("attention.o_proj", "norm2")),
     "roberta": _BERT,
     "siglip_text_model": _CLIP,
     "siglip_vision_model": _CLIP,
     "siglip2_text_model": _CLIP,
     "siglip2_vision_model": _CLIP,
-    "vit": _Layout("layers", "attention", "attention.o_proj", "mlp", "mlp.fc2"),
+    "vit": replace(_VIT, tail=("attention.o_proj", "layernorm_after")),
     "xlm-roberta": _BERT,
 }
 
@@ -177,7 +181,9 @@ def _drawn(stage: str, root: str, config: Any, net: nn.Module) -> tuple[Stage, t
         Port(stage, "head", f"{block}.{layout.attn_out}", "in", layers, units=heads),
         Port(stage, "neuron", f"{block}.{layout.mlp_out}", "in", layers, units=last.in_features),
     )
-    return Stage(stage, root, blocks=tuple(f"{stem}.{i}" for i in range(layers))), ports
+    blocks = tuple(f"{stem}.{i}" for i in range(layers))
+    tail = tuple(f"{blocks[-1]}.{module}" for module in layout.tail)
+    return Stage(stage, root, blocks=blocks, tail=tail), ports
 
 
 def load(

@@ -1,0 +1,107 @@
+"""The page and its numbers, on the demo, whose answer is known."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vlbias.errors import BadTable
+from vlbias.report.measured import Numbers, presence_map
+from vlbias.report.page import report
+from vlbias.report.words import bias_in_words, contrast_in_words
+from vlbias.runs.demo import demo_plan
+from vlbias.runs.runner import run_plan
+from vlbias.store import Run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run(run_plan(demo_plan(photos=600), tmp_path_factory.mktemp("runs")).folder)
+
+
+@pytest.fixture(scope="module")
+def page(run: Run) -> tuple[Path, dict[str, pd.DataFrame]]:
+    written = report(run.folder, draws=200)
+    tables = {
+        path.stem: pd.read_csv(path, keep_default_na=True)
+        for path in (written.tables / "demo").glob("*.csv")
+        if path.stat().st_size > 1
+    }
+    return written.html, tables
+
+
+def test_page_is_self_contained(page: tuple[Path, dict[str, pd.DataFrame]]) -> None:
+    html = page[0].read_text()
+    outside = set(re.findall(r"""(?:src|href)=["'](?!#)([^"']+)""", html))
+    assert not outside, f"the page asks for {outside}"
+    assert page[0].stat().st_size < 3e6
+    assert html.count("<h1") == 1
+    assert '<th scope="col">' in html
+    assert html.count('role="img"') == html.count("<svg")
+    assert "{{" not in html
+
+
+def test_exactness_checks_hold(page: tuple[Path, dict[str, pd.DataFrame]]) -> None:
+    checks = page[1]["checks"]
+    assert len(checks) == 3
+    assert checks["holds"].all(), checks
+
+
+def test_masking_finds_the_planted_cue(page: tuple[Path, dict[str, pd.DataFrame]]) -> None:
+    effects = page[1]["effects"]
+    total = effects[effects["mediator"].isna() & (effects["functional"] == "score_gap_lin")]
+    total = total.set_index("contrast")["estimate"]
+    assert total["null->mask-gender"] < 2 * abs(total["null->placebo-image"]) * -1
+    assert total["null->both"] < total["null->mask-gender"] < total["null->replace-gender"] < 0
+    assert total["null->null"] == 0
+
+
+def test_effects_can_be_recomputed_from_the_table(run: Run) -> None:
+    frame = run.frame()
+    part = frame[frame["contrast"] == "null->both"]
+    wide = part[part["mediator"].isin(["", "image_encoder"])].pivot_table(
+        index=["sample_id", "target"], columns="arm", values="value", observed=True
+    )
+    slab = run.slab("null->both", "image_encoder", "01")
+    rows = {name: i for i, name in enumerate(run.samples["sample_id"])}
+    columns = {name: i for i, name in enumerate(run.targets)}
+    mine = np.array([slab[rows[s], columns[t]] for s, t in wide.index])
+    np.testing.assert_array_equal(mine, wide["01"].to_numpy(np.float32))
+
+
+def test_thresholds_come_from_their_split(run: Run) -> None:
+    numbers = Numbers(run)
+    dev = numbers.whole.index(split="dev")
+    null = run.slab(numbers.null_contrast, "", "00")[dev]
+    absent = ~numbers.whole.present[dev]
+    rate = ((null >= numbers.thresholds) & absent).sum(0) / absent.sum(0)
+    np.testing.assert_allclose(rate, 0.1, atol=0.01)
+    assert set(numbers.panel.split) == {"test"}
+
+
+def test_unfinished_runs_are_refused(tmp_path: Path) -> None:
+    folder = run_plan(demo_plan(photos=300), tmp_path).folder
+    next((folder / "cells").glob("*.parquet")).unlink()
+    with pytest.raises(BadTable, match="resume"):
+        report(folder)
+
+
+def test_words_say_noise_where_it_is_noise() -> None:
+    row = pd.Series(
+        {"status": "ok", "plugin": 0.3, "floor": 0.29, "p": 0.4, "n_objects": 9,
+         "lo": 0.0, "hi": 0.35, "crossfit": 0.01}
+    )  # fmt: skip
+    assert "cannot be told from noise" in bias_in_words(row)
+    assert "cannot be told from noise" not in bias_in_words(pd.Series({**row, "p": 0.001}))
+    total = pd.Series({"contrast": "a->b", "lo": -0.1, "hi": 0.2, "estimate": 0.1, "cut": False})
+    assert "no change of the disparity is shown" in contrast_in_words(total)
+
+
+def test_presence_map_of_a_perfect_and_a_reversed_score() -> None:
+    present = np.array([[True], [True], [True], [False], [False], [False]])
+    assert presence_map(present, present.astype(float)) == 1.0
+    assert presence_map(present, -present.astype(float)) < 0.6

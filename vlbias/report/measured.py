@@ -1,0 +1,281 @@
+"""A run's arrays on the rows that are reported, and every analysis of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from vlbias.analysis.arms import Combination
+from vlbias.analysis.disparity import Disparity, disparity
+from vlbias.analysis.effects import combine, effects
+from vlbias.analysis.operating import calibrate, grid, mean_fpr
+from vlbias.analysis.panel import Floats, Panel
+from vlbias.analysis.support import support
+from vlbias.errors import BadTable
+from vlbias.store import Run
+
+__all__ = ["Numbers", "presence_map"]
+
+
+class Numbers:
+    """A run's arrays on the rows that are reported.
+
+    Args:
+        run: The run.
+        draws: Resampling draws.
+        seed: Of the resampling; every analysis gets its own generator from it.
+    """
+
+    def __init__(self, run: Run, *, draws: int = 2000, seed: int = 0) -> None:
+        self.run, self.draws, self.seed = run, draws, seed
+        self.point = run.manifest["study"]["operating_point"]
+        if run.missing:
+            raise BadTable(
+                f"{run.folder}: {len(run.missing)} of {len(run.manifest['cells'])} cells are missing; "
+                f"run `vlbias resume {run.folder}` first"
+            )
+
+    def rng(self) -> np.random.Generator:
+        """A fresh generator, so that all analyses use the same draws and can be compared."""
+        return np.random.default_rng(self.seed)
+
+    @cached_property
+    def whole(self) -> Panel:
+        """All photos of the run."""
+        frame = self.run.samples
+        columns = (frame[name].to_numpy(str) for name in ("sample_id", "cluster", "group", "split"))
+        groups = tuple(self.run.manifest["study"]["dataset"]["groups"])
+        return Panel(*columns, self.run.targets, self.run.present, groups)
+
+    @cached_property
+    def kept(self) -> NDArray[np.intp]:
+        """Rows of the reported splits."""
+        report = self.point["report"] or sorted(set(self.whole.split.tolist()))
+        return np.flatnonzero(np.isin(self.whole.split, report))
+
+    @cached_property
+    def panel(self) -> Panel:
+        """The photos that rates are reported on."""
+        return self.whole.take(self.kept)
+
+    def scores(self, contrast: str, arm: str, mediator: str = "") -> Floats:
+        """Presence scores [reported photos, classes]."""
+        return self.run.slab(contrast, mediator, arm)[self.kept]
+
+    @cached_property
+    def contrasts(self) -> list[str]:
+        """Contrasts in the order they were run."""
+        return list(self.run.manifest["contrasts"])
+
+    @cached_property
+    def thresholds(self) -> NDArray[np.float64]:
+        """The operating point [classes], calibrated on the null world of one split."""
+        if self.point["rule"] == "given":
+            return np.array([self.point["thresholds"][name] for name in self.run.targets])
+        rows = self.whole.index(split=self.point["split"])
+        null = self.null_contrast
+        scores = self.run.slab(null, "", "00")[rows]
+        return calibrate(self.whole.take(rows), scores, self.point["rule"], fpr=self.point["value"])
+
+    @cached_property
+    def null_contrast(self) -> str:
+        """A contrast from the null world in which no photo is missing, if there is one."""
+        bases = [name for name in self.contrasts if name.startswith("null->")] or self.contrasts
+        return min(bases, key=lambda name: int(np.isnan(self.run.slab(name, "", "00")).sum()))
+
+    @cached_property
+    def null(self) -> Floats:
+        """Scores of the null world."""
+        return self.scores(self.null_contrast, "00")
+
+    @cached_property
+    def objects(self) -> NDArray[np.intp]:
+        """Columns with support, fixed on the null world before any intervention is looked at."""
+        return support(
+            self.panel,
+            self.null,
+            self.thresholds,
+            min_count=self.point["min_negatives"],
+            min_events=self.point["min_events"],
+        )
+
+    def disparity(self, scores: Floats) -> Disparity:
+        """B of one condition over the fixed objects."""
+        return disparity(
+            self.panel,
+            scores,
+            self.thresholds,
+            rng=self.rng(),
+            objects=self.objects,
+            draws=self.draws,
+            permutations=self.draws,
+        )
+
+    def worlds(self) -> Iterator[tuple[str, Floats]]:
+        """Worlds and their scores, the null world first; photos without a world are NaN."""
+        yield self.null_contrast.partition("->")[0], self.null
+        for contrast in self.contrasts:
+            base, _, other = contrast.partition("->")
+            if other != base:
+                yield other, self.scores(contrast, "11")
+
+    def conditions(self) -> pd.DataFrame:
+        """B, floor, false-positive rate and quality of each world on its own photos."""
+        rows = []
+        for name, scores in self.worlds():
+            found = self.disparity(scores)
+            rows.append(
+                {
+                    "world": name,
+                    "photos": int((~np.isnan(scores).all(axis=1)).sum()),
+                    "B_plugin": found.plugin,
+                    "floor": found.floor,
+                    "p": found.p,
+                    "B_crossfit": found.crossfit,
+                    "B_lo": found.lo,
+                    "B_hi": found.hi,
+                    "signed": found.signed,
+                    "n_objects": found.n_objects,
+                    "mean_fpr": mean_fpr(self.panel, scores, self.thresholds, objects=self.objects),
+                    "presence_mAP": presence_map(self.panel.present, scores),
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def effects(self, note: Callable[[str], None]) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Effects of every contrast, and their hierarchical tests."""
+        tables, trees = [], []
+        for contrast in self.contrasts:
+            note(f"effects of {contrast}")
+            arms = (
+                (name, y01[self.kept], y10[self.kept]) for name, y01, y10 in self.run.arms(contrast)
+            )
+            names = self.run.manifest["contrasts"][contrast]["mediators"]
+            found = effects(
+                self.panel,
+                self.scores(contrast, "00"),
+                self.scores(contrast, "11"),
+                arms,
+                rng=self.rng(),
+                thresholds=self.thresholds,
+                objects=self.objects,
+                paths={name: _path(name) for name in names if "/" in name},
+                draws=self.draws,
+            )
+            tables.append(found.table.assign(contrast=contrast))
+            trees.append(found.tree.assign(contrast=contrast))
+        return pd.concat(tables, ignore_index=True), pd.concat(trees, ignore_index=True)
+
+    def placebo(self) -> pd.DataFrame:
+        """Effect minus placebo effect, and the modalities' 2 x 2 where its four worlds were run."""
+        arms = dict(self.worlds())
+        base = next(iter(arms))
+        wanted = [
+            Combination(f"{world} - {placebo}", {world: 1, placebo: -1})
+            for world, placebo in (
+                ("mask-gender", "placebo-image"),
+                ("replace-gender", "placebo-text"),
+                ("both", "placebo-both"),
+            )
+            if {world, placebo} <= set(arms)
+        ]
+        parts = []
+        for combination in wanted:
+            parts.append(self._combined({base: arms[base]} | {n: arms[n] for n in combination.terms},
+                                        [combination], base))  # fmt: skip
+        cells = {"mask-gender", "replace-gender", "both"}
+        if cells <= set(arms):
+            four = {base: arms[base], **{name: arms[name] for name in cells}}
+            parts.append(self._combined(four, _two_by_two(base), base))
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+    def _combined(
+        self, arms: dict[str, Floats], combinations: list[Combination], base: str
+    ) -> pd.DataFrame:
+        return combine(
+            self.panel,
+            arms,
+            combinations,
+            base=base,
+            rng=self.rng(),
+            thresholds=self.thresholds,
+            objects=self.objects,
+            draws=self.draws,
+        )
+
+    def operating(self) -> pd.DataFrame:
+        """B of every world over a grid of operating points, on photos that have all worlds."""
+        arms = dict(self.worlds())
+        complete = ~np.isnan(np.stack(list(arms.values()))).any(axis=(0, 2))
+        rows = np.flatnonzero(complete)
+        part = {name: scores[rows] for name, scores in arms.items()}
+        points = (0.05, 0.1, 0.2, 0.3)
+        frame, _ = grid(self.panel.take(rows), part, points, base=next(iter(arms)))
+        return frame.assign(photos=len(rows))
+
+    def checks(self) -> pd.DataFrame:
+        """What must hold exactly, over all rows of the table."""
+        identity, cut, same = 0.0, 0.0, 0.0
+        for contrast in self.contrasts:
+            y00, y11 = (self.run.slab(contrast, "", arm).astype(np.float64) for arm in ("00", "11"))
+            base, _, other = contrast.partition("->")
+            for name, y01, y10 in self.run.arms(contrast):
+                direct, indirect = y10 - y00, y01 - y00
+                interaction = y11 - y10 - y01 + y00
+                identity = _worst(identity, (y11 - y00) - (direct + indirect + interaction))
+                if base == other:
+                    same = _worst(same, y01 - y00, y10 - y00)
+                if self.run.manifest["mediators"][name]["cut"] and self._is_sole(contrast, name):
+                    cut = _worst(cut, y01 - y11, y10 - y00)
+        return pd.DataFrame(
+            [
+                ("TE = NDE + NIE + INT on every row, largest deviation", identity, 1e-9),
+                ("a contrast of a world with itself, largest effect", same, 0.0),
+                ("a cut tower equals its changed input, largest deviation", cut, 0.0),
+            ],
+            columns=["check", "found", "allowed"],
+        ).assign(holds=lambda frame: frame["found"] <= frame["allowed"])
+
+    def _is_sole(self, contrast: str, mediator: str) -> bool:
+        """Whether the mediator's encoder is the only one that the contrast alters."""
+        alters = self.run.manifest["contrasts"][contrast]["alters"]
+        return len(alters) == 1 and mediator.split("_")[0] == alters[0]
+
+
+def presence_map(present: NDArray[np.bool_], scores: Floats, least: int = 3) -> float:
+    """Mean average precision over classes with at least `least` positives and as many negatives."""
+    from sklearn.metrics import average_precision_score
+
+    known = ~np.isnan(scores).any(axis=1)
+    truth, seen = present[known], scores[known]
+    enough = (truth.sum(axis=0) >= least) & ((~truth).sum(axis=0) >= least)
+    return float(
+        np.mean([average_precision_score(truth[:, k], seen[:, k]) for k in np.flatnonzero(enough)])
+    )
+
+
+def _two_by_two(base: str) -> list[Combination]:
+    image, text, both = "mask-gender", "replace-gender", "both"
+    return [
+        Combination("image (mask-gender)", {image: 1, base: -1}),
+        Combination("text (replace-gender)", {text: 1, base: -1}),
+        Combination("both", {both: 1, base: -1}),
+        Combination("interaction image x text", {both: 1, image: -1, text: -1, base: 1}),
+    ]
+
+
+def _path(mediator: str) -> tuple[str, ...]:
+    """Encoder, layer and unit of a mediator's name, for tests down the tree."""
+    stage, _, port = mediator.partition("/")
+    name, _, rest = port.partition(".")
+    layer = rest.partition("[")[0]
+    return (stage, f"layer {layer}", f"{name}.{rest}")
+
+
+def _worst(before: float, *arrays: Floats) -> float:
+    found = [float(np.nanmax(np.abs(array))) for array in arrays if not np.isnan(array).all()]
+    return max(before, *found) if found else before
