@@ -91,9 +91,15 @@ def test_datasets_is_no_package() -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_and_functions_are_short(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 300
-    long = {name: f.end_lineno - f.lineno + 1 for name, f, _ in functions(path) if f.end_lineno}
+    assert len(path.read_text().splitlines()) <= 350
+    long = {name: code_lines(function) for name, function, _ in functions(path)}
     assert {name: lines for name, lines in long.items() if lines > 50} == {}
+
+
+def code_lines(function: Function) -> int:
+    """Lines of a function without its docstring, which says shapes, units and errors."""
+    documented = ast.get_docstring(function, clean=False)
+    return (function.end_lineno or 0) - function.lineno + 1 - len((documented or "").splitlines())
 
 
 def test_whatever_is_public_is_documented() -> None:
