@@ -11,7 +11,7 @@ import pandas as pd
 
 from vlbias.analysis.arms import fit_base
 from vlbias.analysis.halving import cell_sums, crossfit_halvings
-from vlbias.analysis.inference import bounded, check_level, interval, multipliers
+from vlbias.analysis.inference import Interval, bounded, check_level, interval, multipliers
 from vlbias.analysis.objects import object_table
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.permutation import Aggregate, LabelTest, aggregate_gaps, label_test
@@ -142,16 +142,7 @@ def disparity(
         strata=strata, permutations=permutations, rng=rng,
     )  # fmt: skip
     weights = multipliers(panel.layout, draws, rng)
-    (error,) = noise([rates], weights)
-    arm = fit_base(rates, error, frozenset({"plugin", "crossfit"})).arm
-    own = interval(arm.value["crossfit"], arm.draws["crossfit"], level)
-    top = float(aggregate_gaps(rates.value, aggregate).sum())
-    upper = (
-        (top, arm.draws["plugin"])
-        if len(panel.groups) == 2 or aggregate == "pairwise"
-        else (top, _range_draws(rates, weights, arm.centre))
-    )
-    lo, hi = bounded((own.estimate, arm.draws["crossfit"]), upper, level)
+    own, top, (lo, hi) = _limits(rates, weights, aggregate, level)
     numerator, denominator = cell_sums(panel, array, measure, thresholds, used)
     fitted = crossfit_halvings(
         numerator, denominator, panel.layout, aggregate=aggregate, halvings=halvings, rng=rng
@@ -172,6 +163,19 @@ def disparity(
         status="ok",
         objects=table,
     )
+
+
+def _limits(
+    rates: Rates, weights: Floats, aggregate: Aggregate, level: float
+) -> tuple[Interval, float, tuple[float, float]]:
+    """The cross-fit with its own limits, the plug-in, and the limits for B itself."""
+    (error,) = noise([rates], weights)
+    arm = fit_base(rates, error, frozenset({"plugin", "crossfit"})).arm
+    own = interval(arm.value["crossfit"], arm.draws["crossfit"], level)
+    top = float(aggregate_gaps(rates.value, aggregate).sum())
+    pairwise = len(rates.value) == 2 or aggregate == "pairwise"
+    drawn = arm.draws["plugin"] if pairwise else _range_draws(rates, weights, arm.centre)
+    return own, top, bounded((own.estimate, arm.draws["crossfit"]), (top, drawn), level)
 
 
 def _range_draws(rates: Rates, weights: Floats, centre: float) -> Floats:

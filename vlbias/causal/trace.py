@@ -131,9 +131,8 @@ def _watch(
     def leave(name: str, output: Any) -> None:
         nonlocal clock
         clock += 1
-        call = stack.pop()
+        call, leaves = stack.pop(), tree_flatten(output)[0]
         call.exit = clock
-        leaves = tree_flatten(output)[0]
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         known = all(isinstance(leaf, Tensor | int | float | bool | str | None) for leaf in leaves)
         shape = [
