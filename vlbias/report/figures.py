@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 __all__ = ["by_layer", "conditions", "encoders", "heads", "objects", "operating", "svg"]
 
@@ -75,6 +76,7 @@ def by_layer(effects: pd.DataFrame, contrast: str, functional: str = "B_lin") ->
         axis.axhline(0, color=_GREY, lw=0.8)
         axis.set_title(stage.replace("_", " "), fontsize=9)
         axis.set_xlabel("block")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.spines[["top", "right"]].set_visible(False)
     if stages:
         figure.axes[0].set_ylabel(f"NIE on {functional}")
@@ -169,6 +171,7 @@ def _sites(effects: pd.DataFrame, contrast: str, functional: str) -> pd.DataFram
     joined = pd.concat([rows, parts], axis=1)
     joined = joined[joined["layer"].notna()]
     joined["layer"] = joined["layer"].astype(int)
+    joined["unit"] = joined["unit"].astype("Int64")
     return joined
 
 
