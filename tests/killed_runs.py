@@ -16,7 +16,7 @@ import torch
 
 from vlbias import store
 from vlbias.models import outline_model
-from vlbias.runs import api, runner
+from vlbias.runs import api, workers
 
 
 def after(calls: int, of: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,7 +34,7 @@ def after(calls: int, of: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def between_cells() -> None:
-    runner._cell = after(1, runner._cell)
+    workers.compute_cell = after(1, workers.compute_cell)
 
 
 def inside_a_cell() -> None:
@@ -49,7 +49,7 @@ def half_written() -> None:
         Path(path).write_bytes(Path(path).read_bytes()[:100])
 
     store.pq.write_table = half
-    store.os.replace = after(0, os.replace)
+    os.replace = after(0, os.replace)
 
 
 def main(study: str, killed: str, whole: str) -> None:

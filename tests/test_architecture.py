@@ -47,6 +47,12 @@ def functions(path: Path) -> Iterator[tuple[str, Function, bool]]:
     yield from walk(ast.parse(path.read_text()), str(path.relative_to(ROOT)), True)
 
 
+def body_lines(function: Function) -> int:
+    """Lines below the signature and the docstring, which may be as long as they must."""
+    first = function.body[bool(ast.get_docstring(function)) :]
+    return (function.end_lineno or 0) - first[0].lineno + 1 if first else 0
+
+
 def test_the_import_contracts_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
@@ -92,7 +98,7 @@ def test_datasets_is_no_package() -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_and_functions_are_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 300
-    long = {name: f.end_lineno - f.lineno + 1 for name, f, _ in functions(path) if f.end_lineno}
+    long = {name: body_lines(function) for name, function, _ in functions(path)}
     assert {name: lines for name, lines in long.items() if lines > 50} == {}
 
 
@@ -134,7 +140,7 @@ def test_exceptions_are_caught_by_name() -> None:
         if isinstance(node, ast.ExceptHandler)
         and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
     ]
-    assert broad == ["vlbias/runs/runner.py"]
+    assert broad == ["vlbias/runs/cells.py"]
 
 
 @pytest.mark.skipif(find_spec("ruff") is None, reason="ruff is not installed")

@@ -213,6 +213,34 @@ def test_results_do_not_depend_on_neighbours_in_the_batch(load: Load) -> None:
             assert float(gap) <= 1e-5, key
 
 
+@pytest.mark.parametrize("name", ["clip", "dinov2-bert", "vit-bert", "clip-roberta"])
+def test_what_cannot_reach_the_outcome_has_exactly_no_effect(load: Load, name: str) -> None:
+    """Behind the last attention, the first token alone is read."""
+    model = load(name)
+    stages = ["image_encoder"] if name == "clip" else ["image_encoder", "text_encoder"]
+    sites = [f"{s}/{port}.2@1,3" for s in stages for port in ("attn", "mlp", "neuron", "head")]
+    arms = run(model, [BOTH], resolve(model, [*sites, "image_encoder/attn.2"]))
+    for site in sites:
+        assert torch.equal(score(arms, BOTH, site, "01"), score(arms, BOTH, "", "00")), site
+        assert torch.equal(score(arms, BOTH, site, "10"), score(arms, BOTH, "", "11")), site
+    moved = score(arms, BOTH, "image_encoder/attn.2", "01")
+    assert not torch.equal(moved, score(arms, BOTH, "", "00"))
+
+
+@pytest.mark.parametrize("name", ["clip", "dinov2-bert", "vit-bert", "clip-roberta"])
+def test_the_tail_on_one_token_is_the_tail(load: Load, name: str) -> None:
+    model = load(name)
+    assert any(stage.tail for tower in model.towers for stage in tower.stages)
+    mediators, tables = mediators_of(model), []
+    for narrow in (True, False):
+        engine = Engine(model, [BOTH], mediators, altered=altered_channels(examples_of(), [BOTH]))
+        for plan in engine.plans.values():
+            plan.narrow = narrow
+        tables.append({(a.mediator, a.arm): a.readout["score"] for a in engine.run(examples_of())})
+    for key, narrowed in tables[0].items():
+        assert float((narrowed - tables[1][key]).abs().max()) <= 1e-5, key
+
+
 def toy_examples(n: int = 4) -> list[Example]:
     vectors = torch.randn(2, n, 2, 8, generator=torch.Generator().manual_seed(1)).double().tolist()
     return [

@@ -29,7 +29,7 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     def loads(*_: Any, **__: Any) -> None:
         pytest.fail("the model was loaded")
 
-    for module in ("vlbias.runs.runner", "vlbias.runs.api"):
+    for module in ("vlbias.runs.runner", "vlbias.runs.workers", "vlbias.runs.api"):
         monkeypatch.setattr(f"{module}.load_model", loads)
 
 
@@ -236,9 +236,9 @@ def test_run_resume_and_limit(study_file: StudyFile, tmp_path: Path) -> None:
 def test_a_run_with_failed_cells_ends_with_one(
     study_file: StudyFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vlbias.runs import runner
+    from vlbias.runs import cells
 
-    add = runner._add
+    add = cells._add
 
     def fails(writer: Any, arm: Any, examples: Any, outcomes: Any) -> None:
         if examples[0].id.endswith("/10"):
@@ -247,7 +247,7 @@ def test_a_run_with_failed_cells_ends_with_one(
 
     out = tmp_path / "runs"
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "_add", fails)
+        patch.setattr(cells, "_add", fails)
         result = call("run", study_file(), "--out", out, "--limit", 24)
     assert result.exit_code == 1
     assert "1 cells failed" in result.stderr
