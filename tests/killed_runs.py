@@ -49,7 +49,7 @@ def half_written() -> None:
         Path(path).write_bytes(Path(path).read_bytes()[:100])
 
     store.pq.write_table = half
-    store.os.replace = after(0, os.replace)
+    os.replace = after(0, os.replace)
 
 
 def main(study: str, killed: str, whole: str) -> None:

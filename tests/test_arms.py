@@ -193,7 +193,7 @@ def test_total_is_direct_plus_indirect_plus_interaction(load: Load, name: str) -
 @pytest.mark.parametrize("name", ["dinov2-bert", "siglip2", "openclip"])
 def test_results_do_not_depend_on_how_mediators_are_batched(load: Load, name: str) -> None:
     model = load(name)
-    mediators = mediators_of(model)
+    mediators = mediators_of(model)[::4]
     tables = [run(model, [BOTH], mediators, mediator_batch=size) for size in (1, 3, 64)]
     for key, arm in tables[0].items():
         for other in tables[1:]:
@@ -204,13 +204,43 @@ def test_results_do_not_depend_on_how_mediators_are_batched(load: Load, name: st
 def test_results_do_not_depend_on_neighbours_in_the_batch(load: Load) -> None:
     """Texts of several lengths are padded to the longest: positions count from each text's own end."""
     model = load("dinov2-bert")
-    examples, mediators = examples_of(3), mediators_of(model)
+    examples = examples_of(3)
+    mediators = [mediator for mediator in mediators_of(model) if "@" in mediator.name]
     together = run(model, [BOTH], mediators, examples)
     for i, example in enumerate(examples):
         alone = run(model, [BOTH], mediators, [example])
         for key, arm in alone.items():
             gap = (arm.readout["score"][0] - together[key].readout["score"][i]).abs()
             assert float(gap) <= 1e-5, key
+
+
+@pytest.mark.parametrize("name", ["clip", "dinov2-bert", "vit-bert", "clip-roberta"])
+def test_what_cannot_reach_the_outcome_has_no_effect(load: Load, name: str) -> None:
+    """Behind the last attention, the first token alone is read."""
+    model = load(name)
+    stages = ["image_encoder"] if name == "clip" else ["image_encoder", "text_encoder"]
+    sites = [f"{s}/{port}.2@1,3" for s in stages for port in ("attn", "mlp", "neuron", "head")]
+    arms = run(model, [BOTH], resolve(model, [*sites, "image_encoder/attn.2"]))
+    for site in sites:
+        for arm, world in (("01", "00"), ("10", "11")):
+            gap = score(arms, BOTH, site, arm) - score(arms, BOTH, "", world)
+            assert float(gap.abs().max()) <= 1e-6, site  # rounding of another batch shape
+    moved = score(arms, BOTH, "image_encoder/attn.2", "01")
+    assert not torch.equal(moved, score(arms, BOTH, "", "00"))
+
+
+@pytest.mark.parametrize("name", ["clip", "dinov2-bert", "vit-bert", "clip-roberta"])
+def test_the_tail_on_one_token_is_the_tail(load: Load, name: str) -> None:
+    model = load(name)
+    assert any(stage.tail for tower in model.towers for stage in tower.stages)
+    mediators, tables = mediators_of(model)[::2], []
+    for narrow in (True, False):
+        engine = Engine(model, [BOTH], mediators, altered=altered_channels(examples_of(), [BOTH]))
+        for plan in engine.plans.values():
+            plan.narrow = narrow
+        tables.append({(a.mediator, a.arm): a.readout["score"] for a in engine.run(examples_of())})
+    for key, narrowed in tables[0].items():
+        assert float((narrowed - tables[1][key]).abs().max()) <= 1e-5, key
 
 
 def toy_examples(n: int = 4) -> list[Example]:

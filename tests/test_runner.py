@@ -124,6 +124,22 @@ def test_two_shards_together_are_one_run(
     assert (again.done, again.skipped) == (0, CELLS)
 
 
+def test_workers_give_what_one_process_gives(
+    tmp_path: Path, study_file: StudyFile, whole: Path
+) -> None:
+    """Up to rounding: a matrix product depends on the number of threads."""
+    seen: list[tuple[int, int, int]] = []
+    plan = api.make_plan(api.read_study(study_file()))
+    events = Events(cells=lambda *state: seen.append(state))
+    result = run_plan(plan, tmp_path, workers=2, events=events)
+    assert (result.done, result.failed) == (CELLS, ())
+    assert [done for done, _, _ in seen] == list(range(1, CELLS + 1))
+    one, other = table(result.folder), table(whole)
+    names = ["sample_id", "contrast", "mediator", "arm", "target", "status"]
+    pd.testing.assert_frame_equal(one[names], other[names], check_categorical=False)
+    np.testing.assert_allclose(one["value"], other["value"], rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("shard", [(2, 2), (-1, 2), (0, 0)])
 def test_a_shard_that_is_no_part(
     tmp_path: Path, study_file: StudyFile, shard: tuple[int, int]

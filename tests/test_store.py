@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ def test_a_cell_is_written_whole_or_not_at_all(
             Path(args[1]).write_bytes(b"PAR1 half of it")
         raise OSError("no space left")
 
-    where = store.pq if step == "write_table" else store.os
+    where: Any = store.pq if step == "write_table" else os
     with monkeypatch.context() as patch:
         patch.setattr(where, step, fails)
         with pytest.raises(OSError, match="no space"):

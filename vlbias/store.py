@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +30,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vlbias.errors import BadTable, MissingArms, UnknownName
+from vlbias.files import whole, write_json
 
 __all__ = ["SCHEMA", "SCHEMA_VERSION", "CellWriter", "Run", "cell_key", "write_json"]
 
@@ -54,24 +53,6 @@ def cell_key(determined_by: Mapping[str, Any]) -> str:
     """A short hash of everything that determines a cell's numbers, schema version included."""
     text = json.dumps({**determined_by, "schema": SCHEMA_VERSION}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n"
-    with _whole(path) as temporary:
-        temporary.write_text(text)
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A name to write to that becomes `path` at the end; nothing of it is left after an error."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class CellWriter:
@@ -121,9 +102,8 @@ class CellWriter:
         """
         n, k = value.shape
         ids, clusters = zip(*(self._samples[row] for row in rows), strict=True)
-        fixed = {**self._fixed, **names}
         columns: dict[str, pa.Array] = {
-            name: _repeated([word], n * k) for name, word in fixed.items()
+            name: _repeated([word], n * k) for name, word in {**self._fixed, **names}.items()
         }
         columns["sample_id"] = _coded(ids, np.repeat(np.arange(n), k))
         columns["cluster"] = _coded(clusters, np.repeat(np.arange(n), k))
@@ -137,7 +117,7 @@ class CellWriter:
     def close(self) -> int:
         """Write the file beside its place, then move it there; gives back the number of rows."""
         table = pa.concat_tables(self._batches).unify_dictionaries().combine_chunks()
-        with _whole(self.path) as temporary:
+        with whole(self.path) as temporary:
             pq.write_table(table, temporary, **_COMPRESSION)
         return int(table.num_rows)
 
@@ -227,10 +207,6 @@ class Run:
         frame: pd.DataFrame = pa.concat_tables(tables).unify_dictionaries().to_pandas()
         return frame
 
-    @cached_property
-    def _slabs(self) -> dict[tuple[str, str, str, str], NDArray[np.float32]]:
-        return dict(self._read())
-
     def slab(
         self, contrast: str, mediator: str, arm: str, outcome: str = "presence"
     ) -> NDArray[np.float32]:
@@ -256,23 +232,20 @@ class Run:
 
     def mediators(self, contrast: str, outcome: str = "presence") -> list[str]:
         """Mediators that have both arms in a contrast, in the order they were run."""
-        keys = [
-            key
-            for key in self._slabs
-            if key[0] == contrast and key[3] == outcome and key[2] == "01"
-        ]
-        return [key[1] for key in keys if (contrast, key[1], "10", outcome) in self._slabs]
+        first, second = (
+            [key[1] for key in self._slabs if key == (contrast, key[1], arm, outcome)]
+            for arm in ("01", "10")
+        )
+        there = set(second)
+        return [mediator for mediator in first if mediator in there]
 
     def arms(
         self, contrast: str, outcome: str = "presence"
     ) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.float32]]]:
         """Mediator, Y01 and Y10 of a contrast, one mediator after the other."""
         for mediator in self.mediators(contrast, outcome):
-            yield (
-                mediator,
-                self.slab(contrast, mediator, "01", outcome),
-                self.slab(contrast, mediator, "10", outcome),
-            )
+            y01, y10 = (self.slab(contrast, mediator, arm, outcome) for arm in ("01", "10"))
+            yield mediator, y01, y10
 
     @cached_property
     def statuses(self) -> pd.DataFrame:
@@ -290,7 +263,8 @@ class Run:
         )
         return total
 
-    def _read(self) -> Iterator[tuple[tuple[str, str, str, str], NDArray[np.float32]]]:
+    @cached_property
+    def _slabs(self) -> dict[tuple[str, str, str, str], NDArray[np.float32]]:
         """Dense slabs, filled file by file: the table is sorted by slab within a cell."""
         samples = {sample: i for i, sample in enumerate(self.samples["sample_id"])}
         targets = {target: i for i, target in enumerate(self.targets)}
@@ -310,7 +284,7 @@ class Run:
                 if key not in slabs:
                     slabs[key] = np.full(shape, np.nan, np.float32)
                 slabs[key].ravel()[flat[start:stop]] = value[start:stop]
-        yield from slabs.items()
+        return slabs
 
 
 def _decoded(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], list[str]]:

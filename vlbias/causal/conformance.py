@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
 from vlbias.causal.arms import Arm, Contrast, Engine, altered_channels
 from vlbias.causal.example import Example, Inputs, mix
+from vlbias.causal.probes import Interrupt, hooked, state_of
 from vlbias.causal.site import Mediator, Site
 from vlbias.causal.staged import Readout, StagedModel, Tower
 from vlbias.causal.sweep import SweepPlan
@@ -186,7 +186,7 @@ class _Job:
                 sweep = plan.run(batch, [(0, rows - 1)])
                 if not bool(sweep.aligned.all()):
                     continue
-                expected = _hooked(self.model, tower, batch, plan, site, rows - 1)
+                expected = hooked(self.model, tower, batch, plan, site, rows - 1)
                 scale = max(float(expected.abs().max()), 1.0)
                 found = tree_flatten(sweep.patched[str(site)])[0][0]
                 worst = max(worst, float((found[0] - expected).abs().max()) / scale)
@@ -205,20 +205,20 @@ class _Job:
         return worst <= self.tolerance, f"alone against in a batch: {worst:.1e}"
 
     def restored(self) -> tuple[bool, str]:
-        before = _state(self.model.net)
+        before = state_of(self.model.net)
         stages = [Mediator.of([Site(s.name)]) for tower in self.model.towers for s in tower.stages]
         self.arms(stages)
-        left = _state(self.model.net) != before
+        left = state_of(self.model.net) != before
         interrupted = 0
         for tower, _ in self._batches():
             last = self.model.net.get_submodule(tower.stages[-1].module)
-            handle = last.register_forward_hook(_Interrupt(after=1 + interrupted))
-            found = _state(self.model.net)
+            handle = last.register_forward_hook(Interrupt(after=1 + interrupted))
+            found = state_of(self.model.net)
             try:
                 self.arms(stages)
             except KeyboardInterrupt:
                 interrupted += 1
-            left |= _state(self.model.net) != found
+            left |= state_of(self.model.net) != found
             handle.remove()
         return (
             not left and interrupted > 0,
@@ -239,16 +239,6 @@ class _Job:
 Arms = dict[tuple[str, str], Arm]
 
 
-class _Interrupt:
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def __call__(self, *_: Any) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise KeyboardInterrupt
-
-
 def _some_sites(model: StagedModel, tower: Tower) -> list[Site]:
     """Every stage; of every port the first, a middle and the last layer, whole and by first unit."""
     sites = [Site(stage.name) for stage in tower.stages]
@@ -267,57 +257,3 @@ def _root_of(channel: str, roots: Sequence[Any]) -> str | None:
     """The root stage that reads a channel: the only one, or the one named after it."""
     named = [stage.name for stage in roots if stage.name.startswith(channel)]
     return roots[0].name if len(roots) == 1 else next(iter(named), None)
-
-
-def _hooked(
-    model: StagedModel,
-    tower: Tower,
-    batch: dict[str, Tensor],
-    plan: SweepPlan,
-    site: Site,
-    donor: int,
-) -> Tensor:
-    """Row 0 with the site's value from row `donor`, by one plain hook in one full pass."""
-    target = plan.target(site)
-    module = model.net.get_submodule(target.point[0])
-
-    def edit(tensor: Tensor) -> Tensor:
-        rows = next(iter(batch.values())).shape[0]
-        folded: Tensor = tensor.unflatten(0, (rows, -1)).clone()
-        folded[0] = target.write(folded[0], folded[donor])
-        return folded.flatten(0, 1)
-
-    def before(_: nn.Module, args: Any) -> Any:
-        return (edit(args[0]), *args[1:])
-
-    def after(_: nn.Module, __: Any, output: Any) -> Any:
-        if isinstance(output, Tensor):
-            return edit(output)
-        for key, value in output.items() if isinstance(output, dict) else enumerate(output):
-            if isinstance(value, Tensor):
-                if isinstance(output, dict):
-                    output[key] = edit(value)
-                else:
-                    output = (*output[:key], edit(value), *output[key + 1 :])
-        return output
-
-    slot = target.point[1]
-    handle = (
-        module.register_forward_pre_hook(before)
-        if slot == "in"
-        else module.register_forward_hook(after)
-    )
-    try:
-        with torch.inference_mode():
-            encoded = tree_flatten(model.encode(tower.name, batch))[0][0]
-    finally:
-        handle.remove()
-    row: Tensor = encoded[0]
-    return row
-
-
-def _state(net: nn.Module) -> list[Any]:
-    return [
-        (name, len(m._forward_hooks), len(m._forward_pre_hooks), "forward" in m.__dict__)
-        for name, m in net.named_modules()
-    ]

@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
 from vlbias.causal.site import Mediator, Site
-from vlbias.causal.staged import Batch, Encoded, Port, StagedModel, Tower, find_port
+from vlbias.causal.staged import Batch, Encoded, StagedModel, Tower, find_port
 from vlbias.causal.tape import Edit, Resumption, Tape, plan_resumption, record, resume
+from vlbias.causal.target import Target, live, write_rows
 from vlbias.causal.trace import Point, Trace, trace
-from vlbias.errors import BadStudy
 
 __all__ = ["Sweep", "SweepPlan"]
 
@@ -41,57 +41,6 @@ class Sweep:
     encoded: Encoded
     patched: Mapping[str, Encoded]
     aligned: Tensor
-
-
-@dataclass(frozen=True)
-class _Target:
-    """One site of a mediator as the tower's trace sees it."""
-
-    site: Site
-    port: Port | None
-    point: Point
-    moment: int
-
-    def write(self, tensor: Tensor, donor: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """`tensor` with this site's units and positions taken from `donor` of the same shape.
-
-        Args:
-            tensor: Rows first.
-            donor: Of the same shape.
-            lengths: Tokens of each row, [rows], where rows are padded.
-
-        Raises:
-            BadStudy: if a row has no such position.
-        """
-        if self.site.units is None and self.site.positions is None:
-            return donor
-        units = (self.port.units if self.port is not None else None) or tensor.shape[-1]
-        mask = tensor.new_zeros((1, *tensor.shape[1:-1], units, 1), dtype=torch.bool)
-        where: list[Any] = [slice(None)] * mask.ndim
-        if self.site.units is not None:
-            where[-2] = list(self.site.units)
-        picked = torch.zeros_like(mask)
-        picked[tuple(where)] = True
-        if self.site.positions is not None:
-            picked = picked & self._tokens(tensor, lengths)[:, :, None, None]
-        mine, other = tensor.unflatten(-1, (units, -1)), donor.unflatten(-1, (units, -1))
-        return torch.where(picked, other, mine).flatten(-2)
-
-    def _tokens(self, tensor: Tensor, lengths: Tensor | None) -> Tensor:
-        if tensor.ndim != 3:
-            raise BadStudy("mediators", str(self.site), "no positions: this port has no token axis")
-        if lengths is None:
-            lengths = torch.tensor([tensor.shape[1]], device=tensor.device)
-        wanted = torch.tensor(self.site.positions, device=tensor.device)
-        index = torch.where(wanted < 0, wanted + lengths[:, None], wanted)
-        if bool(((index < 0) | (index >= lengths[:, None])).any()):
-            raise BadStudy(
-                "mediators",
-                str(self.site),
-                f"positions that every row has; the shortest has {int(lengths.min())} tokens",
-            )
-        tokens = tensor.new_zeros((len(lengths), tensor.shape[1]), dtype=torch.bool)
-        return tokens.scatter_(1, index, True)
 
 
 @dataclass
@@ -176,7 +125,7 @@ class SweepPlan:
         assert self._trace is not None
         return self._trace
 
-    def target(self, site: Site) -> _Target:
+    def target(self, site: Site) -> Target:
         """Where a site lies in the trace."""
         port = find_port(self.model, site)
         if port is None:
@@ -184,10 +133,10 @@ class SweepPlan:
             point: Point = (stage.module, "out")
         else:
             point = (port.module.format(layer=site.layer), port.slot)
-        return _Target(site, port, point, self.trace.moment(point, self.model.name))
+        return Target(site, port, point, self.trace.moment(point, self.model.name))
 
     @cached_property
-    def _targets(self) -> dict[str, list[_Target]]:
+    def _targets(self) -> dict[str, list[Target]]:
         return {
             mediator.name: sorted(
                 (self.target(site) for site in mediator.sites), key=lambda target: target.moment
@@ -274,14 +223,14 @@ class SweepPlan:
     ) -> Encoded:
         value, rest = tape.rows_at(plan.entry, own), own.clone()
         lengths = self._lengths(tape, own)
-        later: dict[Point, list[tuple[_Target, list[int]]]] = {}
+        later: dict[Point, list[tuple[Target, list[int]]]] = {}
         for name, span in spans.items():
             for target in self._targets[name]:
                 if target.point != plan.entry:
                     later.setdefault(target.point, []).append((target, span))
                     continue
                 given = tape.rows_at(plan.entry, donor[span])
-                _write_rows(value, target, span, given, len(own), lengths)
+                write_rows(value, target, span, given, len(own), lengths)
                 if target.port is None:
                     rest[span] = donor[span]
         edits = []
@@ -289,38 +238,11 @@ class SweepPlan:
             jobs = [job for target, span in writes if target.port is None for job in span]
             where = torch.tensor(jobs, device=own.device)
             whole = (where, donor[where]) if jobs else None
-            write = _live(writes, tape.rows_at(point, donor), len(own), lengths)
+            write = live(writes, tape.rows_at(point, donor), len(own), lengths)
             edits.append(Edit(point, write, whole))
         return resume(
             self.model, self.tower, tape, own, plan, value, rest, edits, narrow=self.narrow
         )
-
-
-def _write_rows(
-    tensor: Tensor,
-    target: _Target,
-    span: list[int],
-    donor: Tensor,
-    rows: int,
-    lengths: Tensor | None,
-) -> None:
-    folded = tensor.view(rows, tensor.shape[0] // rows, *tensor.shape[1:])
-    mine = folded[span].flatten(0, 1)
-    new = target.write(mine, donor, None if lengths is None else lengths[span])
-    folded[span] = new.view(len(span), -1, *tensor.shape[1:])
-
-
-def _live(
-    writes: list[tuple[_Target, list[int]]], donor: Tensor, rows: int, lengths: Tensor | None
-) -> Any:
-    def write(tensor: Tensor) -> Tensor:
-        new = tensor.clone()
-        folded = donor.view(rows, donor.shape[0] // rows, *donor.shape[1:])
-        for target, span in writes:
-            _write_rows(new, target, span, folded[span].flatten(0, 1), rows, lengths)
-        return new
-
-    return write
 
 
 def _any_of_row(claim: Tensor, rows: int | None = None) -> Tensor:

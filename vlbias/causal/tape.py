@@ -8,15 +8,24 @@ continues, so one recorded row may continue many times, once per mediator.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from vlbias.causal.lending import (
+    copied,
+    first_tensor,
+    giving,
+    has_nan,
+    hook,
+    unread,
+    with_first_tensor,
+)
 from vlbias.causal.staged import Batch, Encoded, StagedModel, Tower
 from vlbias.causal.trace import Call, Point, Trace
 from vlbias.errors import BadModel
@@ -36,7 +45,7 @@ class Tape:
     def at(self, point: Point) -> Tensor:
         """The tensor at a point, rows first."""
         module, slot = point
-        return self.inputs[module] if slot == "in" else _first_tensor(self.outputs[module])
+        return self.inputs[module] if slot == "in" else first_tensor(self.outputs[module])
 
     @property
     def rows(self) -> int:
@@ -145,17 +154,17 @@ def record(
         for name in outputs:
 
             def keep(_: nn.Module, __: Any, output: Any, name: str = name) -> None:
-                seen_out[name] = _own(output)
+                seen_out[name] = copied(output)
 
             hooks.callback(model.net.get_submodule(name).register_forward_hook(keep).remove)
         for name in inputs:
 
             def note(_: nn.Module, args: tuple[Any, ...], kw: Any, name: str = name) -> None:
-                seen_in[name] = _own(_first_tensor((args, kw)))
+                seen_in[name] = copied(first_tensor((args, kw)))
 
             module = model.net.get_submodule(name)
             hooks.callback(module.register_forward_pre_hook(note, with_kwargs=True).remove)
-        encoded = _own(model.encode(tower.name, batch))
+        encoded = copied(model.encode(tower.name, batch))
     return Tape(batch, encoded, seen_out, seen_in)
 
 
@@ -190,7 +199,7 @@ def resume(
     """
     skipped = bool(plan.given)
     batch = {
-        key: _unread(tensor, len(own))
+        key: unread(tensor, len(own))
         if skipped and tensor.is_floating_point()
         else tensor.index_select(0, own)
         for key, tensor in tape.batch.items()
@@ -199,18 +208,18 @@ def resume(
         for call in plan.given:
             blank = call.module in plan.unread
             output = _gather(tape.outputs[call.module], call, own, tape.rows, blank)
-            stack.enter_context(_giving(model.net.get_submodule(call.module), output))
+            stack.enter_context(giving(model.net.get_submodule(call.module), output))
         _enter(stack, model.net, tape, rest, plan, value)
         for module in plan.narrow if narrow and not edits else ():
-            stack.callback(_hook(model.net, (module, "in"), lambda tensor: tensor[:, :1]))
+            stack.callback(hook(model.net, (module, "in"), lambda tensor: tensor[:, :1]))
         for edit in edits:
-            stack.callback(_hook(model.net, edit.point, edit.write))
+            stack.callback(hook(model.net, edit.point, edit.write))
             if edit.whole is not None:
                 stack.callback(_hook_rest(model.net, tape, edit.point[0], *edit.whole))
-        encoded = _own(model.encode(tower.name, batch))
+        encoded = copied(model.encode(tower.name, batch))
     leaves = [leaf for leaf in tree_flatten(encoded)[0] if isinstance(leaf, Tensor)]
     before = [leaf for leaf in tree_flatten(tape.encoded)[0] if isinstance(leaf, Tensor)]
-    if any(_has_nan(leaf) for leaf in leaves) and not any(_has_nan(leaf) for leaf in before):
+    if any(has_nan(leaf) for leaf in leaves) and not any(has_nan(leaf) for leaf in before):
         raise BadModel(
             f"{model.name}: resuming {tower.name} behind {plan.entry[0]!r} read a value that was declared "
             "unread. Remove `blocks` from the stage if its blocks' outputs are read elsewhere; a "
@@ -229,28 +238,13 @@ def _enter(
 ) -> None:
     module, slot = plan.entry
     if slot == "in" and not plan.direct:
-        stack.callback(_hook(net, plan.entry, lambda _: value))
+        stack.callback(hook(net, plan.entry, lambda _: value))
         return
-    result = _first_tensor(net.get_submodule(module)(value)) if slot == "in" else value
+    result = first_tensor(net.get_submodule(module)(value)) if slot == "in" else value
     output = _gather(tape.outputs[plan.carrier.module], plan.carrier, rest, tape.rows, blank=False)
     stack.enter_context(
-        _giving(net.get_submodule(plan.carrier.module), _with_first_tensor(output, result))
+        giving(net.get_submodule(plan.carrier.module), with_first_tensor(output, result))
     )
-
-
-def _hook(net: nn.Module, point: Point, write: Callable[[Tensor], Tensor]) -> Callable[[], None]:
-    module, slot = net.get_submodule(point[0]), point[1]
-    if slot == "in":
-
-        def before(_: nn.Module, args: Any, kwargs: Any) -> Any:
-            return _with_first_tensor((args, kwargs), write(_first_tensor((args, kwargs))))
-
-        return module.register_forward_pre_hook(before, with_kwargs=True).remove
-
-    def after(_: nn.Module, __: Any, output: Any) -> Any:
-        return _with_first_tensor(output, write(_first_tensor(output)))
-
-    return module.register_forward_hook(after).remove
 
 
 def _hook_rest(
@@ -267,26 +261,13 @@ def _hook_rest(
     return net.get_submodule(name).register_forward_hook(after).remove
 
 
-@contextmanager
-def _giving(module: nn.Module, output: Any) -> Iterator[None]:
-    borrowed = module.__dict__.get("forward")
-    module.forward = lambda *_, **__: output
-    try:
-        yield
-    finally:
-        if borrowed is None:
-            del module.forward
-        else:
-            module.forward = borrowed
-
-
 def _gather(output: Any, call: Call, own: Tensor, rows: int, blank: bool) -> Any:
     leaves, spec = tree_flatten(output)
     assert call.rows is not None
     picked = [
         leaf
         if factor is None or not isinstance(leaf, Tensor)
-        else _unread(leaf, len(own) * factor)
+        else unread(leaf, len(own) * factor)
         if blank and leaf.is_floating_point()
         else _rows(leaf, own, factor, rows)
         for leaf, factor in zip(leaves, call.rows, strict=True)
@@ -297,26 +278,3 @@ def _gather(output: Any, call: Call, own: Tensor, rows: int, blank: bool) -> Any
 def _rows(tensor: Tensor, index: Tensor, factor: int, rows: int) -> Tensor:
     picked: Tensor = tensor.unflatten(0, (rows, factor)).index_select(0, index)
     return picked.flatten(0, 1)
-
-
-def _unread(tensor: Tensor, rows: int) -> Tensor:
-    """NaN of the right shape without memory: a value that is read by mistake cannot stay unseen."""
-    return tensor.new_full((), torch.nan).expand(rows, *tensor.shape[1:])
-
-
-def _has_nan(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() and bool(tensor.isnan().any())
-
-
-def _own(value: Any) -> Any:
-    return tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, value)
-
-
-def _first_tensor(value: Any) -> Tensor:
-    return next(leaf for leaf in tree_flatten(value)[0] if isinstance(leaf, Tensor))
-
-
-def _with_first_tensor(value: Any, tensor: Tensor) -> Any:
-    leaves, spec = tree_flatten(value)
-    place = next(i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor))
-    return tree_unflatten([*leaves[:place], tensor, *leaves[place + 1 :]], spec)

@@ -134,11 +134,7 @@ def _watch(
         call, leaves = stack.pop(), tree_flatten(output)[0]
         call.exit = clock
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-        known = all(isinstance(leaf, Tensor | int | float | bool | str | None) for leaf in leaves)
-        shape = [
-            leaf.shape[0] if isinstance(leaf, Tensor) and leaf.ndim else None for leaf in leaves
-        ]
-        sizes.setdefault(name, []).append(shape if known else None)
+        sizes.setdefault(name, []).append(_sizes(leaves))
         if len(tensors) == 1:
             for child in call.children:
                 if returned.get(child.module) is tensors[0]:
@@ -161,6 +157,12 @@ def _watch(
         run()
     root.exit = clock + 1
     return root, calls, sizes
+
+
+def _sizes(leaves: list[Any]) -> list[int | None] | None:
+    if not all(isinstance(leaf, Tensor | int | float | bool | str | None) for leaf in leaves):
+        return None
+    return [leaf.shape[0] if isinstance(leaf, Tensor) and leaf.ndim else None for leaf in leaves]
 
 
 def _rows(

@@ -47,8 +47,7 @@ def read_study(path: Path, **overrides: Any) -> Study:
 
     Args:
         path: The TOML file.
-        **overrides: "limit", "model", "device"; None leaves the study's own value. A model folder given here is
-            relative to the working directory.
+        **overrides: "limit", "model" (a folder as seen from here), "device"; None leaves the study's.
 
     Raises:
         BadStudy: if the file or an override is no study.
@@ -236,8 +235,8 @@ def potential_outcomes(
                         "status": np.where(bad, "misaligned", "ok"),
                     }
                 )
-                names = {"contrast": arm.contrast.name, "mediator": arm.mediator, "arm": arm.arm}
-                frames.append(frame.assign(**names, outcome=outcome.name))
+                names = {"mediator": arm.mediator, "arm": arm.arm, "outcome": outcome.name}
+                frames.append(frame.assign(contrast=arm.contrast.name, **names))
     about = pd.DataFrame(
         [{"sample_id": e.id, "cluster": e.cluster, **e.attributes} for e in examples]
     )
@@ -294,9 +293,8 @@ def _check_inputs(model: StagedModel) -> tuple[list[Inputs], list[Inputs]]:
             [{"image": images[i], "text": texts[i][0]} for i in range(3)],
             [{"image": images[i + 3], "text": texts[i][1]} for i in range(3)],
         )
-    vectors = rng.normal(size=(2, 3, 2, 8))
-    sides = [
+    base, other = (
         [{"image": tuple(row[0]), "text": tuple(row[1])} for row in side]
-        for side in vectors.tolist()
-    ]
-    return sides[0], sides[1]
+        for side in rng.normal(size=(2, 3, 2, 8)).tolist()
+    )
+    return base, other
