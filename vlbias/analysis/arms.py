@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -110,7 +110,8 @@ def fit_base(
     if "lin" not in wanted:
         return Base(arm, contrast, spread)
     if contrast is not None:
-        return _with_lin(Base(arm, contrast, spread), arm)
+        base = Base(arm, contrast, spread)
+        return replace(base, arm=_with_lin(base, arm))
     safe = np.where(spread > 0, spread, np.inf)
     narrow = spread.astype(arm.error.dtype)
     about = _about(arm.gap, arm.centre, arm.error)
@@ -124,22 +125,12 @@ def fit_base(
         _both([certainty(a, narrow) for a in about]),
         _both([density(x) for x in x_draws]),
     )
-    return _with_lin(base, arm)
+    return replace(base, arm=_with_lin(base, arm))
 
 
-def _with_lin(base: Base, arm: Arm) -> Base:
+def _with_lin(base: Base, arm: Arm) -> Arm:
     value, draws = _lin(base, arm)
-    full = Arm(
-        arm.rates,
-        arm.gap,
-        arm.error,
-        arm.centre,
-        {**arm.value, "lin": value},
-        {**arm.draws, "lin": draws},
-    )
-    return Base(
-        full, base.contrast, base.spread, base.sign, base.tilt, base.sign_draws, base.tilt_draws
-    )
+    return replace(arm, value={**arm.value, "lin": value}, draws={**arm.draws, "lin": draws})
 
 
 def fit_arm(base: Base, rates: Rates, error: Floats, wanted: frozenset[Functional]) -> Arm:
@@ -147,15 +138,7 @@ def fit_arm(base: Base, rates: Rates, error: Floats, wanted: frozenset[Functiona
     arm = _unlinked(rates, error, wanted)
     if "lin" not in wanted:
         return arm
-    value, draws = _lin(base, arm)
-    return Arm(
-        arm.rates,
-        arm.gap,
-        arm.error,
-        arm.centre,
-        {**arm.value, "lin": value},
-        {**arm.draws, "lin": draws},
-    )
+    return _with_lin(base, arm)
 
 
 def _lin(base: Base, arm: Arm) -> tuple[float, Floats]:
