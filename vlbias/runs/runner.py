@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from vlbias.models import load_model
 from vlbias.runs.cells import CellWork, keep_memory
 from vlbias.runs.manifest import difference, manifest_of
 from vlbias.runs.plan import Plan, engine_of
-from vlbias.runs.workers import in_this_process, in_workers, peak_mib
+from vlbias.runs.workers import in_this_process, in_workers
 from vlbias.store import Run, cell_key, write_json
 
 __all__ = ["QUIET", "Events", "RunResult", "keep_memory", "run_plan"]
@@ -76,18 +77,20 @@ def run_plan(
         plan: A checked study.
         out: Where the run folder is made.
         shard: (i, n): every n-th cell from the i-th on, for several machines on one folder.
-        workers: Processes that share the cells, each with its share of the cores; 0 chooses. Two
-            processes of one thread are faster than one of two.
+        workers: Processes of one thread that share the cells; 1 is this process with all its
+            threads, 0 chooses. Two processes of one thread are faster than one of two.
         events: Who watches.
 
     Raises:
-        BadStudy: if the folder holds another study, or the shard is no part.
+        BadStudy: if the folder holds another study, the shard is no part, or several workers are
+            asked for where there can be only one.
         BadTable: if the folder cannot be written, or the disk is or would be full.
         BadModel: if the model cannot be loaded.
     """
     index, parts = shard
     if not 0 <= index < parts:
         raise BadStudy("shard", f"{index}/{parts}", "i/n with 0 <= i < n")
+    _refuse_workers(workers, plan.study.device)
     folder = out / plan.study.name
     _refuse_unwritable(folder, plan.rows * _BYTES_PER_ROW)
     events.note("loading the model")
@@ -101,33 +104,40 @@ def run_plan(
     todo = [cell for cell in mine if not (folder / "cells" / f"{cell[0]}.parquet").is_file()]
     if not todo:
         return RunResult(folder, 0, len(mine))
-    count = _workers(workers, plan, len(todo))
+    count = _workers(workers, plan.study.device, len(todo))
     began, failed, peak = time.monotonic(), [], 0.0
     done = len(mine) - len(todo)
-    if count == 1:
-        events.note("encoding what all photos share")
-        steps = in_this_process(CellWork(plan, folder, model), todo)
-    else:
-        del model, engine
-        events.note(f"starting {count} workers")
-        steps = in_workers(plan, folder, todo, count)
-    for step in steps:
-        peak += step.peak_mib
-        if step.key:
-            done += 1
-            failed += [] if step.ok else [step.key]
-            events.cells(done, len(mine), step.examples)
+    events.note("encoding what all photos share")
+    work = CellWork(plan, folder, model)
+    for step in in_this_process(work, todo) if count == 1 else in_workers(work, todo, count):
+        peak = max(peak, step.peak_mib)
+        done += 1
+        failed += [] if step.ok else [step.key]
+        events.cells(done, len(mine), step.examples)
     _log_session(folder, count, len(todo), len(failed), time.monotonic() - began, peak)
     return RunResult(folder, len(todo) - len(failed), len(mine) - len(todo), tuple(failed))
 
 
-def _workers(asked: int, plan: Plan, cells: int) -> int:
-    """One process per core on the CPU, where there is enough for each; one for an accelerator."""
+def _refuse_workers(asked: int, device: str) -> None:
+    if asked < 0 or (asked > 1 and not _can_fork(device)):
+        raise BadStudy(
+            "workers",
+            asked,
+            f"0 or 1 on {sys.platform} with device {device!r}: only Linux processes on the CPU can "
+            "share a model. --shard shares a run out between processes started by hand",
+        )
+
+
+def _can_fork(device: str) -> bool:
+    # elsewhere a process that has used its threads, or an accelerator, cannot be forked safely
+    return sys.platform == "linux" and device == "cpu"
+
+
+def _workers(asked: int, device: str, cells: int) -> int:
     if asked > 0:
         return min(asked, cells)
-    if plan.study.device != "cpu":
-        return 1
-    return max(1, min(len(os.sched_getaffinity(0)), cells // 10))
+    cores = len(os.sched_getaffinity(0)) if _can_fork(device) else 1
+    return cores if cells >= 2 * cores else 1
 
 
 def _keys(plan: Plan, model: StagedModel) -> list[str]:
@@ -176,7 +186,7 @@ def _start(folder: Path, plan: Plan, manifest: dict[str, Any]) -> None:
 
 
 def _log_session(
-    folder: Path, workers: int, cells: int, failed: int, seconds: float, workers_peak: float
+    folder: Path, workers: int, cells: int, failed: int, seconds: float, peak_mib: float
 ) -> None:
     manifest = Run(folder).manifest
     manifest["sessions"].append(
@@ -186,7 +196,7 @@ def _log_session(
             "cells": cells,
             "failed": failed,
             "seconds": round(seconds, 1),
-            "peak_memory_mib": round(workers_peak + (peak_mib() if workers > 1 else 0)),
+            "peak_memory_mib": round(peak_mib),
         }
     )
     write_json(folder / "manifest.json", manifest)

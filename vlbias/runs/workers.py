@@ -6,18 +6,19 @@ import multiprocessing
 import os
 import queue
 import resource
+import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from vlbias.causal.example import Example
 from vlbias.errors import BadTable, VlbiasError
-from vlbias.models import load_model
-from vlbias.runs.cells import CellWork, compute_cell, keep_memory
-from vlbias.runs.plan import Plan
+from vlbias.runs.cells import CellWork, compute_cell
 
-__all__ = ["Step", "in_this_process", "in_workers", "peak_mib"]
+__all__ = ["Step", "in_this_process", "in_workers"]
 
 Cells = Sequence[tuple[str, tuple[Example, ...]]]
 
@@ -30,7 +31,7 @@ class Step:
         key: The cell; empty at the end of a worker.
         ok: Whether it was computed.
         examples: How many examples it has.
-        peak_mib: Largest memory of the process, at its end.
+        peak_mib: Largest memory seen so far, of all processes together.
         stopped: Why the whole run has to stop; empty if it need not.
     """
 
@@ -41,55 +42,50 @@ class Step:
     stopped: str = ""
 
 
-def peak_mib() -> float:
-    """Largest resident memory of this process so far, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def in_this_process(work: CellWork, todo: Cells) -> Iterator[Step]:
     """The cells one after the other."""
     for key, examples in todo:
-        yield Step(key, compute_cell(work, key, examples), len(examples))
-    yield Step(peak_mib=peak_mib())
+        ok = compute_cell(work, key, examples)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        yield Step(key, ok, len(examples), peak)
 
 
-def in_workers(plan: Plan, folder: Path, todo: Cells, count: int) -> Iterator[Step]:
-    """The cells, every count-th by one of `count` processes.
+def in_workers(work: CellWork, todo: Cells, count: int) -> Iterator[Step]:
+    """The cells, every count-th by one of `count` forked processes of one thread each.
 
-    A worker whose parent is gone stops after the cell it is in, so that a killed run leaves nobody
-    behind.
+    The processes share the model and what was encoded for all with this one. A worker whose parent
+    is gone stops after the cell it is in, so that a killed run leaves nobody behind.
 
     Raises:
         BadTable: if a worker dies or the disk is full; finished cells are kept.
     """
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     steps: Any = context.Queue()
-    threads = max(1, len(os.sched_getaffinity(0)) // count)
     workers = [
-        context.Process(
-            target=_work, args=(plan, folder, todo[number::count], threads, steps), daemon=True
-        )
+        context.Process(target=_work, args=(work, todo[number::count], steps), daemon=True)
         for number in range(count)
     ]
     for worker in workers:
         worker.start()
-    running = count
+    running, peak = count, 0.0
     try:
         while running:
+            peak = max(peak, sum(_mib(pid) for pid in [os.getpid(), *(w.pid for w in workers)]))
             try:
                 step: Step = steps.get(timeout=1)
             except queue.Empty:
                 dead = [worker.exitcode for worker in workers if worker.exitcode not in (None, 0)]
                 if dead:
                     raise BadTable(
-                        f"a worker of {folder} died with exit code {dead[0]}, perhaps for want of "
-                        "memory; finished cells are kept: go on with fewer --workers"
+                        f"a worker of {work.folder} died with exit code {dead[0]}, perhaps for want "
+                        "of memory; finished cells are kept: go on with fewer --workers"
                     ) from None
                 continue
             if step.stopped:
                 raise BadTable(step.stopped)
             running -= not step.key
-            yield step
+            if step.key:
+                yield replace(step, peak_mib=peak)
     finally:
         for worker in workers:
             worker.terminate()
@@ -97,19 +93,26 @@ def in_workers(plan: Plan, folder: Path, todo: Cells, count: int) -> Iterator[St
             worker.join()
 
 
-def _work(plan: Plan, folder: Path, todo: Cells, threads: int, steps: Any) -> None:
-    import torch
-
-    torch.set_num_threads(threads)
-    keep_memory()
+def _work(work: CellWork, todo: Cells, steps: Any) -> None:
+    # a forked process may not enter the thread pool of its parent
+    torch.set_num_threads(1)
+    # nor the progress bar, which may hold its lock just now
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
     parent = multiprocessing.parent_process()
     try:
-        model = load_model(plan.study.model, device=plan.study.device, dtype=plan.study.dtype)
-        work = CellWork(plan, folder, model)
         for key, examples in todo:
             if parent is not None and not parent.is_alive():
                 return
             steps.put(Step(key, compute_cell(work, key, examples), len(examples)))
     except VlbiasError as error:
         steps.put(Step(stopped=str(error)))
-    steps.put(Step(peak_mib=peak_mib()))
+    steps.put(Step())
+
+
+def _mib(pid: int | None) -> float:
+    """Memory of a process in MiB, where pages that n processes share count 1/n for each."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:  # it has just ended
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:")), 0.0)
