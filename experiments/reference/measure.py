@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 __all__ = ["mean_ap", "probe_scores", "recall_at", "retrieval"]
@@ -80,13 +79,15 @@ def probe_scores(
         A category without a positive in the fit split scores 0 everywhere.
     """
     categories = range(present["fit"].shape[1])
+    scaler = StandardScaler().fit(features["fit"])
+    features = {name: scaler.transform(table) for name, table in features.items()}
     found: list[tuple[float, float, dict[str, np.ndarray]]] = []
     for strength in strengths:
         scores = {name: np.zeros(present[name].shape) for name in ("dev", "test")}
         for k in categories:
             if len(set(present["fit"][:, k])) < 2:
                 continue
-            model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=500))
+            model = LogisticRegression(C=strength, max_iter=500)
             model.fit(features["fit"], present["fit"][:, k])
             for name, table in scores.items():
                 table[:, k] = model.decision_function(features[name])

@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from vlbias.data.lexicon import lexicon_hash
 from vlbias.errors import BadData
+from vlbias.files import whole, write_json
 
 __all__ = [
     "SCHEMA",
@@ -145,18 +146,16 @@ def save_dataset(dataset: Dataset, path: Path) -> None:
     The image folder is noted relative to `path`, so both can move together.
     """
     path.mkdir(parents=True, exist_ok=True)
-    table = pa.Table.from_pylist(dataset.frame.to_dict("records"), schema=SCHEMA)
-    pq.write_table(table, path / "examples.parquet.part", compression="zstd")
     about = {
         **dataset.meta,
         "image_root": Path(os.path.relpath(dataset.image_root, path)).as_posix(),
         "classes": list(dataset.classes),
         "content_hash": dataset.content_hash,
     }
-    text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
-    (path / "examples.json.part").write_text(text, encoding="utf-8")
-    for name in ("examples.parquet", "examples.json"):
-        os.replace(path / f"{name}.part", path / name)
+    table = pa.Table.from_pylist(dataset.frame.to_dict("records"), schema=SCHEMA)
+    with whole(path / "examples.parquet") as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+    write_json(path / "examples.json", about)
 
 
 def load_dataset_table(path: Path, *, image_root: Path | None = None) -> Dataset:
