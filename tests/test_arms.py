@@ -13,6 +13,7 @@ from vlbias.causal.arms import Arm, Contrast, Engine, altered_channels
 from vlbias.causal.example import Example, mix
 from vlbias.causal.site import Mediator
 from vlbias.causal.staged import StagedModel, resolve
+from vlbias.errors import BadModel
 from vlbias.runs.api import effects, potential_outcomes
 
 ADAPTERS = [*tiny.HF, "openclip"]
@@ -212,6 +213,17 @@ def test_results_do_not_depend_on_neighbours_in_the_batch(load: Load) -> None:
         for key, arm in alone.items():
             gap = (arm.readout["score"][0] - together[key].readout["score"][i]).abs()
             assert float(gap) <= 1e-5, key
+
+
+@pytest.mark.parametrize("name", ["clip", "dinov2-bert", "clip-roberta"])
+def test_the_longest_text_a_model_takes(load: Load, name: str) -> None:
+    """24 tokens, two of them special, in each of these models."""
+    model = load(name)
+    batch = model.collate("text_encoder", [" ".join(["."] * 22)])
+    assert batch["length"].tolist() == [24]
+    assert bool(model.encode("text_encoder", batch).isfinite().all())
+    with pytest.raises(BadModel, match="more than 24 tokens"):
+        model.collate("text_encoder", [" ".join(["."] * 23)])
 
 
 @pytest.mark.parametrize("name", ["clip", "dinov2-bert", "vit-bert", "clip-roberta"])

@@ -112,7 +112,7 @@ class HfDual:
                 "padding": "max_length",
                 "max_length": config.text_config.max_position_embeddings,
             }
-        self._limit = int(getattr(config.text_config, "max_position_embeddings", 512))
+        self._limit = _longest_text(config.text_config)
 
     def split(self, inputs: Inputs) -> Mapping[str, tuple[Any, ...]]:
         """One image row; one text row for a caption, or one for each class prompt."""
@@ -160,6 +160,14 @@ class HfDual:
         return cosine_readout(
             values, index, scale=self.net.logit_scale.exp(), bias=0.0 if bias is None else bias
         )
+
+
+def _longest_text(config: Any) -> int:
+    longest = int(getattr(config, "max_position_embeddings", 512))
+    if config.model_type in ("roberta", "xlm-roberta"):
+        # their positions are counted from behind the padding token's number
+        longest -= config.pad_token_id + 1
+    return longest
 
 
 def _drawn(stage: str, root: str, config: Any, net: nn.Module) -> tuple[Stage, tuple[Port, ...]]:
