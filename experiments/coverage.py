@@ -3,11 +3,13 @@
     export OMP_NUM_THREADS=1
     python experiments/coverage.py --out runs/coverage --jobs 2
     python experiments/coverage.py --out runs/coverage --jobs 2 --kind headline
-    python experiments/coverage.py --out runs/coverage --kind family --sizes 300 1500
+    python experiments/coverage.py --out runs/coverage --jobs 2 --kind family --sizes 300 1500
+    python experiments/coverage.py --out runs/coverage --jobs 2 --kind measures
     python experiments/coverage.py --out runs/coverage --print-only
 
 The first takes hours and holds every row; "headline" is B, its change and the decision only, for
-many replicates; "family" is error over mediators. --quick takes 40 replicates of each cell.
+many replicates; "family" is error over mediators; "measures" is other measures than false
+positives, and three groups. --quick takes 40 replicates of each cell.
 One file per chunk of replicates, written beside and renamed, so that a stopped run goes on where it
 was; all kinds of cells add up in one table.
 """
@@ -20,12 +22,19 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import pandas as pd
+from coverage_measures import measures
 from coverage_table import markdown
 from replicates import KINDS, SCENARIOS
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
+KINDS = {**KINDS, "measures": measures}
 SIZES = (300, 1500, 5400)
+# where one scenario says it all
+ONLY = {
+    "family": ["bias, nothing done"],
+    "measures": ["no bias, nothing done", "bias, nothing done"],
+}
 CHUNK = 20
 
 
@@ -82,7 +91,7 @@ def main() -> None:
         (options.kind, n, scenario, i)
         for i in range(-(-wanted // CHUNK))
         for n in options.sizes
-        for scenario in (["bias, nothing done"] if options.kind == "family" else SCENARIOS)
+        for scenario in ONLY.get(options.kind, SCENARIOS)
     ]
     if not options.print_only:
         columns = (*Progress.get_default_columns()[:1], BarColumn(), MofNCompleteColumn())

@@ -50,7 +50,8 @@ SCENARIOS = {
 }
 
 
-def _world(biased: float) -> PlantedWorld:
+def planted_world(biased: float) -> PlantedWorld:
+    """The objects of all replicates."""
     return make_world(np.random.default_rng(7), biased=biased)
 
 
@@ -95,7 +96,8 @@ class Truth:
         self.arms["matched"] = Condition(1.0, float(shift), 1.0)
 
 
-def _record(rows: list[dict], name: str, lo: float, hi: float, truth: float, **more: float) -> None:
+def record(rows: list[dict], name: str, lo: float, hi: float, truth: float, **more: float) -> None:
+    """Adds whether an interval holds the truth."""
     rows.append(
         {
             "quantity": name,
@@ -108,7 +110,8 @@ def _record(rows: list[dict], name: str, lo: float, hi: float, truth: float, **m
     )
 
 
-def _test(rows: list[dict], name: str, p: float) -> None:
+def record_test(rows: list[dict], name: str, p: float) -> None:
+    """Adds whether a test rejects."""
     rows.append({"quantity": name, "rejected": float(p <= 0.05)})
 
 
@@ -127,7 +130,7 @@ def _one_direction(panel, y, used, combos, truth, rng) -> list[dict]:
         part = sum(c * rates[k].influence(gradient) for k, c in terms.items())
         reach = 1.96 * float(np.sqrt((part**2).sum()))
         goal = sum(c * float((signs * truth.gap(k, used)).sum()) for k, c in terms.items())
-        _record(rows, f"one-direction split: {name}", value - reach, value + reach, goal)
+        record(rows, f"one-direction split: {name}", value - reach, value + reach, goal)
     return rows
 
 
@@ -139,10 +142,10 @@ def _alternatives(panel, y, used, truth, rng) -> list[dict]:
     gap, spread = np.abs(rates.gap[0]), rates.spread[0]
     ball = float(np.quantile(error.sum(axis=1), 0.95))
     total, goal = float(gap.sum()), truth.value("00", "B_plugin", used)
-    _record(rows, "L1 ball: B", max(0.0, total - ball), total + ball, goal)
+    record(rows, "L1 ball: B", max(0.0, total - ball), total + ball, goal)
     reach = float(np.quantile((error / spread).max(axis=1), 0.95)) * spread
     lower = float(np.maximum(gap - reach, 0).sum())
-    _record(rows, "simultaneous set: B", lower, float((gap + reach).sum()), goal)
+    record(rows, "simultaneous set: B", lower, float((gap + reach).sum()), goal)
     weights = cluster_weights(panel.layout.n_clusters, DRAWS, rng)
     order = panel.layout.order
     use = (~panel.present)[order][:, used].astype(np.float32)
@@ -155,17 +158,17 @@ def _alternatives(panel, y, used, truth, rng) -> list[dict]:
         ]
         sums[arm] = np.abs(parts[0] - parts[1]).sum(axis=1)
     lo, hi = np.quantile(sums["00"], [0.025, 0.975])
-    _record(rows, "NAIVE percentile bootstrap: B", lo, hi, goal)
+    record(rows, "NAIVE percentile bootstrap: B", lo, hi, goal)
     lo, hi = np.quantile(sums["11"] - sums["00"], [0.025, 0.975])
     change = truth.combination({"11": 1, "00": -1}, "B_plugin", used)
-    _record(rows, "NAIVE paired percentile bootstrap: change of B", lo, hi, change, reduced=hi < 0)
+    record(rows, "NAIVE paired percentile bootstrap: change of B", lo, hi, change, reduced=hi < 0)
     return rows
 
 
 def replicate(n: int, scenario: str, seed: int) -> list[dict]:
     """Everything offered, on one data set."""
     plan = SCENARIOS[scenario]
-    world = _world(plan.biased)
+    world = planted_world(plan.biased)
     rng = np.random.default_rng([n, list(SCENARIOS).index(scenario), seed])
     panel, y = world.draw(n, plan.arms, rng)
     used = support(panel, y["00"], ZERO)
@@ -180,14 +183,14 @@ def replicate(n: int, scenario: str, seed: int) -> list[dict]:
     rows += _one_direction(panel, y, used, goals, truth, rng)
     rows += _effects(n, world, panel, y, used, truth, rng)
     p = swap_test(panel, y["00"], y["11"], ZERO, objects=used, permutations=PERMUTATIONS, rng=rng)
-    _test(rows, "swap permutation: predictions changed", p)
+    record_test(rows, "swap permutation: predictions changed", p)
     return rows
 
 
 def headline(n: int, scenario: str, seed: int) -> list[dict]:
     """B, its change, what is attributable and the decision: cheap enough for many replicates."""
     plan = SCENARIOS[scenario]
-    world = _world(plan.biased)
+    world = planted_world(plan.biased)
     rng = np.random.default_rng([n, list(SCENARIOS).index(scenario), 10**6 + seed])
     arms = {a: plan.arms[a] for a in ("00", "11")}
     panel, y = world.draw(n, arms, rng)
@@ -203,13 +206,13 @@ def headline(n: int, scenario: str, seed: int) -> list[dict]:
     rows += _one_direction(panel, y, used, goals, truth, rng)
     rows += _attributable(panel, y, used, truth, rng, with_total=True)
     p = swap_test(panel, y["00"], y["11"], ZERO, objects=used, permutations=99, rng=rng)
-    _test(rows, "swap permutation: predictions changed", p)
+    record_test(rows, "swap permutation: predictions changed", p)
     return rows
 
 
 def family(n: int, scenario: str, seed: int) -> list[dict]:
     """Ten mediators that do nothing: how often any of them is called significant."""
-    world = _world(SCENARIOS[scenario].biased)
+    world = planted_world(SCENARIOS[scenario].biased)
     rng = np.random.default_rng([n, list(SCENARIOS).index(scenario), 2 * 10**6 + seed])
     names = [f"{arm} {i}" for i in range(10) for arm in ("01", "10")]
     arms = {"00": Condition(agreement=1.0), "11": Condition()} | dict.fromkeys(names, Condition())
@@ -227,10 +230,12 @@ def family(n: int, scenario: str, seed: int) -> list[dict]:
     nie = found.table[(found.table["effect"] == "NIE") & (found.table["mediator"] != "")]
     tree = found.tree[found.tree["effect"] == "NIE"]
     for functional, part in nie.groupby("functional"):
-        _test(rows, f"{functional}, any of 10 mediators, max-T", float(part["p_adjusted"].min()))
-        _test(rows, f"{functional}, any of 10 mediators, BH", float(part["p_bh"].min()))
+        record_test(
+            rows, f"{functional}, any of 10 mediators, max-T", float(part["p_adjusted"].min())
+        )
+        record_test(rows, f"{functional}, any of 10 mediators, BH", float(part["p_bh"].min()))
         own = tree[tree["functional"] == functional]
-        _test(rows, f"{functional}, any node of the tree", float(own["p_adjusted"].min()))
+        record_test(rows, f"{functional}, any node of the tree", float(own["p_adjusted"].min()))
     return rows
 
 
@@ -242,14 +247,14 @@ def _disparity(panel, y, used, truth, rng, *, permutations) -> list[dict]:
     b = disparity(
         panel, y["00"], ZERO, objects=used, permutations=permutations, draws=DRAWS, rng=rng
     )
-    _record(rows, "B", b.lo, b.hi, truth.value("00", "B_plugin", used))
+    record(rows, "B", b.lo, b.hi, truth.value("00", "B_plugin", used))
     goal = truth.value("00", "B_crossfit", used)
-    _record(rows, "cross-fit functional", b.crossfit_lo, b.crossfit_hi, goal)
-    _test(rows, "label permutation, studentised", b.p)
-    _test(rows, "label permutation, plug-in", b.p_plugin)
+    record(rows, "cross-fit functional", b.crossfit_lo, b.crossfit_hi, goal)
+    record_test(rows, "label permutation, studentised", b.p)
+    record_test(rows, "label permutation, plug-in", b.p_plugin)
     if permutations >= 199:  # step-down needs draws to spare
-        _test(rows, "any object, max-T", float(b.objects["p_max_t"].min()))
-    _test(rows, "any object, Benjamini-Hochberg", float(b.objects["p_bh"].min()))
+        record_test(rows, "any object, max-T", float(b.objects["p_max_t"].min()))
+    record_test(rows, "any object, Benjamini-Hochberg", float(b.objects["p_bh"].min()))
     return rows
 
 
@@ -264,7 +269,7 @@ def _attributable(panel, y, used, truth, rng, *, with_total) -> list[dict]:
         goal = truth.combination(terms, row.functional, used)
         last = row.functional == "B_crossfit" and name == "attributable"
         more = {"reduced": float(found.decision == "reduced")} if last else {}
-        _record(rows, f"{row.functional}: {name}", row.lo, row.hi, goal, **more)
+        record(rows, f"{row.functional}: {name}", row.lo, row.hi, goal, **more)
     return rows
 
 
@@ -278,11 +283,11 @@ def _effects(n, world, panel, y, used, truth, rng) -> list[dict]:
     for row in table[table["mediator"] == "m"].itertuples():
         columns = every if row.functional.startswith("score") else used
         goal = truth.combination(terms[row.effect], row.functional, columns)
-        _record(rows, f"{row.functional}: {row.effect}", row.lo, row.hi, goal)
+        record(rows, f"{row.functional}: {row.effect}", row.lo, row.hi, goal)
         if row.functional == "B_lin" and row.effect in ("TE", "NIE"):
             bottom = truth.value("00", "B_lin", used)
             share = goal / bottom if bottom else 0.0
-            _record(rows, f"{row.functional}: {row.effect}, relative", row.relative_lo,
+            record(rows, f"{row.functional}: {row.effect}, relative", row.relative_lo,
                     row.relative_hi, share)  # fmt: skip
     fit, z = world.draw(max(n // 2, 150), {"00": truth.arms["00"]}, rng)
     signs = held_out_signs(fit, z["00"], ZERO, objects=used)
@@ -294,7 +299,7 @@ def _effects(n, world, panel, y, used, truth, rng) -> list[dict]:
         goal = sum(
             c * float((signs * truth.gap(a, used)).sum()) for a, c in terms[row.effect].items()
         )
-        _record(rows, f"B_lin, held-out signs: {row.effect}", row.lo, row.hi, goal)
+        record(rows, f"B_lin, held-out signs: {row.effect}", row.lo, row.hi, goal)
     minus = Combination("effect - placebo", {"11": 1, "placebo": -1})
     contrast = combine(
         panel, {a: y[a] for a in ("00", "11", "placebo")}, (minus,), base="00", rng=rng,
@@ -303,6 +308,6 @@ def _effects(n, world, panel, y, used, truth, rng) -> list[dict]:
     )  # fmt: skip
     for row in contrast.itertuples():
         goal = truth.combination(minus.terms, row.functional, used)
-        _record(rows, f"{row.functional}: {row.effect}", row.lo, row.hi, goal)
+        record(rows, f"{row.functional}: {row.effect}", row.lo, row.hi, goal)
     rows += _attributable(panel, y, used, truth, rng, with_total=False)
     return rows

@@ -10,13 +10,10 @@ import argparse
 import resource
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.progress import track
 
 from vlbias.analysis.disparity import disparity
@@ -24,8 +21,9 @@ from vlbias.analysis.effects import effects
 from vlbias.analysis.operating import attributable
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.planted import PlantedWorld, make_world, mediated_conditions
+from vlbias.store import SCHEMA_VERSION, CellWriter, Run, write_json
 
-Triple = tuple[str, Floats, Floats]
+CONTRAST, SHARD = "null->planted", 100
 
 
 def planted(n: int, objects: int) -> tuple[PlantedWorld, Panel, dict[str, Floats]]:
@@ -34,28 +32,36 @@ def planted(n: int, objects: int) -> tuple[PlantedWorld, Panel, dict[str, Floats
     return (world, *world.draw(n, mediated_conditions(0.25, 0.5), np.random.default_rng(1)))
 
 
-def write(folder: Path, panel: Panel, arms: dict[str, Floats], mediators: int) -> None:
-    """One row group per mediator and arm: a column of S x K scores, row by row."""
+def write(folder: Path, panel: Panel, arms: dict[str, Floats], mediators: int) -> Run:
+    """A run folder as `vlbias run` leaves it: cells of 100 images, every arm of every mediator."""
+    (folder / "cells").mkdir()
+    n = len(panel)
+    ids = panel.sample.tolist()
+    pd.DataFrame({"sample_id": ids, "group": panel.group}).to_parquet(folder / "samples.parquet")
+    row, column = np.nonzero(panel.present)
+    there = pd.DataFrame(
+        {"sample_id": np.array(ids)[row], "target": np.array(panel.targets)[column]}
+    )
+    there.to_parquet(folder / "present.parquet")
+    keys = [f"cell-{start}" for start in range(0, n, SHARD)]
+    manifest = {"schema": SCHEMA_VERSION, "targets": list(panel.targets), "cells": keys}
+    write_json(folder / "manifest.json", manifest)
     rng = np.random.default_rng(2)
-    schema = pa.schema([("score", pa.list_(pa.float32(), len(panel.targets)))])
-    for arm in ("01", "10"):
-        with pq.ParquetWriter(folder / f"{arm}.parquet", schema, compression="zstd") as writer:
-            for _ in range(mediators):
-                noise = rng.standard_normal(arms[arm].shape, dtype=np.float32)
-                flat = pa.array((arms[arm] + np.float32(0.1) * noise).ravel())
-                column = pa.FixedSizeListArray.from_arrays(flat, len(panel.targets))
-                writer.write_table(pa.table([column], schema=schema))
-
-
-def read(folder: Path, shape: tuple[int, int]) -> Iterator[Triple]:
-    """Streams (mediator, y01, y10)."""
-    files = [pq.ParquetFile(folder / f"{arm}.parquet") for arm in ("01", "10")]
-    for group in range(files[0].num_row_groups):
-        pair = []
-        for file in files:
-            column = file.read_row_group(group).column("score").combine_chunks()
-            pair.append(column.flatten().to_numpy().reshape(shape))
-        yield f"mediator {group}", pair[0], pair[1]
+    for key, start in track(list(zip(keys, range(0, n, SHARD), strict=True)), "writing the table"):
+        part = slice(start, start + SHARD)
+        members = [(name, name) for name in ids[part]]
+        writer = CellWriter(folder, key, model="planted", mitigation="none", samples=members)
+        for mediator, arm in [("", "00"), ("", "11")] + [
+            (f"mediator {i}", arm) for i in range(mediators) for arm in ("01", "10")
+        ]:
+            scores = arms[arm][part]
+            if mediator:
+                noise = rng.standard_normal(scores.shape, dtype=np.float32)
+                scores = scores + np.float32(0.1) * noise
+            names = {"contrast": CONTRAST, "mediator": mediator, "arm": arm, "outcome": "presence"}
+            writer.add(names, range(len(scores)), panel.targets, scores)
+        writer.close()
+    return Run(folder)
 
 
 def groupby_reference(panel: Panel, scores: Floats, draws: int, rng: np.random.Generator) -> float:
@@ -91,21 +97,21 @@ def main() -> None:
     zero = np.zeros(options.objects)
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as name:
-        write(Path(name), panel, arms, options.mediators)
+        run = write(Path(name), panel, arms, options.mediators)
         start, cpu = time.perf_counter(), time.process_time()
-        found = disparity(panel, arms["00"], zero, rng=rng)
-        first = time.perf_counter() - start
-        attributable(panel, arms["00"], arms["11"], zero, rng=rng)
-        stream = read(Path(name), arms["00"].shape)
-        bar = track(stream, total=options.mediators, description="mediators")
-        table = effects(panel, arms["00"], arms["11"], bar, thresholds=zero, rng=rng).table
+        y00, y11 = (run.slab(CONTRAST, "", arm) for arm in ("00", "11"))
+        reading = time.perf_counter() - start
+        found = disparity(panel, y00, zero, rng=rng)
+        attributable(panel, y00, y11, zero, rng=rng)
+        bar = track(run.arms(CONTRAST), total=options.mediators, description="mediators")
+        table = effects(panel, y00, y11, bar, thresholds=zero, rng=rng).table
         wall, cpu = time.perf_counter() - start, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"B {found.plugin:.3f}, floor {found.floor:.3f}, {len(table)} effects")
     print(
         f"{options.images} images x {options.objects} objects x {options.mediators} mediators: "
         f"{wall:.1f} s wall, {cpu:.1f} s CPU, {peak:.2f} GB peak "
-        f"(floor, test, cross-fit and limits of one arm: {first:.1f} s)"
+        f"(of which reading the table {reading:.1f} s)"
     )
     _, small, y = planted(500, 20)
     slow = groupby_reference(small, y["00"], 20, rng) * 2000

@@ -190,4 +190,7 @@ def _dress(axis: object, names: list[str], label: str) -> None:
     axis.set_xlabel(label)  # type: ignore[attr-defined]
     axis.spines[["top", "right", "left"]].set_visible(False)  # type: ignore[attr-defined]
     axis.tick_params(axis="y", length=0, labelsize=8)  # type: ignore[attr-defined]
-    axis.legend(frameon=False, fontsize=8, loc="best")  # type: ignore[attr-defined]
+    # above the axes: inside, no corner is free in every run
+    axis.legend(  # type: ignore[attr-defined]
+        frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=3
+    )

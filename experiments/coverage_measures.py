@@ -1,0 +1,93 @@
+"""One simulated data set for what the main cells leave out: other measures, and three groups."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from replicates import DRAWS, SCENARIOS, ZERO, planted_world, record, record_test
+from scipy.special import ndtr
+
+from vlbias.analysis.disparity import disparity, support
+from vlbias.analysis.functionals import crossfit_target
+from vlbias.analysis.panel import Panel
+from vlbias.analysis.planted import Condition, PlantedWorld
+from vlbias.analysis.rates import Measure, Thresholds
+
+
+def measures(n: int, scenario: str, seed: int) -> list[dict]:
+    """True-positive rates, mean scores, and B of three groups by both aggregates."""
+    world = planted_world(SCENARIOS[scenario].biased)
+    rng = np.random.default_rng([n, list(SCENARIOS).index(scenario), 3 * 10**6 + seed])
+    panel, y = world.draw(n, {"00": Condition(1.0, 0.0, 1.0)}, rng)
+    rows = _two_groups(world, panel, y["00"], "tpr", world.level, rng)
+    rows += _two_groups(world, panel, y["00"], "score", None, rng)
+    return rows + _three_groups(world, panel, y["00"], rng)
+
+
+def _two_groups(
+    world: PlantedWorld,
+    panel: Panel,
+    scores: np.ndarray,
+    measure: Measure,
+    thresholds: Thresholds | None,
+    rng: np.random.Generator,
+) -> list[dict]:
+    used = support(panel, scores, thresholds, measure=measure)
+    if len(used) == 0:
+        return []  # no object with support: nothing is said
+    shares = np.array([[world.ratio], [1 - world.ratio]])
+    if measure == "tpr":
+        # at a threshold in the middle of each object's scores, half of the present are found
+        rates = ndtr(np.stack([world.bias / 2, -world.bias / 2]))
+        variance, counts = rates * (1 - rates), len(panel) * shares * world.prevalence
+        gap = (rates[0] - rates[1])[None, used]
+    else:
+        variance, counts = (
+            np.ones((2, len(world.bias))),
+            len(panel) * shares * (1 - world.prevalence),
+        )
+        gap = world.bias[None, used]
+    spread = np.sqrt((variance / counts).sum(axis=0))[None, used]
+    found = disparity(
+        panel, scores, thresholds, measure=measure, objects=used, permutations=99, draws=DRAWS,
+        rng=rng,
+    )  # fmt: skip
+    name = {"tpr": "true-positive rates", "score": "mean scores"}[measure]
+    rows: list[dict] = []
+    record(rows, f"B of {name}", found.lo, found.hi, float(np.abs(gap).sum()))
+    goal = crossfit_target(gap, spread)
+    record(rows, f"cross-fit functional of {name}", found.crossfit_lo, found.crossfit_hi, goal)
+    record_test(rows, f"label permutation, {name}", found.p)
+    return rows
+
+
+def _three_groups(
+    world: PlantedWorld, panel: Panel, scores: np.ndarray, rng: np.random.Generator
+) -> list[dict]:
+    """Half of the larger group gets a label of its own and no gap to the other half."""
+    moved = (panel.group == "a") & (rng.random(len(panel)) < 0.5)
+    three = replace(panel, group=np.where(moved, "c", panel.group), groups=("a", "b", "c"))
+    used = support(three, scores, ZERO)
+    if len(used) == 0:
+        return []
+    rates = world.rates(Condition())[:, used]
+    gap = rates[0] - rates[1]
+    count = len(panel) * (1 - world.prevalence[used])
+    variance = rates * (1 - rates) / count
+    part = np.stack([variance[0] / (world.ratio / 2), variance[1] / (1 - world.ratio)])
+    spread = np.sqrt(np.stack([part[0] + part[1], 2 * part[0], part[0] + part[1]]))
+    rows: list[dict] = []
+    for aggregate, goal in (("pairwise", 2 / 3), ("range", 1.0)):
+        found = disparity(
+            three, scores, ZERO, aggregate=aggregate, objects=used, permutations=99, draws=DRAWS,
+            rng=rng,
+        )  # fmt: skip
+        name = f"B of three groups, {aggregate}"
+        record(rows, name, found.lo, found.hi, goal * float(np.abs(gap).sum()))
+        record_test(rows, f"label permutation, three groups, {aggregate}", found.p)
+        if aggregate == "pairwise":
+            target = crossfit_target(np.stack([gap, np.zeros_like(gap), -gap]), spread)
+            name = "cross-fit functional of three groups"
+            record(rows, name, found.crossfit_lo, found.crossfit_hi, target)
+    return rows
