@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import torch
 from vlbias import store
 from vlbias.models import outline_model
 from vlbias.runs import api, workers
+from vlbias.runs.runner import run_plan
 
 
 def after(calls: int, of: Callable[..., Any]) -> Callable[..., Any]:
@@ -52,6 +54,41 @@ def half_written() -> None:
     os.replace = after(0, os.replace)
 
 
+def orphaned(study: str, out: Path) -> None:
+    """Kills a run with two workers after its first cell; they may finish the cell they are in."""
+    child = os.fork()
+    if child == 0:
+        compute = workers.compute_cell
+
+        def slowly(*args: Any) -> bool:
+            done = compute(*args)
+            time.sleep(0.5)
+            return done
+
+        workers.compute_cell = slowly
+        run_plan(api.make_plan(api.read_study(Path(study))), out, workers=2)
+        os._exit(0)
+    cells = out / "tiny" / "cells"
+    while not list(cells.glob("*.parquet")):
+        time.sleep(0.02)
+    left = Path(f"/proc/{child}/task/{child}/children").read_text().split()
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    deadline = time.monotonic() + 20
+    while any(alive(pid) for pid in left) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    left_over = [pid for pid in left if alive(pid)]
+    print("workers", len(left), "left over", len(left_over), len(list(cells.glob("*.parquet"))) < 5)
+
+
+def alive(pid: str) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def main(study: str, killed: str, whole: str) -> None:
     torch.set_num_threads(1)
     outline_model(
@@ -70,6 +107,7 @@ def main(study: str, killed: str, whole: str) -> None:
     for out in (killed, whole):
         result = api.run(study, out)
         print("done", result.done, "skipped", result.skipped, flush=True)
+    orphaned(study, Path(killed) / "workers")
 
 
 if __name__ == "__main__":

@@ -101,7 +101,8 @@ def test_killed_three_times_and_resumed_gives_the_same_table(
     assert answer.returncode == 0, answer.stderr[-3000:]
     said = answer.stdout.splitlines()
     assert said[:3] == ["between_cells 1", "inside_a_cell 2", "half_written 2"], said
-    assert said[3:] == [f"done {CELLS - 2} skipped 2", f"done {CELLS} skipped 0"]
+    assert said[3:5] == [f"done {CELLS - 2} skipped 2", f"done {CELLS} skipped 0"]
+    assert said[5:] == ["workers 2 left over 0 True"], "workers outlive a killed run"
     assert_same_table(tmp_path / "killed" / "tiny", tmp_path / "whole" / "tiny")
 
 

@@ -62,7 +62,9 @@ def in_workers(work: CellWork, todo: Cells, count: int) -> Iterator[Step]:
     context = multiprocessing.get_context("fork")
     steps: Any = context.Queue()
     workers = [
-        context.Process(target=_work, args=(work, todo[number::count], steps), daemon=True)
+        context.Process(
+            target=_work, args=(work, todo[number::count], steps, os.getpid()), daemon=True
+        )
         for number in range(count)
     ]
     for worker in workers:
@@ -93,15 +95,14 @@ def in_workers(work: CellWork, todo: Cells, count: int) -> Iterator[Step]:
             worker.join()
 
 
-def _work(work: CellWork, todo: Cells, steps: Any) -> None:
+def _work(work: CellWork, todo: Cells, steps: Any, parent: int) -> None:
     # a forked process may not enter the thread pool of its parent
     torch.set_num_threads(1)
     # nor the progress bar, which may hold its lock just now
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
-    parent = multiprocessing.parent_process()
     try:
         for key, examples in todo:
-            if parent is not None and not parent.is_alive():
+            if os.getppid() != parent:
                 return
             steps.put(Step(key, compute_cell(work, key, examples), len(examples)))
     except VlbiasError as error:
