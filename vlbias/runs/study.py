@@ -101,7 +101,8 @@ class Study(_Frozen):
         mediators: Sites with wildcards, "image_encoder/head.*[*]"; several joined by "+".
         objects: Classes that are asked for; all of the data set if empty.
         min_group: Photos that every group needs.
-        shard_size: Photos a cell; what is lost when a run is killed is one cell.
+        shard_size: Photos a cell; a kill loses one cell, and a process holds the recorded passes of
+            one. More photos fill batches where there are few mediators.
         mediator_batch: Jobs that run as one batch.
     """
 
@@ -122,7 +123,7 @@ class Study(_Frozen):
     objects: tuple[str, ...] = ()
     operating_point: OperatingPoint = OperatingPoint()
     min_group: int = Field(20, ge=1)
-    shard_size: int = Field(8, ge=1)
+    shard_size: int = Field(4, ge=1)
     mediator_batch: int = Field(64, ge=1)
     seed: int = 0
 
