@@ -117,8 +117,8 @@ def test_a_pair_is_split_at_its_pronoun(tmp_path: Path) -> None:
     assert pair(dev) == (
         "The guard called the maid because she",
         "The guard called the maid because he",
-        "had left .",
-        "was late .",
+        "had left.",
+        "was late.",
     )
     assert pair(test)[:2] == (
         "The guard hid the maid's hat, it was her",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import torch
 from tiny_language import CAUSAL, cloze, language_sides, write_language
 from torch import Tensor
 
+from vlbias.causal.arms import Contrast, Engine
+from vlbias.causal.example import Example, Inputs
 from vlbias.causal.staged import resolve
 from vlbias.causal.sweep import Sweep, SweepPlan
 from vlbias.models import load_model
@@ -101,3 +104,27 @@ def test_positions_before_the_first_difference_change_nothing(
     value: Tensor = sweep.patched["lm/mlp.0@0"]
     assert torch.equal(value[0], sweep.encoded[0])
     assert not torch.equal(sweep.patched["lm/mlp.0@1"][0], sweep.encoded[0])
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "gemma2", "opt"])
+def test_scores_differ_as_log_probabilities_do(
+    loaded: Callable[[str], LanguageModel], kind: str
+) -> None:
+    """Without the sum over the vocabulary, for texts with short, long and mixed candidates."""
+    model = loaded(kind)
+    lean = model.scores_only()
+    texts = [cloze("nurse"), cloze("nurse", "he", "she ran"), cloze("clerk", "ran home", "ate")]
+    base: list[Inputs] = [{"text": text} for text in texts]
+    cf: list[Inputs] = [
+        {"text": replace(text, text=text.text.replace("The", "the"))} for text in texts
+    ]
+    pairs = enumerate(zip(base, cf, strict=True))
+    examples = [Example(str(i), str(i), {"a": a, "b": b}) for i, (a, b) in pairs]
+    contrast, found = Contrast("a", "b"), []
+    for one in (model, lean):
+        engine = Engine(one, [contrast], resolve(one, ["lm/head.1[*]"]), altered={})
+        found.append([arm.readout["candidate_score"] for arm in engine.run(examples)])
+    for ours, expected in zip(*found, strict=True):
+        torch.testing.assert_close(ours.diff(dim=1), expected.diff(dim=1), atol=2e-5, rtol=1e-5)
+    assert lean.gives == {"candidate_score"}
+    assert model.gives > lean.gives

@@ -100,16 +100,11 @@ def _paired(
     return None
 
 
-def _spoken(continuation: str) -> str:
-    """As the published runs had it: the full stop a word of its own."""
-    return continuation.strip().removesuffix(".").strip() + " ."
-
-
 def _coreference(
     name: str, male: _Half, female: _Half, *, split: str, cluster: str | None = None
 ) -> Example:
     she = next(k for k, v in _SWAPPED.items() if _SWAPPED.get(male.pronoun, male.pronoun) == v)
-    candidates = (_spoken(male.continuation), _spoken(female.continuation))
+    candidates = (male.continuation.strip(), female.continuation.strip())
 
     def text(pronoun: str) -> dict[str, Cloze]:
         prompt = f"{male.prefix} {pronoun}"

@@ -66,7 +66,9 @@ class LanguageModel:
         if tokenizer is not None:
             self._tokenizer = Tokenizer(tokenizer, masked=self.layout.masked, name=name)
             self._pad = tokenizer.pad_token_id or 0
-        self._limit = int(getattr(config, "max_position_embeddings", None) or 1 << 30)
+        # RoBERTa counts positions from behind its padding token
+        taken = config.pad_token_id + 1 if config.model_type == "roberta" else 0
+        self._limit = int(getattr(config, "max_position_embeddings", None) or 1 << 30) - taken
         self._cap = getattr(config, "final_logit_softcapping", None)
 
     def scores_only(self) -> LanguageModel:
@@ -141,14 +143,8 @@ class LanguageModel:
     def _scores(self, hidden: Tensor, at: Tensor, ask: Tensor) -> Tensor:
         rows = torch.arange(len(hidden), device=hidden.device)[:, None]
         state = hidden[rows, at]  # [R, P, D]
-        if (
-            not self.normalised
-            and not self.layout.masked
-            and bool((ask >= 0).all())
-            and ask.shape[1] == 1
-        ):
-            # every row scores all its candidates at one place: what they are normalised by is the same
-            return self._logits_of(state, ask).mean(1)
+        if self._is_lean(ask):
+            return self._logits_of(state, ask)[:, 0]
         for name in self.layout.head:
             state = self.net.get_submodule(name)(state)
         logits = state.float()
