@@ -64,3 +64,13 @@ def study_file(
         )
 
     return write
+
+
+@pytest.fixture(scope="session")
+def lm_data() -> Path:
+    """The folder with the published language-model files; the test is skipped where it is absent."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data" / "lm"
+    folder = Path(os.environ.get("VLBIAS_LM", beside))
+    if not (folder / "professions.json").is_file():
+        pytest.skip(f"no published language-model data in {folder}; set VLBIAS_LM")
+    return folder

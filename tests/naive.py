@@ -118,6 +118,8 @@ def _replaced(model: StagedModel, site: Site, value: Any, donor: Any, end: int |
 
 
 def _mixed(site: Site, own: Tensor, donor: Tensor, units: int | None, end: int | None) -> Tensor:
+    if own.ndim == 2 and site.positions is not None:  # OPT lays the tokens of a batch in one line
+        return _mixed(site, own[None], donor[None], units, end)[0]
     width = own.shape[-1] // units if units else 1
     channels = range(own.shape[-1])
     if site.units is not None:

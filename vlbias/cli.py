@@ -34,7 +34,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable outpu
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="models, datasets, outcomes, prompts or mediators.")],
+    what: Annotated[
+        str, typer.Argument(help="models, datasets, texts, outcomes, prompts or mediators.")
+    ],
     model: Annotated[
         str | None, typer.Argument(help="For mediators: a model name or folder.")
     ] = None,
@@ -68,6 +70,7 @@ def _listed(what: str) -> Iterator[tuple[str, str]]:
     registries = {
         "models": ("vlbias.models", "MODELS"),
         "datasets": ("vlbias.data", "DATASETS"),
+        "texts": ("vlbias.data", "TEXTS"),
         "outcomes": ("vlbias.outcomes", "OUTCOMES"),
     }
     if what not in registries:
@@ -166,7 +169,9 @@ def report(
 
 @app.command()
 def check(
-    model: Annotated[str, typer.Argument(help="A registered name, a hub name or a folder.")],
+    model: Annotated[
+        str, typer.Argument(help="A registered name, a hub name, a folder or a GGUF file.")
+    ],
     device: Annotated[str, typer.Option()] = "cpu",
     as_json: JsonOption = False,
 ) -> None:

@@ -14,9 +14,9 @@ _GRAMMAR = re.compile(
     r"(?P<stage>[a-z][a-z_0-9]*)"
     r"(?:/(?P<port>[a-z][a-z_0-9]*)(?:\.(?P<layer>\d+))?)?"
     r"(?:\[(?P<units>\d+(?:,\d+)*)\])?"
-    r"(?:@(?P<positions>-?\d+(?:,-?\d+)*))?"
+    r"(?:@(?P<positions>(?:-?\d+|[a-z][a-z_]*)(?:,(?:-?\d+|[a-z][a-z_]*))*))?"
 )
-_FORM = "stage[/port[.layer]][[units]][@positions], for example 'text_encoder/head.3[0,5]@-1'"
+_FORM = "stage[/port[.layer]][[units]][@positions], such as 'text_encoder/head.3[0,5]@-1' or 'lm/mlp.2@word'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,8 @@ class Site:
 
     `Site("image_encoder")` is the whole output of a stage. With a `port` it is a component inside
     the stage ("attn", "mlp", "head", "neuron", "resid"), narrowed by `units` of its last axis and
-    by `positions` of its token axis; negative positions count from the end of each row's own text.
+    by `positions` of its token axis; negative positions count from the end of each row's own text,
+    and a name stands for the tokens of a span that the rows name so.
 
     Raises:
         BadStudy: if layer, units or positions are given without a port.
@@ -35,7 +36,7 @@ class Site:
     port: str | None = None
     layer: int | None = None
     units: tuple[int, ...] | None = None
-    positions: tuple[int, ...] | None = None
+    positions: tuple[int | str, ...] | None = None
 
     def __post_init__(self) -> None:
         narrowed = (self.layer, self.units, self.positions) != (None, None, None)
@@ -58,13 +59,18 @@ class Site:
         def numbers(part: str | None) -> tuple[int, ...] | None:
             return None if part is None else tuple(int(n) for n in part.split(","))
 
+        def places(part: str | None) -> tuple[int | str, ...] | None:
+            if part is None:
+                return None
+            return tuple(n if n[0].isalpha() else int(n) for n in part.split(","))
+
         layer = None if match["layer"] is None else int(match["layer"])
         return cls(
             match["stage"],
             match["port"],
             layer,
             numbers(match["units"]),
-            numbers(match["positions"]),
+            places(match["positions"]),
         )
 
     def __str__(self) -> str:

@@ -14,6 +14,7 @@ from vlbias.errors import BadStudy, UnknownName
 
 __all__ = [
     "Batch",
+    "CausalModel",
     "Encoded",
     "Port",
     "Readout",
@@ -90,6 +91,11 @@ class Tower:
         aligned: Keys of its batch that must be equal in two rows for values inside to be exchanged.
         length: Key of its batch with each row's number of tokens, where rows are padded to the longest:
             positions count from a row's own ends, so that they do not depend on its neighbours.
+        causal: Key of its batch with the token ids [rows, tokens], where no token sees those behind it
+            and the model is a `CausalModel`: then rows are resumed at the first token in which they
+            differ, and all before it is kept.
+        spans: What the keys of its batch begin with that hold a mask [rows, tokens] of a named span;
+            positions may then be given by that name.
     """
 
     name: str
@@ -97,6 +103,8 @@ class Tower:
     stages: tuple[Stage, ...]
     aligned: tuple[str, ...] = ()
     length: str | None = None
+    spans: str | None = None
+    causal: str | None = None
 
 
 class StagedModel(Protocol):
@@ -135,6 +143,26 @@ class StagedModel(Protocol):
         ...
 
 
+class CausalModel(StagedModel, Protocol):
+    """A model that can go on behind the first tokens of rows it has seen."""
+
+    def past(self, tower: str, batch: Batch) -> Any:
+        """What later tokens read of earlier ones, for every row of a batch: keys and values."""
+        ...
+
+    def continued(self, tower: str, batch: Batch, past: Any, rows: Tensor, start: int) -> Encoded:
+        """As `encode`, running only the tokens from `start` on.
+
+        Args:
+            tower: The tower.
+            batch: Whole rows.
+            past: From `past`, of a batch whose rows are numbered by `rows`.
+            rows: The row [R] of `past` that each row of `batch` continues.
+            start: How many tokens are not run.
+        """
+        ...
+
+
 def find_port(model: StagedModel, site: Site) -> Port | None:
     """The port a site lies in; None for a whole stage.
 
@@ -164,7 +192,8 @@ def find_port(model: StagedModel, site: Site) -> Port | None:
 def resolve(model: StagedModel, patterns: Sequence[str | Mediator]) -> list[Mediator]:
     """The mediators that patterns name, in order and without repeats.
 
-    `*` stands for every layer ("image_encoder/attn.*") and every unit ("image_encoder/head.*[*]").
+    `*` stands for every layer ("image_encoder/attn.*") and every unit ("image_encoder/head.*[*]"). After
+    "all " a pattern is one mediator of everything it stands for: "all lm/attn.*".
 
     Raises:
         UnknownName: if a stage or port does not exist, with suggestions.
@@ -180,6 +209,9 @@ def resolve(model: StagedModel, patterns: Sequence[str | Mediator]) -> list[Medi
 
 
 def _expand(model: StagedModel, pattern: str) -> list[Mediator]:
+    if pattern.startswith("all "):
+        inside = _expand(model, pattern.removeprefix("all "))
+        return [Mediator(pattern, tuple(site for one in inside for site in one.sites))]
     if "+" in pattern:
         return [Mediator.of(pattern.split("+"))]
     try:

@@ -8,7 +8,7 @@ Y(1, M(0)) the job (cf, base). Jobs of one entry point are rows of one batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -19,8 +19,9 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from vlbias.causal.site import Mediator, Site
 from vlbias.causal.staged import Batch, Encoded, StagedModel, Tower, find_port
+from vlbias.causal.suffix import narrowed, views
 from vlbias.causal.tape import Edit, Resumption, Tape, plan_resumption, record, resume
-from vlbias.causal.target import Target, live, write_rows
+from vlbias.causal.target import Target, Tokens, live, write_rows
 from vlbias.causal.trace import Point, Trace, trace
 
 __all__ = ["Sweep", "SweepPlan"]
@@ -57,7 +58,8 @@ class SweepPlan:
             computing it; equal bit by bit, off only to test that.
         lazy: Keep the recorded output of jobs whose replacement changes nothing; off only to test
             that running them gives it back.
-        narrow: Run the tail of a stage on the token that is read; equal up to rounding.
+        narrow: Run the tail of a stage on the token that is read, and a causal tower from the first
+            token in which rows differ; equal up to rounding.
     """
 
     model: StagedModel
@@ -89,12 +91,18 @@ class SweepPlan:
             patched[mediator.name] = _pick(tape.encoded, donor if whole else own)
             if not whole and not bool(aligned.all()):
                 _fill(patched[mediator.name], ~aligned)
-        if pairs:
+        for view, served in self._views(tape, own, donor) if pairs else ():
             for plan, members in groups:
-                for names, jobs, values in self._resumed(tape, plan, members, own, donor, aligned):
+                cut, wanted = narrowed(plan, view), aligned & served
+                for names, jobs, values in self._resumed(view, cut, members, own, donor, wanted):
                     for name, job, value in zip(names, jobs, values, strict=True):
                         _put(patched[name], job, value)
         return Sweep(tape.encoded, patched, aligned)
+
+    def _views(self, tape: Tape, own: Tensor, donor: Tensor) -> Iterable[tuple[Tape, Tensor]]:
+        if self.tower.causal is None or not self.narrow or not self._groups:
+            return [(tape, torch.ones_like(own, dtype=torch.bool))]
+        return views(self.model, self.tower, tape, own, donor)
 
     def is_cut(self, mediator: Mediator) -> bool:
         """Whether replacing the mediator replaces all that the tower passes on.
@@ -211,18 +219,18 @@ class SweepPlan:
         for target in self._targets[name]:
             mine = tape.rows_at(target.point, own[candidates])
             other = tape.rows_at(target.point, donor[candidates])
-            new = target.write(mine, other, self._lengths(tape, own[candidates]))
+            new = target.write(mine, other, self._tokens(tape, own[candidates]))
             changed |= _any_of_row(new != mine, len(candidates))
         return candidates[changed]
 
-    def _lengths(self, tape: Tape, rows: Tensor) -> Tensor | None:
-        return None if self.tower.length is None else tape.batch[self.tower.length][rows]
+    def _tokens(self, tape: Tape, rows: Tensor) -> Tokens:
+        return Tokens.of(self.tower, tape.batch, tape.start).rows(rows)
 
     def _chunk(
         self, tape: Tape, plan: Resumption, spans: dict[str, list[int]], own: Tensor, donor: Tensor
     ) -> Encoded:
         value, rest = tape.rows_at(plan.entry, own), own.clone()
-        lengths = self._lengths(tape, own)
+        tokens = self._tokens(tape, own)
         later: dict[Point, list[tuple[Target, list[int]]]] = {}
         for name, span in spans.items():
             for target in self._targets[name]:
@@ -230,7 +238,7 @@ class SweepPlan:
                     later.setdefault(target.point, []).append((target, span))
                     continue
                 given = tape.rows_at(plan.entry, donor[span])
-                write_rows(value, target, span, given, len(own), lengths)
+                write_rows(value, target, span, given, len(own), tokens)
                 if target.port is None:
                     rest[span] = donor[span]
         edits = []
@@ -238,7 +246,7 @@ class SweepPlan:
             jobs = [job for target, span in writes if target.port is None for job in span]
             where = torch.tensor(jobs, device=own.device)
             whole = (where, donor[where]) if jobs else None
-            write = live(writes, tape.rows_at(point, donor), len(own), lengths)
+            write = live(writes, tape.rows_at(point, donor), len(own), tokens)
             edits.append(Edit(point, write, whole))
         return resume(
             self.model, self.tower, tape, own, plan, value, rest, edits, narrow=self.narrow

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ from vlbias.causal.lending import (
     unread,
     with_first_tensor,
 )
-from vlbias.causal.staged import Batch, Encoded, StagedModel, Tower
+from vlbias.causal.staged import Batch, CausalModel, Encoded, StagedModel, Tower
 from vlbias.causal.trace import Call, Point, Trace
 from vlbias.errors import BadModel
 
@@ -35,12 +35,17 @@ __all__ = ["Edit", "Resumption", "Tape", "plan_resumption", "record", "resume"]
 
 @dataclass(frozen=True)
 class Tape:
-    """What was seen in one forward pass: owned copies, since callers mutate what modules return."""
+    """What was seen in one forward pass: owned copies, since callers mutate what modules return.
+
+    A tape of a causal tower may hold the tokens from `start` on only, and then the `past` they read.
+    """
 
     batch: Batch
     encoded: Encoded
     outputs: dict[str, Any]
     inputs: dict[str, Tensor]
+    past: Any = None
+    start: int = 0
 
     def at(self, point: Point) -> Tensor:
         """The tensor at a point, rows first."""
@@ -113,14 +118,16 @@ def plan_resumption(
     idle = frozenset(other.module for other in tower.stages if other.name not in reached)
     carrier = traced.once(entry[0], model)
     direct = entry[1] == "in" and carrier.tensors == 1 and carrier.rows is not None
-    if direct:
+    if direct or entry[1] == "out":
         while (
             (parent := carrier.parent) is not None
             and parent.carries == carrier.module
             and len(traced.calls[parent.module]) == 1
         ):
             carrier = parent
-    given = tuple(call for call in traced.completed(entry, idle, model) if call is not carrier)
+    given = tuple(
+        call for call in traced.completed(entry, idle, model) if not _is_inside(call, carrier)
+    )
     names = {call.module for call in given}
     unread = frozenset(
         block
@@ -136,6 +143,13 @@ def plan_resumption(
         if traced.once(module, model).enter > moment and module != carrier.module
     )
     return Resumption(entry, given, unread, carrier, direct, narrow)
+
+
+def _is_inside(call: Call | None, outer: Call) -> bool:
+    """Whether a call is the outer one, or is made by it."""
+    while call is not None and call is not outer:
+        call = call.parent
+    return call is outer
 
 
 @torch.inference_mode()
@@ -216,7 +230,12 @@ def resume(
             stack.callback(hook(model.net, edit.point, edit.write))
             if edit.whole is not None:
                 stack.callback(_hook_rest(model.net, tape, edit.point[0], *edit.whole))
-        encoded = copied(model.encode(tower.name, batch))
+        if tape.start:
+            causal = cast(CausalModel, model)
+            result = causal.continued(tower.name, batch, tape.past, own, tape.start)
+        else:
+            result = model.encode(tower.name, batch)
+        encoded = copied(result)
     leaves = [leaf for leaf in tree_flatten(encoded)[0] if isinstance(leaf, Tensor)]
     before = [leaf for leaf in tree_flatten(tape.encoded)[0] if isinstance(leaf, Tensor)]
     if any(has_nan(leaf) for leaf in leaves) and not any(has_nan(leaf) for leaf in before):
@@ -267,9 +286,9 @@ def _gather(output: Any, call: Call, own: Tensor, rows: int, blank: bool) -> Any
     picked = [
         leaf
         if factor is None or not isinstance(leaf, Tensor)
-        else unread(leaf, len(own) * factor)
+        else unread(leaf, len(own) * leaf.shape[0] // rows)
         if blank and leaf.is_floating_point()
-        else _rows(leaf, own, factor, rows)
+        else _rows(leaf, own, leaf.shape[0] // rows, rows)
         for leaf, factor in zip(leaves, call.rows, strict=True)
     ]
     return tree_unflatten(picked, spec)

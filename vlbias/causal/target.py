@@ -2,19 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from vlbias.causal.site import Site
-from vlbias.causal.staged import Port
+from vlbias.causal.staged import Batch, Port, Tower
 from vlbias.causal.trace import Point
-from vlbias.errors import BadStudy
+from vlbias.errors import BadStudy, UnknownName
 
-__all__ = ["Target", "live", "write_rows"]
+__all__ = ["Target", "Tokens", "live", "write_rows"]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What is known of the tokens of some rows.
+
+    Args:
+        lengths: Tokens of each row, [rows], where rows are padded.
+        spans: Name of a span to its mask, [rows, tokens].
+        start: How many tokens were left off at the beginning of every row; what stands there is the same
+            in the rows that are exchanged, so that positions before it change nothing.
+    """
+
+    lengths: Tensor | None = None
+    spans: Mapping[str, Tensor] = field(default_factory=dict)
+    start: int = 0
+
+    @classmethod
+    def of(cls, tower: Tower, batch: Batch, start: int = 0) -> Tokens:
+        """What a tower's batch says of its rows, whose first `start` tokens were left off."""
+        spans = {}
+        if tower.spans is not None:
+            prefix = tower.spans
+            spans = {
+                key.removeprefix(prefix): mask
+                for key, mask in batch.items()
+                if key.startswith(prefix)
+            }
+        return cls(None if tower.length is None else batch[tower.length], spans, start)
+
+    def rows(self, index: Tensor | list[int]) -> Tokens:
+        """The same of the rows `index`."""
+        return Tokens(
+            None if self.lengths is None else self.lengths[index],
+            {name: mask[index] for name, mask in self.spans.items()},
+            self.start,
+        )
+
+    def mask(self, site: Site, tensor: Tensor) -> Tensor:
+        """Which tokens a site's positions are, [rows or 1, tokens].
+
+        Raises:
+            BadStudy: if a row has no such position.
+            UnknownName: if no span is called so, with suggestions.
+        """
+        whole = tensor.shape[1] + self.start
+        short = self.lengths is not None and whole < int(self.lengths.max())
+        if tensor.ndim != 3 or short:
+            raise BadStudy("mediators", str(site), "no positions: this port has no token axis")
+        lengths = self.lengths
+        if lengths is None:
+            lengths = torch.tensor([tensor.shape[1]], device=tensor.device)
+        picked = tensor.new_zeros((len(lengths), tensor.shape[1]), dtype=torch.bool)
+        for position in site.positions or ():
+            if isinstance(position, str):
+                picked = picked | self._span(site, position)
+                continue
+            index = lengths + position if position < 0 else torch.full_like(lengths, position)
+            if bool(((index < 0) | (index >= lengths)).any()):
+                shortest = int(lengths.min())
+                expected = f"positions that every row has; the shortest has {shortest} tokens"
+                raise BadStudy("mediators", str(site), expected)
+            index = index - self.start
+            picked |= index[:, None] == torch.arange(tensor.shape[1], device=tensor.device)
+        return picked
+
+    def _span(self, site: Site, name: str) -> Tensor:
+        if name not in self.spans:
+            raise UnknownName(f"span of the texts (mediator {site})", name, self.spans)
+        mask = self.spans[name]
+        if not bool(mask.any(1).all()):
+            raise BadStudy("mediators", str(site), f"a span {name!r} in every text")
+        return mask[:, self.start :]
+
+
+EVERY = Tokens()
+"""Rows of which nothing is known: none is padded, none has spans."""
 
 
 @dataclass(frozen=True)
@@ -26,19 +103,24 @@ class Target:
     point: Point
     moment: int
 
-    def write(self, tensor: Tensor, donor: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def write(self, tensor: Tensor, donor: Tensor, tokens: Tokens = EVERY) -> Tensor:
         """`tensor` with this site's units and positions taken from `donor` of the same shape.
 
         Args:
             tensor: Rows first.
             donor: Of the same shape.
-            lengths: Tokens of each row, [rows], where rows are padded.
+            tokens: Of the rows.
 
         Raises:
             BadStudy: if a row has no such position.
         """
         if self.site.units is None and self.site.positions is None:
             return donor
+        if tensor.ndim == 2 and self.site.positions is not None and tokens.lengths is not None:
+            # some models lay the tokens of all rows one behind the other
+            fold = (len(tokens.lengths), -1)
+            folded = self.write(tensor.unflatten(0, fold), donor.unflatten(0, fold), tokens)
+            return folded.flatten(0, 1)
         units = (self.port.units if self.port is not None else None) or tensor.shape[-1]
         mask = tensor.new_zeros((1, *tensor.shape[1:-1], units, 1), dtype=torch.bool)
         where: list[Any] = [slice(None)] * mask.ndim
@@ -47,25 +129,9 @@ class Target:
         picked = torch.zeros_like(mask)
         picked[tuple(where)] = True
         if self.site.positions is not None:
-            picked = picked & self._tokens(tensor, lengths)[:, :, None, None]
+            picked = picked & tokens.mask(self.site, tensor)[:, :, None, None]
         mine, other = tensor.unflatten(-1, (units, -1)), donor.unflatten(-1, (units, -1))
         return torch.where(picked, other, mine).flatten(-2)
-
-    def _tokens(self, tensor: Tensor, lengths: Tensor | None) -> Tensor:
-        if tensor.ndim != 3:
-            raise BadStudy("mediators", str(self.site), "no positions: this port has no token axis")
-        if lengths is None:
-            lengths = torch.tensor([tensor.shape[1]], device=tensor.device)
-        wanted = torch.tensor(self.site.positions, device=tensor.device)
-        index = torch.where(wanted < 0, wanted + lengths[:, None], wanted)
-        if bool(((index < 0) | (index >= lengths[:, None])).any()):
-            raise BadStudy(
-                "mediators",
-                str(self.site),
-                f"positions that every row has; the shortest has {int(lengths.min())} tokens",
-            )
-        tokens = tensor.new_zeros((len(lengths), tensor.shape[1]), dtype=torch.bool)
-        return tokens.scatter_(1, index, True)
 
 
 def write_rows(
@@ -74,7 +140,7 @@ def write_rows(
     span: list[int],
     donor: Tensor,
     rows: int,
-    lengths: Tensor | None,
+    tokens: Tokens,
 ) -> None:
     """Write the donor's value of the jobs in `span` into `tensor`, in place.
 
@@ -84,16 +150,16 @@ def write_rows(
         span: Which jobs.
         donor: The value of their donors at the same point.
         rows: How many jobs there are.
-        lengths: Tokens of each job's row, where rows are padded.
+        tokens: Of each job's row.
     """
     folded = tensor.view(rows, tensor.shape[0] // rows, *tensor.shape[1:])
     mine = folded[span].flatten(0, 1)
-    new = target.write(mine, donor, None if lengths is None else lengths[span])
+    new = target.write(mine, donor, tokens.rows(span))
     folded[span] = new.view(len(span), -1, *tensor.shape[1:])
 
 
 def live(
-    writes: list[tuple[Target, list[int]]], donor: Tensor, rows: int, lengths: Tensor | None
+    writes: list[tuple[Target, list[int]]], donor: Tensor, rows: int, tokens: Tokens
 ) -> Callable[[Tensor], Tensor]:
     """A function that makes several targets' replacements at one point, jobs as in `write_rows`."""
 
@@ -101,7 +167,7 @@ def live(
         new = tensor.clone()
         folded = donor.view(rows, donor.shape[0] // rows, *donor.shape[1:])
         for target, span in writes:
-            write_rows(new, target, span, folded[span].flatten(0, 1), rows, lengths)
+            write_rows(new, target, span, folded[span].flatten(0, 1), rows, tokens)
         return new
 
     return write

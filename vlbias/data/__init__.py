@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vlbias.errors import BadData, UnknownName
 from vlbias.registry import Entry, Registry
 
 if TYPE_CHECKING:
     from vlbias.data.table import Dataset
+    from vlbias.data.texts import Texts
 
-__all__ = ["DATASETS", "PREPARED", "open_dataset"]
+__all__ = ["DATASETS", "PREPARED", "TEXTS", "open_dataset", "read_text_dataset"]
 
 DATASETS: Registry[Callable[..., Dataset]] = Registry(
     "dataset",
@@ -33,9 +35,55 @@ DATASETS: Registry[Callable[..., Dataset]] = Registry(
     },
 )
 
+TEXTS: Registry[Callable[..., Texts]] = Registry(
+    "data set of texts",
+    {
+        "professions": Entry(
+            "vlbias.data.professions:read_professions",
+            "professions in 17 templates, he or she (for language models)",
+        ),
+        "winobias": Entry(
+            "vlbias.data.coreference:read_winobias",
+            "WinoBias sentences in pairs, two continuations (for language models)",
+        ),
+        "winogender": Entry(
+            "vlbias.data.coreference:read_winogender",
+            "Winogender sentences in pairs, two continuations (for language models)",
+        ),
+        "texts": Entry(
+            "vlbias.data.texts:read_texts",
+            "your own prompts, worlds and candidates from a JSONL file (for language models)",
+        ),
+    },
+)
+
 
 PREPARED = {"coco-gender": "coco", "pascal-gender": "pascal_sentence"}
 """Tables that `datasets/*/prepare.py` writes: name to the folder below `datasets/` or VLBIAS_DATA."""
+
+
+def read_text_dataset(name: str, path: Path | None, options: Mapping[str, Any]) -> Texts:
+    """The prompts of a registered data set of texts.
+
+    Args:
+        name: One of `TEXTS`.
+        path: Where its files are; some come with a small own-written set for None.
+        options: Keyword arguments of its reader, such as "statistic" of winogender.
+
+    Raises:
+        UnknownName: if there is no such data set, or its reader has no such option.
+        BadData: if its files are missing or wrong, or an option's value is.
+    """
+    read = TEXTS.load(name)
+    known = {
+        option
+        for option, about in signature(read).parameters.items()
+        if about.kind is about.KEYWORD_ONLY
+    }
+    for option in options:
+        if option not in known:
+            raise UnknownName(f"option of {name} (study field 'dataset.options')", option, known)
+    return read(path, **options)
 
 
 def open_dataset(name: str, path: Path | None = None) -> Dataset:

@@ -48,31 +48,40 @@ MODELS: Registry[Callable[..., StagedModel]] = Registry(
     },
 )
 
+_LANGUAGE = "vlbias.models.language.loading"
 FAMILIES = {
     "clip": "vlbias.models.dual",
     "siglip": "vlbias.models.dual",
     "siglip2": "vlbias.models.dual",
     "vision-text-dual-encoder": "vlbias.models.dual",
+    **dict.fromkeys(("bert", "distilbert", "gpt2", "gpt_neox", "opt", "roberta"), _LANGUAGE),
+    **dict.fromkeys(("gemma", "gemma2", "gemma3_text", "llama", "mistral"), _LANGUAGE),
+    **dict.fromkeys(("olmo", "olmo2", "olmo3", "qwen2", "qwen3"), _LANGUAGE),
 }
 """Hugging Face model type to the adapter that takes it; a new adapter adds its line here."""
 
+_MIXTURES = ("mixtral", "dbrx", "deepseek_v2", "deepseek_v3", "gpt_oss", "jamba", "llama4", "olmoe")
 
-def load_model(name: str, *, device: str = "cpu", dtype: str = "float32") -> StagedModel:
-    """The model of a registered name, a hub name ("org/model") or a local folder, ready to run.
+
+def load_model(
+    name: str, *, device: str = "cpu", dtype: str = "float32", random: int | None = None
+) -> StagedModel:
+    """The model of a registered name, a hub name ("org/model"), a folder or a GGUF file, ready to run.
 
     Args:
         name: See `vlbias list models` for the registered ones.
         device: Where it runs.
         dtype: "float32" or "bfloat16".
+        random: Seed of random weights in place of the trained ones, a baseline for language models.
 
     Raises:
         UnknownName: if the name is none of these, with suggestions.
-        BadModel: if the model cannot be loaded; says why.
+        BadModel: if the model cannot be loaded, or takes no random weights; says why.
         MissingExtra: if its library is not installed.
     """
     if dtype not in ("float32", "bfloat16"):
         raise BadModel(f"dtype {dtype!r}: expected float32 or bfloat16")
-    return _loaded(name, device=device, dtype=dtype, weights=True)
+    return _loaded(name, device=device, dtype=dtype, weights=True, random=random)
 
 
 def outline_model(name: str) -> StagedModel:
@@ -85,23 +94,40 @@ def outline_model(name: str) -> StagedModel:
     return _loaded(name, device="cpu", dtype="float32", weights=False)
 
 
-def _loaded(name: str, *, device: str, dtype: str, weights: bool) -> StagedModel:
+def _loaded(
+    name: str, *, device: str, dtype: str, weights: bool, random: int | None = None
+) -> StagedModel:
     if name in MODELS:
+        _refuse_random(name, random)
         entry = MODELS.entry(name)
         return MODELS.load(name)(
             **dict(entry.options), name=name, device=device, dtype=dtype, weights=weights
         )
     folder = Path(name)
-    if folder.is_dir():
+    if folder.suffix == ".gguf" and folder.is_file():
+        module, checkpoint, short = _LANGUAGE, str(folder), folder.stem
+    elif folder.is_dir():
         module, checkpoint, short = _family_of(folder), str(folder), folder.resolve().name
     elif name.count("/") == 1 and not name.startswith((".", "/")):
         module, checkpoint, short = _hub_family_of(name), name, name.rpartition("/")[2]
     else:
         raise UnknownName(
-            "model (registered name, hub name 'org/model' or existing folder)", name, MODELS
+            "model (registered name, hub name 'org/model', existing folder or GGUF file)",
+            name,
+            MODELS,
         )
     load: Callable[..., StagedModel] = import_module(module).load
-    return load(checkpoint, name=short, device=device, dtype=dtype, weights=weights)
+    options: dict[str, int] = {}
+    if module != _LANGUAGE:
+        _refuse_random(name, random)
+    elif random is not None:
+        options["random"] = random
+    return load(checkpoint, name=short, device=device, dtype=dtype, weights=weights, **options)
+
+
+def _refuse_random(name: str, random: int | None) -> None:
+    if random is not None:
+        raise BadModel(f"{name}: random weights are a baseline for language models only")
 
 
 def _family_of(folder: Path) -> str:
@@ -133,6 +159,11 @@ def _hub_family_of(name: str) -> str:
 
 
 def _family(kind: str, given: str) -> str:
+    if kind in _MIXTURES or "moe" in kind.split("_")[-1]:
+        raise BadModel(
+            f"{given}: {kind!r} is a mixture of experts: which of its modules run depends on the text, so "
+            "that a component cannot be exchanged between two worlds. Give a dense model."
+        )
     if kind not in FAMILIES:
         raise BadModel(
             f"{given}: models of type {kind!r} have no adapter; there are adapters for "

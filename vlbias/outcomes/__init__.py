@@ -36,6 +36,11 @@ class Measure:
 class Outcome(Protocol):
     """A number per example and target; `needs` are readout keys, `higher` says what more of it means."""
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """What the columns of its numbers are about, before any number is there."""
+        ...
+
     name: str
     needs: frozenset[str]
     unit: str
@@ -54,5 +59,12 @@ OUTCOMES: Registry[type[Outcome]] = Registry(
             "score per class that it is in the image; false and true positives follow at a threshold",
         ),
         "match": Entry("vlbias.outcomes.scalar:Match", "score that image and text belong together"),
+        "log-odds": Entry(
+            "vlbias.outcomes.language:LogOdds",
+            "log odds of candidate continuations; ratio, log and difference effects follow from it",
+        ),
+        "candidate-logprob": Entry(
+            "vlbias.outcomes.language:CandidateLogprob", "log-probability of each candidate"
+        ),
     },
 )

@@ -30,6 +30,11 @@ class Presence:
     unit: str = "logit"
     higher: Literal["better", "worse", "neither"] = "neither"
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The classes."""
+        return self.classes
+
     def __call__(self, readout: Readout, examples: Sequence[Example]) -> Measure:
         """Scores [B, classes], rounded to float32 so that the table stays small.
 
@@ -54,6 +59,11 @@ class Match:
     needs: frozenset[str] = frozenset({"score"})
     unit: str = "logit"
     higher: Literal["better", "worse", "neither"] = "neither"
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """One, without a name."""
+        return ("",)
 
     def __call__(self, readout: Readout, examples: Sequence[Example]) -> Measure:
         """Scores [B, 1]."""

@@ -11,12 +11,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-__all__ = ["by_layer", "conditions", "encoders", "heads", "objects", "operating", "svg"]
+__all__ = ["by_layer", "conditions", "encoders", "heads", "objects", "operating", "sites", "svg"]
 
 _BLUE, _ORANGE, _GREY = "#2b6cb0", "#c05621", "#718096"
 _COLOURS = {"attn": _BLUE, "mlp": _ORANGE}
 _SITE = re.compile(
     r"(?P<stage>[a-z_0-9]+)/(?P<port>[a-z_0-9]+)\.(?P<layer>\d+)(?:\[(?P<unit>\d+)\])?"
+    r"(?:@[a-z0-9_,-]+)?"
 )
 
 
@@ -59,7 +60,7 @@ def encoders(effects: pd.DataFrame, functional: str = "B_lin") -> Figure:
 
 def by_layer(effects: pd.DataFrame, contrast: str, functional: str = "B_lin") -> Figure:
     """Indirect effect through the attention and the MLP branch of every block, with limits."""
-    rows = _sites(effects, contrast, functional)
+    rows = sites(effects, contrast, functional)
     rows = rows[rows["port"].isin(list(_COLOURS)) & rows["unit"].isna()]
     stages = list(dict.fromkeys(rows["stage"]))
     figure = Figure(figsize=(3.7 * max(len(stages), 1), 2.9))
@@ -85,10 +86,12 @@ def by_layer(effects: pd.DataFrame, contrast: str, functional: str = "B_lin") ->
     return figure
 
 
-def heads(effects: pd.DataFrame, contrast: str, functional: str = "B_lin") -> Figure:
+def heads(
+    effects: pd.DataFrame, contrast: str, functional: str = "B_lin", port: str = "head"
+) -> Figure:
     """Indirect effect through every head; dots where it survives correction over all mediators."""
-    rows = _sites(effects, contrast, functional)
-    rows = rows[(rows["port"] == "head") & rows["unit"].notna()]
+    rows = sites(effects, contrast, functional)
+    rows = rows[(rows["port"] == port) & rows["unit"].notna()]
     stages = list(dict.fromkeys(rows["stage"]))
     figure = Figure(figsize=(3.6 * max(len(stages), 1) + 0.8, 3.4))
     limit = float(rows["estimate"].abs().max()) if len(rows) else 1.0
@@ -160,7 +163,8 @@ def operating(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _sites(effects: pd.DataFrame, contrast: str, functional: str) -> pd.DataFrame:
+def sites(effects: pd.DataFrame, contrast: str, functional: str) -> pd.DataFrame:
+    """Indirect effects through components, with columns stage, port, layer and unit."""
     rows = effects[
         (effects["contrast"] == contrast)
         & (effects["functional"] == functional)

@@ -15,7 +15,10 @@ from matplotlib.figure import Figure
 
 from vlbias.errors import BadTable
 from vlbias.report import figures
+from vlbias.report.language import OUTCOME, LanguageTables, language_numbers
+from vlbias.report.language_page import language_section
 from vlbias.report.numbers import Tables, numbers
+from vlbias.report.tables import html
 from vlbias.report.words import LIMITS, bias_in_words, contrast_in_words, lacking_in_words
 from vlbias.store import Run
 
@@ -68,10 +71,17 @@ def report(
         ) from error
     sections = []
     for run in opened:
+        folder = target / "tables" / run.folder.name
+        if OUTCOME in run.manifest["study"]["outcomes"]:
+            found = language_numbers(run, draws=draws, seed=seed, note=note)
+            _write_tables(folder, found)
+            note(f"figures of {run.folder.name}")
+            sections.append({**_about(run), **language_section(run, found)})
+            continue
         tables = numbers(run, draws=draws, seed=seed, note=note)
-        _write_tables(target / "tables" / run.folder.name, tables)
+        _write_tables(folder, tables)
         note(f"figures of {run.folder.name}")
-        sections.append(_section(run, tables))
+        sections.append({**_about(run), **_section(run, tables)})
     template = files("vlbias.report").joinpath("templates", "page.html.j2").read_text("utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     html = environment.from_string(template).render(sections=sections, limits=LIMITS, draws=draws)
@@ -81,10 +91,26 @@ def report(
     return Page(page, target / "tables", summary)
 
 
-def _write_tables(folder: Path, tables: Tables) -> None:
+def _write_tables(folder: Path, tables: Tables | LanguageTables) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for field in fields(tables):
         getattr(tables, field.name).to_csv(folder / f"{field.name}.csv", index=False)
+
+
+def _about(run: Run) -> dict[str, Any]:
+    """What every run's part of the page says of it."""
+    manifest = run.manifest
+    return {
+        "name": manifest["study"]["name"],
+        "model": f"{manifest['model']['name']} ({manifest['model']['revision']})",
+        "blocks": [],
+        "lacking": lacking_in_words(run.statuses),
+        "funnel": json.dumps(
+            manifest["data"]["meta"].get("funnel", {}), indent=1, ensure_ascii=False
+        ),
+        "provenance": _provenance(run),
+        "unknowns": manifest["paper_unknowns"],
+    }
 
 
 def _section(run: Run, tables: Tables) -> dict[str, Any]:
@@ -96,27 +122,19 @@ def _section(run: Run, tables: Tables) -> dict[str, Any]:
     ]
     several = [name for name, about in manifest["contrasts"].items() if len(about["alters"]) > 1]
     return {
-        "name": manifest["study"]["name"],
-        "model": f"{manifest['model']['name']} ({manifest['model']['revision']})",
         "headline": bias_in_words(tables.bias.iloc[0]),
         "readings": [contrast_in_words(row) for _, row in totals.iterrows()],
         "tables": {
-            "worlds": _html(tables.conditions),
-            "totals": _html(_effect_columns(totals)),
-            "encoders": _html(_effect_columns(_whole(tables.effects, several))),
-            "strongest": _html(_effect_columns(_strongest(tables.effects))),
-            "placebo": _html(_placebo_columns(tables.placebo)),
-            "objects": _html(_object_columns(tables.objects)),
-            "checks": _html(tables.checks),
+            "worlds": html(tables.conditions),
+            "totals": html(_effect_columns(totals)),
+            "encoders": html(_effect_columns(_whole(tables.effects, several))),
+            "strongest": html(_effect_columns(_strongest(tables.effects))),
+            "placebo": html(_placebo_columns(tables.placebo)),
+            "objects": html(_object_columns(tables.objects)),
+            "checks": html(tables.checks),
         },
-        "lacking": lacking_in_words(tables.rows),
         "insufficient": int(tables.bias["n_insufficient"].iloc[0]),
-        "funnel": json.dumps(
-            manifest["data"]["meta"].get("funnel", {}), indent=1, ensure_ascii=False
-        ),
         "figures": _figures(tables),
-        "provenance": _provenance(run),
-        "unknowns": manifest["paper_unknowns"],
     }
 
 
@@ -221,18 +239,3 @@ def _provenance(run: Run) -> dict[str, str]:
         f"{max((s['peak_memory_mib'] for s in sessions), default=0)} MiB",
         "seed": str(manifest["study"]["seed"]),
     }
-
-
-def _html(frame: pd.DataFrame) -> str:
-    if frame.empty:
-        return "<p>None.</p>"
-    table = frame.to_html(
-        index=False, border=0, na_rep="–", float_format=_number, justify="left", classes="numbers"
-    )
-    return table.replace("<th>", '<th scope="col">')
-
-
-def _number(value: float) -> str:
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{value:.4f}".rstrip("0").rstrip(".")
-    return f"{value:.1e}"

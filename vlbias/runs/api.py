@@ -13,16 +13,15 @@ from PIL import Image
 
 from vlbias.analysis.means import mean_effects
 from vlbias.causal.arms import Contrast, Engine, altered_channels
-from vlbias.causal.conformance import Finding, conformance
-from vlbias.causal.example import Example, Inputs, Picture
+from vlbias.causal.example import Example, Picture
 from vlbias.causal.site import Mediator
 from vlbias.causal.staged import StagedModel, resolve
 from vlbias.errors import BadData, BadStudy, BadTable
-from vlbias.models import load_model
 from vlbias.outcomes import OUTCOMES
+from vlbias.runs.checks import check
 from vlbias.runs.demo import demo
 from vlbias.runs.plan import Plan, engine_of, make_plan
-from vlbias.runs.runner import QUIET, Events, RunResult, run_plan
+from vlbias.runs.runner import QUIET, Events, RunResult, model_of, run_plan
 from vlbias.runs.study import Study
 from vlbias.store import Run
 
@@ -94,7 +93,7 @@ def estimate(plan: Plan, events: Events = QUIET) -> Iterator[str]:
     yield f"photos {len(plan.examples)}, cells {len(plan.shards)}, mediators {len(plan.mediators)}"
     yield f"rows {plan.rows:,} (about {plan.rows * 5 / 1e6:.0f} MB)"
     events.note("timing one photo")
-    model = load_model(plan.study.model, device=plan.study.device, dtype=plan.study.dtype)
+    model = model_of(plan)
     engine = engine_of(plan, model)
     began = time.monotonic()
     engine.share(plan.examples)
@@ -266,35 +265,3 @@ def effects(
     if column is not None and column not in arms:
         raise BadStudy("by", by, f"an attribute of the examples: {sorted(set(arms) - {'value'})}")
     return mean_effects(arms, by=column, draws=n_boot, rng=np.random.default_rng(seed))
-
-
-def check(model: str | StagedModel, *, device: str = "cpu") -> list[Finding]:
-    """Whether a model keeps the adapter contract, tested on small photos and texts made here.
-
-    Raises:
-        BadModel: if the model cannot be loaded.
-    """
-    staged = load_model(model, device=device) if isinstance(model, str) else model
-    base, other = _check_inputs(staged)
-    return conformance(staged, base, other)
-
-
-def _check_inputs(model: StagedModel) -> tuple[list[Inputs], list[Inputs]]:
-    rng = np.random.default_rng(0)
-    if any("image" in tower.channels for tower in model.towers) and model.name != "toy":
-        texts = [
-            ("a photo of a man with a cup", "a photo of a person with a cup"),
-            ("a photo of a woman with a dog", "a photo of a person with a dog"),
-            ("a man riding a horse", "a person riding a horse"),
-        ]
-        pixels = rng.integers(0, 256, (6, 48, 64, 3), dtype=np.uint8)
-        images = [Picture(Image.fromarray(array)) for array in pixels]
-        return (
-            [{"image": images[i], "text": texts[i][0]} for i in range(3)],
-            [{"image": images[i + 3], "text": texts[i][1]} for i in range(3)],
-        )
-    base, other = (
-        [{"image": tuple(row[0]), "text": tuple(row[1])} for row in side]
-        for side in rng.normal(size=(2, 3, 2, 8)).tolist()
-    )
-    return base, other

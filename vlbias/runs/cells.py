@@ -124,7 +124,7 @@ def _add_absent(
             for row in rows
         ]
         for outcome in outcomes:
-            targets = plan.dataset.classes if outcome.name == "presence" else ("",)
+            targets = outcome.targets
             for arm in ("00", "11"):
                 names = {"contrast": pair.name, "mediator": "", "arm": arm, "outcome": outcome.name}
                 empty = np.full((len(rows), len(targets)), np.nan)

@@ -13,6 +13,7 @@ from typing import Any
 
 from vlbias.causal.arms import Engine
 from vlbias.causal.staged import StagedModel
+from vlbias.outcomes import OUTCOMES
 from vlbias.runs.plan import Plan
 from vlbias.store import SCHEMA_VERSION
 
@@ -28,7 +29,13 @@ def manifest_of(plan: Plan, model: StagedModel, engine: Engine, keys: list[str])
     return {
         "schema": SCHEMA_VERSION,
         "study": study.model_dump(mode="json"),
-        "targets": list(plan.dataset.classes) if "presence" in study.outcomes else [""],
+        "targets": list(
+            dict.fromkeys(
+                target
+                for name in study.outcomes
+                for target in OUTCOMES.load(name)(plan.dataset.classes).targets
+            )
+        ),
         "cells": keys,
         "rows": plan.rows,
         "model": {
@@ -67,6 +74,15 @@ def manifest_of(plan: Plan, model: StagedModel, engine: Engine, keys: list[str])
 def _register(plan: Plan, model: StagedModel) -> dict[str, str]:
     """What was chosen for everything the reference paper leaves open (U1 to U11)."""
     study, point = plan.study, plan.study.operating_point
+    if study.is_of_texts:
+        return {
+            "probability of several tokens": "geometric mean of the tokens' probabilities",
+            "effect": "mean over samples of y / y(null) - 1, with median and geometric mean beside it",
+            "special tokens": "where the model's own tokenizer puts them",
+            "words of several tokens": "kept; mediators are misaligned where the worlds' lengths differ",
+            "filter": "shown beside the unfiltered numbers, never alone",
+            **{key: str(value) for key, value in study.dataset.options.items()},
+        }
     fills = {spec.fill for spec in study.worlds.values() if spec.image}
     regions = {spec.region for spec in study.worlds.values() if spec.image}
     return {

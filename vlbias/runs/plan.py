@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vlbias.causal.arms import Engine
+from vlbias.causal.arms import Engine, altered_channels
 from vlbias.causal.example import Example
 from vlbias.causal.site import Mediator
 from vlbias.causal.staged import StagedModel, resolve
-from vlbias.data import DATASETS
+from vlbias.data import DATASETS, read_text_dataset
 from vlbias.data.labels import Funnel
 from vlbias.data.prompts import prompt_named
 from vlbias.data.table import Dataset, verify_images
+from vlbias.data.texts import Texts
 from vlbias.data.worlds import channels_changed, make_examples
 from vlbias.errors import BadData, BadStudy, UnknownName
 from vlbias.models import outline_model
@@ -29,14 +30,14 @@ class Plan:
 
     Args:
         study: The study.
-        dataset: Its photos, with labels and funnel.
+        dataset: Its photos, with labels and funnel, or its texts.
         examples: In their worlds, those of the asked splits and groups.
         mediators: With wildcards resolved.
         rows: Of the long table, exactly.
     """
 
     study: Study
-    dataset: Dataset
+    dataset: Dataset | Texts
     examples: tuple[Example, ...]
     mediators: tuple[Mediator, ...]
     rows: int
@@ -49,7 +50,10 @@ class Plan:
     def funnel(self) -> str:
         """How many photos were left after each step of the label rule, as lines."""
         content = self.dataset.meta["funnel"]
-        return str(Funnel(**content)) if "steps" in content else str(content)
+        if "steps" in content:
+            return str(Funnel(**content))
+        lines = content.items() if isinstance(content, Mapping) else [("", content)]
+        return "\n".join(f"{step}: {count}" if step else str(count) for step, count in lines)
 
     @property
     def shards(self) -> list[tuple[Example, ...]]:
@@ -74,6 +78,8 @@ def make_plan(study: Study, note: Callable[[str], None] = lambda text: None) -> 
     for outcome in study.outcomes:
         OUTCOMES.entry(outcome)
     note("reading the data set")
+    if study.is_of_texts:
+        return _plan_of_texts(study, note)
     dataset = read_dataset(study)
     worlds = {name: spec.world() for name, spec in study.worlds.items()}
     examples = tuple(
@@ -100,12 +106,34 @@ def make_plan(study: Study, note: Callable[[str], None] = lambda text: None) -> 
     return plan.with_rows(count_rows(plan, outline))
 
 
+def _plan_of_texts(study: Study, note: Callable[[str], None]) -> Plan:
+    spec = study.dataset
+    texts = read_text_dataset(spec.name, spec.path, spec.options)
+    for pair in study.pairs:
+        for world in (pair.base, pair.cf):
+            if world not in texts.worlds:
+                raise UnknownName(
+                    f"world of {spec.name} (contrast {pair.name})", world, texts.worlds
+                )
+    examples = texts.chosen(spec.splits, spec.groups, limit=spec.limit, seed=study.seed)
+    note("reading the model's outline")
+    outline = outline_model(study.model)
+    _refuse_outcomes(study, outline)
+    if any(tower.channels != ("text",) for tower in outline.towers):
+        raise BadStudy("model", study.model, f"a language model for the texts of {spec.name!r}")
+    plan = Plan(study, texts, examples, tuple(resolve(outline, study.mediators)), 0)
+    return plan.with_rows(count_rows(plan, outline))
+
+
 def engine_of(plan: Plan, model: StagedModel) -> Engine:
     """The engine that runs a plan on a model."""
-    worlds = {name: spec.world() for name, spec in plan.study.worlds.items()}
-    altered = {
-        pair: channels_changed(worlds[pair.base], worlds[pair.cf]) for pair in plan.study.pairs
-    }
+    if isinstance(plan.dataset, Texts):
+        altered = altered_channels(plan.examples, plan.study.pairs)
+    else:
+        worlds = {name: spec.world() for name, spec in plan.study.worlds.items()}
+        altered = {
+            pair: channels_changed(worlds[pair.base], worlds[pair.cf]) for pair in plan.study.pairs
+        }
     return Engine(
         model,
         plan.study.pairs,
@@ -192,7 +220,7 @@ def count_rows(plan: Plan, outline: StagedModel) -> int:
     """Rows of the long table that a plan will fill, exactly."""
     engine = engine_of(plan, outline)
     targets = sum(
-        len(plan.dataset.classes) if name == "presence" else 1 for name in plan.study.outcomes
+        len(OUTCOMES.load(name)(plan.dataset.classes).targets) for name in plan.study.outcomes
     )
     arms = {pair: 2 + 2 * len(engine.mediators_of(pair)) for pair in plan.study.pairs}
     return sum(

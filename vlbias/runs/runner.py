@@ -18,13 +18,14 @@ import pandas as pd
 from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadStudy, BadTable
 from vlbias.models import load_model
+from vlbias.outcomes import OUTCOMES
 from vlbias.runs.cells import CellWork, keep_memory
 from vlbias.runs.manifest import difference, manifest_of
 from vlbias.runs.plan import Plan, engine_of
 from vlbias.runs.workers import in_this_process, in_workers
 from vlbias.store import Run, cell_key, write_json
 
-__all__ = ["QUIET", "Events", "RunResult", "keep_memory", "run_plan"]
+__all__ = ["QUIET", "Events", "RunResult", "keep_memory", "model_of", "run_plan"]
 
 _BYTES_PER_ROW = 10
 
@@ -95,7 +96,7 @@ def run_plan(
     _refuse_unwritable(folder, plan.rows * _BYTES_PER_ROW)
     events.note("loading the model")
     keep_memory()
-    model = load_model(plan.study.model, device=plan.study.device, dtype=plan.study.dtype)
+    model = model_of(plan)
     keys = _keys(plan, model)
     engine = engine_of(plan, model)
     manifest = manifest_of(plan, model, engine, keys)
@@ -116,6 +117,19 @@ def run_plan(
         events.cells(done, len(mine), step.examples)
     _log_session(folder, count, len(todo), len(failed), time.monotonic() - began, peak)
     return RunResult(folder, len(todo) - len(failed), len(mine) - len(todo), tuple(failed))
+
+
+def model_of(plan: Plan) -> StagedModel:
+    """The loaded model of a plan."""
+    study = plan.study
+    model: Any = load_model(
+        study.model, device=study.device, dtype=study.dtype, random=study.random_weights
+    )
+    needs = {key for name in study.outcomes for key in OUTCOMES.load(name)(()).needs}
+    if study.is_of_texts and needs == {"candidate_score"}:
+        model = model.scores_only()
+    loaded: StagedModel = model
+    return loaded
 
 
 def _refuse_workers(asked: int, device: str) -> None:
@@ -142,7 +156,11 @@ def _workers(asked: int, device: str, cells: int) -> int:
 
 def _keys(plan: Plan, model: StagedModel) -> list[str]:
     study = plan.study.model_dump(
-        mode="json", exclude={"name", "model", "device", "operating_point", "min_group", "dataset"}
+        mode="json",
+        exclude={
+            *("name", "model", "device", "operating_point", "min_group", "dataset"),
+            "random_weights",  # the revision tells
+        },
     )
     common = {
         "study": study,

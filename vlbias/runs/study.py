@@ -11,9 +11,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from vlbias.causal.arms import Contrast
+from vlbias.data import DATASETS, TEXTS
 from vlbias.data.labels import GenderRule
 from vlbias.data.worlds import WORLDS, World
-from vlbias.errors import BadStudy
+from vlbias.errors import BadStudy, UnknownName
 
 __all__ = ["DatasetSpec", "LabelSpec", "OperatingPoint", "Study", "WorldSpec"]
 
@@ -42,13 +43,17 @@ class LabelSpec(_Frozen):
 
 
 class DatasetSpec(_Frozen):
-    """Which photos: a reader and where its files are, relative to the study file."""
+    """Which photos or texts: a reader and where its files are, relative to the study file.
+
+    `labels` are read for photos only, `options` for texts only: what their reader takes.
+    """
 
     name: str = "coco"
     path: Path | None = None
     splits: tuple[Literal["fit", "dev", "test"], ...] = ("dev", "test")
     groups: tuple[str, ...] = ("masculine", "feminine")
     labels: LabelSpec = LabelSpec()
+    options: Mapping[str, Any] = {}
     limit: int | None = Field(None, ge=1)
 
 
@@ -95,6 +100,7 @@ class Study(_Frozen):
     Args:
         name: Of the run folder.
         model: A registered name, a hub name, or a folder relative to the study file.
+        random_weights: Seed of random weights in place of the trained ones; language models only.
         prompt: A named prompt, or "custom:" and a template.
         worlds: Name to what is done; the standard worlds if not given.
         contrasts: "base->other", in the order they are run.
@@ -110,6 +116,7 @@ class Study(_Frozen):
     model: str
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16"] = "float32"
+    random_weights: int | None = Field(None, ge=0)
     dataset: DatasetSpec = DatasetSpec()
     prompt: str = "template"
     worlds: Mapping[str, WorldSpec] = Field(
@@ -140,14 +147,18 @@ class Study(_Frozen):
 
         Raises:
             BadStudy: names the field, what was given and what is allowed.
+            UnknownName: if there is no such data set, with suggestions.
         """
         try:
             study = cls.model_validate(content)
         except ValidationError as error:
             raise _readable(error, cls) from error
+        if study.dataset.name not in (*DATASETS, *TEXTS):
+            raise UnknownName("dataset", study.dataset.name, (*DATASETS, *TEXTS))
         for text in study.contrasts:
             contrast = Contrast.parse(text)
-            for world in (contrast.base, contrast.cf):
+            # worlds of texts come with the data, and are checked when they are read
+            for world in () if study.is_of_texts else (contrast.base, contrast.cf):
                 if world not in study.worlds:
                     raise BadStudy(
                         "contrasts",
@@ -177,7 +188,7 @@ class Study(_Frozen):
         """The study with absolute paths, resolved from a folder; it can be resumed from anywhere."""
         folder = folder.resolve()
         changes: dict[str, Any] = {}
-        if (folder / self.model).is_dir():
+        if (folder / self.model).is_dir() or self.model.endswith(".gguf"):
             changes["model"] = str(folder / self.model)
         elif self.model.startswith(("./", "../", "/")):
             raise BadStudy("model", self.model, f"a folder that exists (looked in {folder})")
@@ -185,6 +196,11 @@ class Study(_Frozen):
             path = folder / self.dataset.path
             changes["dataset"] = self.dataset.model_copy(update={"path": path})
         return self.model_copy(update=changes)
+
+    @property
+    def is_of_texts(self) -> bool:
+        """Whether its data are prompts for language models."""
+        return self.dataset.name in TEXTS
 
     @property
     def pairs(self) -> tuple[Contrast, ...]:

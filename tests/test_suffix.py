@@ -1,0 +1,130 @@
+"""The short path of causal models against the whole one, for every family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_language import CAUSAL, cloze, language_sides, write_language
+from torch import Tensor
+
+from vlbias.causal.arms import Contrast, Engine
+from vlbias.causal.example import Example, Inputs
+from vlbias.causal.staged import resolve
+from vlbias.causal.sweep import Sweep, SweepPlan
+from vlbias.models import load_model
+from vlbias.models.language.adapter import LanguageModel
+
+PATTERNS = [
+    "lm/embed@word",
+    "lm/resid.1@word",
+    "lm/attn.*",
+    "lm/mlp.*@word",
+    "lm/mlp.0[3]@-2",
+    "lm/neuron.1[5,9]",
+    "lm/head.*[*]",
+    "lm/weights.*[*]@prompt",
+    "lm/weights.2",
+    "all lm/head.*",
+    "lm/head.0[1]+lm/mlp.2[4]@word+lm/weights.1[2]@-1",
+]
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], LanguageModel]:
+    made: dict[str, Any] = {}
+
+    def of(kind: str) -> LanguageModel:
+        if kind not in made:
+            folder: Path = tmp_path_factory.mktemp("suffix") / kind
+            made[kind] = load_model(str(write_language(kind, folder)))
+        return made[kind]
+
+    return of
+
+
+def swept(model: LanguageModel, short: bool, patterns: list[str]) -> Sweep:
+    texts = [inputs for side in language_sides() for inputs in side]
+    late = [{"text": cloze(w, frame="The nurse told the {}")} for w in ("man", "woman")]
+    rows = [row for one in [*texts, *late] for row in model.split(one)["lm"]]
+    plan = SweepPlan(model, model.towers[0], resolve(model, patterns), narrow=short)
+    half = len(texts)
+    pairs = [(i, half + i) for i in range(half)] + [(2 * half, 2 * half + 2)]
+    pairs += [(j, i) for i, j in pairs] + [(0, 0)]
+    return plan.run(model.collate("lm", rows), pairs)
+
+
+@pytest.mark.parametrize("kind", CAUSAL)
+def test_the_short_path_gives_what_the_whole_one_gives(
+    loaded: Callable[[str], LanguageModel], kind: str
+) -> None:
+    model = loaded(kind)
+    short, whole = (swept(model, way, PATTERNS) for way in (True, False))
+    for name, expected in whole.patched.items():
+        torch.testing.assert_close(
+            short.patched[name], expected, atol=1e-5, rtol=1e-5, equal_nan=True, msg=name
+        )
+    moved = [
+        name
+        for name, value in whole.patched.items()
+        if not torch.allclose(value[0], whole.encoded[0], atol=1e-4)
+    ]
+    assert len(moved) > len(PATTERNS)
+
+
+def test_the_short_path_runs_no_token_before_the_first_that_differs(
+    loaded: Callable[[str], LanguageModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, ran = loaded("llama"), []
+    block = model.net.get_submodule("model.layers.2")
+    handle = block.register_forward_hook(lambda _, __, out: ran.append(tuple(out.shape)))
+    frame = "The nurse told the man that the {}"
+    sides = [model.split({"text": cloze(who, frame=frame)})["lm"][0] for who in ("clerk", "doctor")]
+    plan = SweepPlan(model, model.towers[0], resolve(model, ["lm/head.*[*]"]))
+    plan.run(model.collate("lm", sides), [(0, 1), (1, 0)])
+    handle.remove()
+    tokens = model.collate("lm", sides)["input_ids"].shape[1]
+    resumed = [shape for shape in ran if shape[0] > 3]
+    assert resumed
+    assert {shape[1] for shape in resumed} == {1}
+    assert tokens > 6
+
+
+def test_positions_before_the_first_difference_change_nothing(
+    loaded: Callable[[str], LanguageModel],
+) -> None:
+    model = loaded("gpt2")
+    rows = [model.split({"text": cloze(who)})["lm"][0] for who in ("nurse", "man")]
+    plan = SweepPlan(model, model.towers[0], resolve(model, ["lm/mlp.0@0", "lm/mlp.0@1"]))
+    sweep = plan.run(model.collate("lm", rows), [(0, 1)])
+    value: Tensor = sweep.patched["lm/mlp.0@0"]
+    assert torch.equal(value[0], sweep.encoded[0])
+    assert not torch.equal(sweep.patched["lm/mlp.0@1"][0], sweep.encoded[0])
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "gemma2", "opt"])
+def test_scores_differ_as_log_probabilities_do(
+    loaded: Callable[[str], LanguageModel], kind: str
+) -> None:
+    """Without the sum over the vocabulary, for texts with short, long and mixed candidates."""
+    model = loaded(kind)
+    lean = model.scores_only()
+    texts = [cloze("nurse"), cloze("nurse", "he", "she ran"), cloze("clerk", "ran home", "ate")]
+    base: list[Inputs] = [{"text": text} for text in texts]
+    cf: list[Inputs] = [
+        {"text": replace(text, text=text.text.replace("The", "the"))} for text in texts
+    ]
+    pairs = enumerate(zip(base, cf, strict=True))
+    examples = [Example(str(i), str(i), {"a": a, "b": b}) for i, (a, b) in pairs]
+    contrast, found = Contrast("a", "b"), []
+    for one in (model, lean):
+        engine = Engine(one, [contrast], resolve(one, ["lm/head.1[*]"]), altered={})
+        found.append([arm.readout["candidate_score"] for arm in engine.run(examples)])
+    for ours, expected in zip(*found, strict=True):
+        torch.testing.assert_close(ours.diff(dim=1), expected.diff(dim=1), atol=2e-5, rtol=1e-5)
+    assert lean.gives == {"candidate_score"}
+    assert model.gives > lean.gives

@@ -1,0 +1,46 @@
+"""A text with a gap and the words that may fill it: what language models are asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vlbias.errors import BadData
+
+__all__ = ["Cloze"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cloze:
+    """A text up to its gap, candidates for the gap, and named parts of the text.
+
+    Args:
+        text: What stands before the gap, without the space that ends it: "The nurse said that".
+        candidates: What may fill the gap, one or several words each, joined to the text by a space.
+            The order is that of all readouts.
+        spans: Name, first and one past the last character of parts of the text; a mediator's positions
+            may be such a name. The whole text is the span "prompt", its last token position -1.
+        after: What follows the gap; read by masked language models only.
+
+    Raises:
+        BadData: if a candidate is empty or repeats, or a span is outside the text.
+    """
+
+    text: str
+    candidates: tuple[str, ...]
+    spans: tuple[tuple[str, int, int], ...] = ()
+    after: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.text.strip() or self.text != self.text.strip():
+            raise BadData(f"text {self.text!r}: expected words without space at the ends")
+        if len(set(self.candidates)) < 2 or len(set(self.candidates)) < len(self.candidates):
+            raise BadData(
+                f"candidates {self.candidates} of {self.text!r}: expected two or more, all different"
+            )
+        if not all(candidate.strip() for candidate in self.candidates):
+            raise BadData(f"candidates {self.candidates} of {self.text!r}: one is empty")
+        for name, start, end in self.spans:
+            if not 0 <= start < end <= len(self.text):
+                raise BadData(
+                    f"span {name!r} of {self.text!r} is ({start}, {end}), expected characters of the text"
+                )

@@ -1,0 +1,177 @@
+"""Prompts in several worlds: what a reader of texts gives, and one's own prompts from a JSONL file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vlbias.causal.cloze import Cloze
+from vlbias.causal.example import Example
+from vlbias.errors import BadData, BadStudy
+
+__all__ = ["Texts", "lines_of", "make_texts", "read_texts", "texts_folder"]
+
+_COLUMNS = {
+    "id",
+    "cluster",
+    "group",
+    "split",
+    "worlds",
+    "candidates",
+    "span",
+    "after",
+    "attributes",
+}
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Prompts of a language-model study.
+
+    Args:
+        examples: Each with a `Cloze` per world under the channel "text".
+        classes: What the candidates are, in the order of every example: "anti", "stereo".
+        meta: Reader, funnel, and what was chosen.
+        content_hash: Of all texts and candidates; goes into every cell's key.
+    """
+
+    examples: tuple[Example, ...]
+    classes: tuple[str, ...]
+    meta: Mapping[str, Any]
+    content_hash: str
+
+    @property
+    def worlds(self) -> tuple[str, ...]:
+        """Worlds of the examples, in the order they were made."""
+        return tuple(dict.fromkeys(world for e in self.examples for world in e.worlds))
+
+    def chosen(
+        self, splits: Collection[str], groups: Collection[str], *, limit: int | None, seed: int
+    ) -> tuple[Example, ...]:
+        """The examples of these splits and groups, and of the group "all"; with a limit so many, by the seed.
+
+        Raises:
+            BadStudy: if none is left; names the splits and groups there are.
+        """
+        wanted = [
+            e
+            for e in self.examples
+            if e.attributes["split"] in splits and e.attributes["group"] in (*groups, "all")
+        ]
+        if not wanted:
+            there = sorted({(e.attributes["split"], e.attributes["group"]) for e in self.examples})
+            raise BadStudy(
+                "dataset.groups", (tuple(splits), tuple(groups)), f"splits and groups among {there}"
+            )
+        if limit is None or limit >= len(wanted):
+            return tuple(wanted)
+        kept = np.random.default_rng(seed).permutation(len(wanted))[:limit]
+        return tuple(wanted[i] for i in sorted(kept))
+
+
+def make_texts(
+    examples: Sequence[Example], classes: Sequence[str], meta: Mapping[str, Any]
+) -> Texts:
+    """The examples, checked: ids differ, candidates are as many as classes and equal in all worlds.
+
+    Raises:
+        BadData: names the examples for which this does not hold.
+    """
+    if not examples:
+        raise BadData(f"reader {meta.get('reader')!r} found no example: {meta.get('funnel')}")
+    ids = [example.id for example in examples]
+    twice = (
+        sorted({name for name in ids if ids.count(name) > 1}) if len(set(ids)) < len(ids) else []
+    )
+    if twice:
+        raise BadData(f"ids that repeat: {twice[:5]}")
+    for example in examples:
+        texts = [world["text"] for world in example.worlds.values()]
+        if {text.candidates for text in texts} != {texts[0].candidates}:
+            raise BadData(f"{example.id}: candidates differ between its worlds")
+        if len(texts[0].candidates) != len(classes):
+            raise BadData(
+                f"{example.id} has {len(texts[0].candidates)} candidates, expected one for each of "
+                f"{list(classes)}"
+            )
+    text = json.dumps([[e.id, {w: repr(x["text"]) for w, x in e.worlds.items()}] for e in examples])
+    # outcomes of photos compare with what is in them; a text has nothing of the kind
+    plain = tuple(replace(e, targets={**e.targets, "present": frozenset()}) for e in examples)
+    return Texts(plain, tuple(classes), dict(meta), hashlib.sha256(text.encode()).hexdigest())
+
+
+def texts_folder(path: Path | None) -> Path:
+    """The given folder, or that of the small own-written set that comes with the package."""
+    return Path(str(files("vlbias.data").joinpath("lm"))) if path is None else path
+
+
+def lines_of(path: Path) -> list[str]:
+    """The lines of a text file that hold anything.
+
+    Raises:
+        BadData: if it is missing or not UTF-8.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise BadData(
+            f"{path} not found; give the folder with the published files, or no path for the small set "
+            "that comes with the package"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise BadData(f"{path} is not UTF-8 ({error}); convert it") from error
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def read_texts(path: Path | None, *, classes: Sequence[str] = ("anti", "stereo")) -> Texts:
+    """Your own prompts, any attribute, any number of groups and candidates, from a JSONL file.
+
+    A line is an object with `id`, `worlds` (world to text before the gap), `candidates` (a list, the same
+    in all worlds, in the order of `classes`), and optionally `span` (world to the words that differ,
+    the span "word"), `after`, `cluster`, `group`, `split` and `attributes`.
+
+    Args:
+        path: The file.
+        classes: What the candidates are.
+
+    Raises:
+        BadData: names the line.
+    """
+    if path is None:
+        raise BadData("texts need a path: a JSONL file, see vlbias.data.texts.read_texts")
+    examples = []
+    for number, line in enumerate(lines_of(path), start=1):
+        try:
+            row = json.loads(line)
+            examples.append(_own(row))
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError, BadData) as error:
+            raise BadData(f"{path.name} line {number}: {type(error).__name__} {error}") from error
+    meta = {"reader": "texts", "source": path.name, "funnel": {"lines": len(examples)}}
+    return make_texts(examples, classes, meta)
+
+
+def _own(row: Mapping[str, Any]) -> Example:
+    unknown = sorted(set(row) - _COLUMNS)
+    if unknown:
+        raise BadData(f"unknown keys {unknown}, expected {sorted(_COLUMNS)}")
+    worlds = {}
+    for world, text in row["worlds"].items():
+        spans: tuple[tuple[str, int, int], ...] = ()
+        word = row.get("span", {}).get(world)
+        if word is not None:
+            if text.count(word) != 1:
+                raise BadData(
+                    f"span {word!r} occurs {text.count(word)} times in {text!r}, expected once"
+                )
+            spans = (("word", text.index(word), text.index(word) + len(word)),)
+        worlds[world] = {"text": Cloze(text, tuple(row["candidates"]), spans, row.get("after", ""))}
+    attributes = {**row.get("attributes", {}), "group": row.get("group", "all")}
+    attributes["split"] = row.get("split", "test")
+    return Example(row["id"], row.get("cluster", row["id"]), worlds, attributes=attributes)

@@ -1,0 +1,203 @@
+"""Causal and masked language models of Hugging Face as staged models.
+
+One tower, one stage: the text goes in, the log-probabilities of candidates come out. The adapter names
+the blocks and their ports; the network's own forward pass runs untouched.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Cache, DynamicCache
+
+from vlbias.causal.cloze import Cloze
+from vlbias.causal.example import Inputs
+from vlbias.causal.staged import Batch, Port, Readout, Stage, Tower
+from vlbias.errors import BadModel
+from vlbias.models.language.attention import PROBE, Prefix, add_probe, use_open_attention
+from vlbias.models.language.layouts import Layout, layout_of
+from vlbias.models.language.tokens import SPANS, Row, Tokenizer, batch_of
+
+__all__ = ["LanguageModel"]
+
+STAGE = "lm"
+
+
+class LanguageModel:
+    """A language model as a staged model.
+
+    The probability of a candidate of several tokens is length-normalised: the geometric mean of its
+    tokens' probabilities, each given the ones before it (Vig et al. 2020); in a masked model each at its
+    own mask, all masks in place.
+
+    Args:
+        net: A model of a family in `layouts.LAYOUTS`, with its language-model head.
+        tokenizer: Its fast tokenizer; None for an outline.
+        name: Short name for tables.
+        revision: Identity of the weights; a hub commit or a hash.
+
+    Raises:
+        BadModel: if the family is not known.
+    """
+
+    gives = frozenset({"candidate_logprob", "candidate_score"})
+    normalised = True
+
+    def __init__(self, net: nn.Module, tokenizer: Any, *, name: str, revision: str) -> None:
+        self.net, self.name, self.revision = net.eval(), name, revision
+        config: Any = net.config
+        self.layout = layout_of(config.model_type)
+        use_open_attention(net)
+        layers = len(net.get_submodule(self.layout.blocks))  # type: ignore[arg-type]
+        blocks = tuple(f"{self.layout.blocks}.{i}" for i in range(layers))
+        for block in blocks:
+            add_probe(net.get_submodule(f"{block}.{self.layout.core}"))
+        stage = Stage(STAGE, self.layout.base, blocks=blocks)
+        causal = None if self.layout.masked else "input_ids"
+        self.towers = (
+            Tower(STAGE, ("text",), (stage,), ("length",), "length", spans=SPANS, causal=causal),
+        )
+        self.ports = _ports(net, self.layout, layers)
+        self._tokenizer: Tokenizer | None = None
+        if tokenizer is not None:
+            self._tokenizer = Tokenizer(tokenizer, masked=self.layout.masked, name=name)
+            self._pad = tokenizer.pad_token_id or 0
+        # RoBERTa counts positions from behind its padding token
+        taken = config.pad_token_id + 1 if config.model_type == "roberta" else 0
+        self._limit = int(getattr(config, "max_position_embeddings", None) or 1 << 30) - taken
+        self._cap = getattr(config, "final_logit_softcapping", None)
+
+    def scores_only(self) -> LanguageModel:
+        """The same model without the sum over the vocabulary, where no probability is asked for.
+
+        It gives "candidate_score" alone: log-probabilities up to what is common to the candidates of a
+        text. Differences of scores are those of log-probabilities.
+        """
+        lean = copy.copy(self)
+        lean.gives, lean.normalised = frozenset({"candidate_score"}), False
+        return lean
+
+    def split(self, inputs: Inputs) -> Mapping[str, tuple[Row, ...]]:
+        """The row of each candidate of the text, a `Cloze`; candidates may share one."""
+        cloze: Cloze = inputs["text"]
+        return {STAGE: self._ready.rows(cloze)}
+
+    def collate(self, tower: str, rows: Sequence[Row]) -> Batch:
+        """Token ids, and what is read from the output; see `tokens.batch_of`.
+
+        Raises:
+            BadData: if a candidate or a span has no token.
+            BadModel: if a text is longer than the model takes.
+        """
+        tokenised = [self._ready(row) for row in rows]
+        longest = max(range(len(rows)), key=lambda i: len(tokenised[i].ids))
+        if len(tokenised[longest].ids) > self._limit:
+            text = rows[longest].cloze.text
+            raise BadModel(
+                f"{self.name}: {text[:80]!r}… has {len(tokenised[longest].ids)} tokens, the model takes "
+                f"{self._limit}; use a shorter text"
+            )
+        return batch_of(tokenised, self._pad, next(self.net.parameters()).device)
+
+    @property
+    def _ready(self) -> Tokenizer:
+        if self._tokenizer is None:
+            raise BadModel(f"{self.name} is an outline: load it with weights to run it")
+        return self._tokenizer
+
+    def encode(self, tower: str, batch: Batch) -> Tensor:
+        """Log-probabilities [R, K] of the candidates that a row scores, 0 for the others."""
+        inputs: dict[str, Any] = {"input_ids": batch["input_ids"]}
+        if self.layout.masked:
+            inputs["attention_mask"] = batch["attention_mask"]
+        else:
+            # padding stands behind every token that is read, where a causal model cannot see it
+            inputs["use_cache"] = False
+        hidden = self.net.get_submodule(self.layout.base)(**inputs).last_hidden_state
+        return self._scores(hidden, batch["at"], batch["ask"])
+
+    @torch.inference_mode()
+    def past(self, tower: str, batch: Batch) -> list[tuple[Tensor, Tensor]]:
+        """Keys and values [R, key heads, T, width] of every layer."""
+        cache = DynamicCache()
+        base = self.net.get_submodule(self.layout.base)
+        base(input_ids=batch["input_ids"], past_key_values=cache, use_cache=True)
+        return [(layer.keys, layer.values) for layer in cache.layers]
+
+    def continued(self, tower: str, batch: Batch, past: Any, rows: Tensor, start: int) -> Tensor:
+        """As `encode`, running only the tokens from `start` on."""
+        ids = batch["input_ids"][:, start:]
+        positions = torch.arange(start, start + ids.shape[1], device=ids.device)
+        hidden = self.net.get_submodule(self.layout.base)(
+            input_ids=ids,
+            position_ids=positions.expand(len(ids), -1),
+            past_key_values=Cache(layers=[Prefix(*layer, rows, start) for layer in past]),
+            use_cache=True,
+        ).last_hidden_state
+        return self._scores(hidden, batch["at"] - start, batch["ask"])
+
+    def _scores(self, hidden: Tensor, at: Tensor, ask: Tensor) -> Tensor:
+        rows = torch.arange(len(hidden), device=hidden.device)[:, None]
+        state = hidden[rows, at]  # [R, P, D]
+        if self._is_lean(ask):
+            return self._logits_of(state, ask)[:, 0]
+        for name in self.layout.head:
+            state = self.net.get_submodule(name)(state)
+        logits = state.float()
+        if self._cap is not None:
+            logits = self._cap * torch.tanh(logits / self._cap)
+        logprob = logits.gather(2, ask.clamp(min=0)) - logits.logsumexp(2, keepdim=True)
+        asked = ask >= 0
+        return (logprob * asked).sum(1) / asked.sum(1).clamp(min=1)
+
+    def _is_lean(self, ask: Tensor) -> bool:
+        """Whether every row scores all its candidates at one place, and no probability is wanted.
+
+        Then what they are normalised by is the same for all of them.
+        """
+        if self.normalised or self.layout.masked:
+            return False
+        return ask.shape[1] == 1 and bool((ask >= 0).all())
+
+    def _logits_of(self, state: Tensor, ask: Tensor) -> Tensor:
+        """Logits [R, P, K] of the asked tokens alone."""
+        head: Any = self.net.get_submodule(self.layout.head[0])
+        logits = (head.weight[ask] @ state[..., None])[..., 0].float()
+        if head.bias is not None:
+            logits = logits + head.bias[ask]
+        return logits if self._cap is None else self._cap * torch.tanh(logits / self._cap)
+
+    def join(self, values: Mapping[str, Tensor], index: Mapping[str, Tensor]) -> Readout:
+        """Log-probabilities [B, K], each candidate from its own row."""
+        rows = index[STAGE].to(values[STAGE].device)
+        each = torch.arange(rows.shape[1], device=rows.device)
+        logprob = values[STAGE][rows, each].double().cpu()
+        readout = {"candidate_score": logprob}
+        return {**readout, "candidate_logprob": logprob} if self.normalised else readout
+
+
+def _ports(net: nn.Module, layout: Layout, layers: int) -> tuple[Port, ...]:
+    config: Any = net.config
+    heads, width = int(config.num_attention_heads), int(config.hidden_size)
+    block = layout.blocks + ".{layer}"
+    embedding: Any = net.get_submodule(layout.embed)
+    last: Any = net.get_submodule(f"{layout.blocks}.0.{layout.mlp_out}")
+    inner = last.weight.shape[0] if type(last).__name__ == "Conv1D" else last.in_features
+
+    def port(name: str, part: str, units: int, slot: Any = "out", *, cut: bool = False) -> Port:
+        module = f"{block}.{part}" if part else block
+        return Port(STAGE, name, module, slot, layers, units=units, cut=cut)
+
+    return (
+        Port(STAGE, "embed", layout.embed, units=embedding.embedding_dim, cut=True),
+        port("resid", "", width, cut=True),
+        port("attn", layout.attn, width),
+        port("mlp", layout.mlp, width),
+        port("head", layout.attn_out, heads, "in"),
+        port("weights", f"{layout.core}.{PROBE}", heads),
+        port("neuron", layout.mlp_out, inner, "in"),
+    )

@@ -1,0 +1,103 @@
+"""Attention whose weights can be read and replaced.
+
+The fused kernels of torch never hold the weights. The models of this package therefore run, for all
+of a study's numbers, one plain softmax attention that hands its weights to a module of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface
+from transformers.cache_utils import DynamicLayer
+from transformers.masking_utils import AttentionMaskInterface, eager_mask
+
+__all__ = ["NAME", "PROBE", "Prefix", "add_probe", "use_open_attention"]
+
+NAME = "vlbias_open"
+PROBE = "attention_weights"
+
+
+class Prefix(DynamicLayer):
+    """Keys and values of the first tokens of recorded rows, picked when a layer asks for them.
+
+    Args:
+        keys: [recorded rows, key heads, tokens, width].
+        values: As `keys`.
+        rows: The recorded row of each row that reads.
+        start: How many tokens are read.
+    """
+
+    def __init__(self, keys: Tensor, values: Tensor, rows: Tensor, start: int) -> None:
+        super().__init__()
+        self._recorded, self._rows, self._start = (keys, values), rows, start
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any
+    ) -> tuple[Tensor, Tensor]:
+        """The recorded tokens with the new ones behind them; nothing is kept."""
+        keys, values = (tensor[:, :, : self._start] for tensor in self._recorded)
+        return (
+            torch.cat([keys.index_select(0, self._rows), key_states], 2),
+            torch.cat([values.index_select(0, self._rows), value_states], 2),
+        )
+
+    def get_seq_length(self) -> int:
+        """How many tokens stand before those that run."""
+        return self._start
+
+
+def add_probe(core: nn.Module) -> None:
+    """Give a module that calls the attention function the place where its weights pass."""
+    core.add_module(PROBE, nn.Identity())
+
+
+def use_open_attention(net: Any) -> None:
+    """Let a network of transformers attend through `attend`."""
+    AttentionInterface.register(NAME, attend)
+    AttentionMaskInterface.register(NAME, eager_mask)
+    net.config._attn_implementation = NAME
+
+
+def attend(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float | None = None,
+    softcap: float | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Softmax attention; the weights pass through the module's probe.
+
+    The probe sees [rows, queries, heads · keys], so that heads are units and queries positions.
+
+    Args:
+        module: The attention module, with a probe.
+        query: [rows, heads, queries, width].
+        key: [rows, key heads, keys, width]; each serves as many heads as fall to it.
+        value: As `key`.
+        attention_mask: Added to the scores, [rows, 1, queries, keys].
+        scaling: Factor of the scores; width to the power of -1/2 if not given.
+        softcap: Bound of the scores, where a model has one.
+
+    Returns:
+        [rows, queries, heads, width], and None in place of the weights.
+    """
+    heads = query.shape[1]
+    share = heads // key.shape[1]
+    if share > 1:
+        key, value = (tensor.repeat_interleave(share, 1) for tensor in (key, value))
+    scores = query @ key.transpose(2, 3) * (query.shape[3] ** -0.5 if scaling is None else scaling)
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    if attention_mask is not None:
+        scores = scores + attention_mask
+    weights = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
+    flat = module.get_submodule(PROBE)(weights.transpose(1, 2).flatten(2))
+    weights = flat.unflatten(2, (heads, -1)).transpose(1, 2)
+    return (weights @ value).transpose(1, 2).contiguous(), None

@@ -1,0 +1,106 @@
+"""Language models from the hub, from a folder, or from a GGUF file."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
+
+from vlbias.errors import BadModel, MissingExtra
+from vlbias.models.language.adapter import LanguageModel
+from vlbias.models.language.layouts import layout_of
+
+__all__ = ["load"]
+
+_SETTINGS = ("json", "txt", "model")
+
+
+def load(
+    checkpoint: str,
+    *,
+    name: str,
+    device: str = "cpu",
+    dtype: str = "float32",
+    weights: bool = True,
+    random: int | None = None,
+) -> LanguageModel:
+    """A language model from the hub, from a folder that `save_pretrained` wrote, or from a GGUF file.
+
+    Args:
+        checkpoint: Hub name, folder, or file ending in ".gguf".
+        name: Short name for tables.
+        device: "cpu", "cuda", "cuda:1" …
+        dtype: "float32" or "bfloat16"; bfloat16 wipes out the effects of single neurons.
+        weights: Whether to load them; without them the model has its shape only (an outline).
+        random: Seed of random weights in place of the trained ones: the baseline of Vig et al.
+
+    Raises:
+        BadModel: if the model, its weights or its tokenizer cannot be loaded, or weights are missing.
+        MissingExtra: if a GGUF file is given and gguf or accelerate is not installed.
+    """
+    path = Path(checkpoint)
+    where: dict[str, Any] = {"pretrained_model_name_or_path": checkpoint}
+    if path.suffix == ".gguf":
+        _refuse_without_gguf()
+        where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    try:
+        config = AutoConfig.from_pretrained(**where)
+        maker = (
+            AutoModelForMaskedLM if layout_of(config.model_type).masked else AutoModelForCausalLM
+        )
+        if not weights:
+            with torch.device("meta"):
+                net = maker.from_config(config)
+            return LanguageModel(net, None, name=name, revision="outline")
+        tokenizer = AutoTokenizer.from_pretrained(**where)
+        if random is not None:
+            torch.manual_seed(random)
+            net = maker.from_config(config, dtype=getattr(torch, dtype)).to(device)
+            short = f"{name}-random{random}"
+            return LanguageModel(net, tokenizer, name=short, revision=f"random:{random}")
+        net, info = maker.from_pretrained(
+            **where,
+            dtype=getattr(torch, dtype),
+            attn_implementation="eager",
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+        raise BadModel(
+            f"{checkpoint!r} cannot be loaded: {error}. Give a folder that save_pretrained wrote, with its "
+            "tokenizer, a GGUF file, or a hub name while online."
+        ) from error
+    if info["missing_keys"]:
+        missing = sorted(info["missing_keys"])
+        raise BadModel(
+            f"{checkpoint!r}: {len(missing)} weights are missing and would be random: {missing[:5]} …; "
+            "give a model with its language-model head"
+        )
+    revision = _hash_of(path) if path.exists() else str(net.config._commit_hash)
+    return LanguageModel(net.to(device), tokenizer, name=name, revision=revision)
+
+
+def _refuse_without_gguf() -> None:
+    from importlib.util import find_spec
+
+    for library in ("gguf", "accelerate"):
+        if find_spec(library) is None:
+            raise MissingExtra("gguf", library)
+
+
+def _hash_of(path: Path) -> str:
+    """Of a GGUF file, or of a folder's weights and of all its settings."""
+    files = [path]
+    if path.is_dir():
+        settings = [file for ending in _SETTINGS for file in path.glob(f"*.{ending}")]
+        files = sorted({*settings, *path.glob("*.safetensors"), *path.glob("pytorch_model*.bin")})
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.name.encode())
+        with file.open("rb") as opened:
+            while chunk := opened.read(1 << 24):
+                digest.update(chunk)
+    return f"sha256:{digest.hexdigest()[:16]}"
