@@ -20,6 +20,8 @@ from vlbias.errors import VlbiasError
 __all__ = ["Finding", "conformance"]
 
 LOUD = 1000.0
+ROUNDING = 2.0**-22
+"""Two units in the last place of float32: what layers behind the last stage may round differently."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,7 @@ class _Job:
             self.gap(arms["all", "01"].readout, arms["", "11"].readout),
             self.gap(arms["all", "10"].readout, arms["", "00"].readout),
         )
-        return worst == 0, f"largest difference {worst:.1e}, must be 0"
+        return worst <= ROUNDING, f"largest difference {worst:.1e}, allowed {ROUNDING:.1e}"
 
     def roots(self) -> tuple[bool, str]:
         worst, tried = 0.0, []
@@ -180,8 +182,10 @@ class _Job:
     def ports(self) -> tuple[bool, str]:
         worst, sites = 0.0, 0
         for tower, batch in self._batches():
+            shared = SweepPlan(self.model, tower, [], shortcut=False)
+            shared.run(batch, [])
             for site in _some_sites(self.model, tower):
-                plan = SweepPlan(self.model, tower, [Mediator.of([site])], shortcut=False)
+                plan = shared.with_mediators([Mediator.of([site])])
                 rows = next(iter(batch.values())).shape[0]
                 sweep = plan.run(batch, [(0, rows - 1)])
                 if not bool(sweep.aligned.all()):

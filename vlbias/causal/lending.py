@@ -28,7 +28,8 @@ def hook(net: nn.Module, point: Point, write: Callable[[Tensor], Tensor]) -> Cal
     def after(_: nn.Module, __: Any, output: Any) -> Any:
         return with_first_tensor(output, write(first_tensor(output)))
 
-    return module.register_forward_hook(after).remove
+    # first of all hooks: a library that collects outputs by hooks must see the new value
+    return module.register_forward_hook(after, prepend=True).remove
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -96,19 +96,30 @@ class SweepPlan:
                         _put(patched[name], job, value)
         return Sweep(tape.encoded, patched, aligned)
 
+    def with_mediators(self, mediators: Sequence[Mediator]) -> SweepPlan:
+        """The same plan for other mediators of the tower, without tracing it again."""
+        other = replace(self, mediators=mediators)
+        other._trace = self._trace
+        return other
+
     def is_cut(self, mediator: Mediator) -> bool:
         """Whether replacing the mediator replaces all that the tower passes on.
 
-        True for a whole stage or a residual stream of a tower that is one chain. Then
-        NIE = TE by construction, and no share is worth printing.
+        True if every path from an input to the end of the tower leads through a stage that is
+        replaced whole, or through its replaced residual stream. Then NIE = TE by construction, and
+        no share is worth printing.
         """
-        if len(self.tower.stages) != 1:
-            return False
+        closed = set()
         for site in mediator.sites:
             port = find_port(self.model, site)
             if (port is None or port.cut) and (site.units, site.positions) == (None, None):
-                return True
-        return False
+                closed.add(site.stage)
+        reached = set()
+        for stage in self.tower.stages:
+            if stage.name not in closed and (not stage.parents or reached & set(stage.parents)):
+                reached.add(stage.name)
+        passed_on = {parent for stage in self.tower.stages for parent in stage.parents}
+        return not reached - passed_on
 
     def _ensure_trace(self, batch: Batch) -> None:
         if self._trace is None:
@@ -132,8 +143,9 @@ class SweepPlan:
             stage = next(stage for stage in self.tower.stages if stage.name == site.stage)
             point: Point = (stage.module, "out")
         else:
-            point = (port.module.format(layer=site.layer), port.slot)
-        return Target(site, port, point, self.trace.moment(point, self.model.name))
+            point = (port.path(site.layer), port.slot)
+        length = (port.length if port is not None else None) or self.tower.length
+        return Target(site, port, point, self.trace.moment(point, self.model.name), length)
 
     @cached_property
     def _targets(self) -> dict[str, list[Target]]:
@@ -211,12 +223,15 @@ class SweepPlan:
         for target in self._targets[name]:
             mine = tape.rows_at(target.point, own[candidates])
             other = tape.rows_at(target.point, donor[candidates])
-            new = target.write(mine, other, self._lengths(tape, own[candidates]))
+            lengths = self._lengths(tape, own[candidates])
+            tokens = None if target.length is None else lengths[target.length]
+            new = target.write(mine, other, tokens)
             changed |= _any_of_row(new != mine, len(candidates))
         return candidates[changed]
 
-    def _lengths(self, tape: Tape, rows: Tensor) -> Tensor | None:
-        return None if self.tower.length is None else tape.batch[self.tower.length][rows]
+    def _lengths(self, tape: Tape, rows: Tensor) -> dict[str, Tensor]:
+        keys = {target.length for targets in self._targets.values() for target in targets}
+        return {key: tape.batch[key][rows] for key in keys if key is not None}
 
     def _chunk(
         self, tape: Tape, plan: Resumption, spans: dict[str, list[int]], own: Tensor, donor: Tensor

@@ -258,7 +258,7 @@ def _hook_rest(
                 leaves[i][jobs] = recorded[donor]
         return tree_unflatten(leaves, spec)
 
-    return net.get_submodule(name).register_forward_hook(after).remove
+    return net.get_submodule(name).register_forward_hook(after, prepend=True).remove
 
 
 def _gather(output: Any, call: Call, own: Tensor, rows: int, blank: bool) -> Any:

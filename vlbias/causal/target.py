@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,16 @@ __all__ = ["Target", "live", "write_rows"]
 
 @dataclass(frozen=True)
 class Target:
-    """One site of a mediator as the tower's trace sees it."""
+    """One site of a mediator as the tower's trace sees it.
+
+    `length` is the key of the batch that tells how many tokens of a row are its own.
+    """
 
     site: Site
     port: Port | None
     point: Point
     moment: int
+    length: str | None = None
 
     def write(self, tensor: Tensor, donor: Tensor, lengths: Tensor | None = None) -> Tensor:
         """`tensor` with this site's units and positions taken from `donor` of the same shape.
@@ -39,7 +43,8 @@ class Target:
         """
         if self.site.units is None and self.site.positions is None:
             return donor
-        units = (self.port.units if self.port is not None else None) or tensor.shape[-1]
+        fixed = None if self.port is None else self.port.units_at(self.site.layer)
+        units = fixed or tensor.shape[-1]
         mask = tensor.new_zeros((1, *tensor.shape[1:-1], units, 1), dtype=torch.bool)
         where: list[Any] = [slice(None)] * mask.ndim
         if self.site.units is not None:
@@ -74,7 +79,7 @@ def write_rows(
     span: list[int],
     donor: Tensor,
     rows: int,
-    lengths: Tensor | None,
+    lengths: Mapping[str, Tensor],
 ) -> None:
     """Write the donor's value of the jobs in `span` into `tensor`, in place.
 
@@ -84,16 +89,17 @@ def write_rows(
         span: Which jobs.
         donor: The value of their donors at the same point.
         rows: How many jobs there are.
-        lengths: Tokens of each job's row, where rows are padded.
+        lengths: Tokens of each job's row by key of the batch, where rows are padded.
     """
     folded = tensor.view(rows, tensor.shape[0] // rows, *tensor.shape[1:])
     mine = folded[span].flatten(0, 1)
-    new = target.write(mine, donor, None if lengths is None else lengths[span])
+    tokens = None if target.length is None else lengths[target.length][span]
+    new = target.write(mine, donor, tokens)
     folded[span] = new.view(len(span), -1, *tensor.shape[1:])
 
 
 def live(
-    writes: list[tuple[Target, list[int]]], donor: Tensor, rows: int, lengths: Tensor | None
+    writes: list[tuple[Target, list[int]]], donor: Tensor, rows: int, lengths: Mapping[str, Tensor]
 ) -> Callable[[Tensor], Tensor]:
     """A function that makes several targets' replacements at one point, jobs as in `write_rows`."""
 

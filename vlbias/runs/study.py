@@ -103,6 +103,7 @@ class Study(_Frozen):
         min_group: Photos that every group needs.
         shard_size: Photos a cell; what is lost when a run is killed is one cell.
         mediator_batch: Jobs that run as one batch.
+        keep_boxes: Found boxes a photo and arm that are kept, for average precision; 0 keeps none.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -124,6 +125,7 @@ class Study(_Frozen):
     min_group: int = Field(20, ge=1)
     shard_size: int = Field(8, ge=1)
     mediator_batch: int = Field(64, ge=1)
+    keep_boxes: int = Field(0, ge=0)
     seed: int = 0
 
     @field_validator("contrasts")
