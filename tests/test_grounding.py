@@ -12,7 +12,7 @@ from naive import naive_arms
 from PIL import Image
 from test_conformance import COMPLETE, ROOTS, ROWS, failed
 from tiny import CLASSES, pictures, sides
-from tiny_detectors import DETECTORS, SEPARATORS, bert_tokenizer, grounded
+from tiny_detectors import GROUNDED, SEPARATORS, bert_tokenizer, grounded
 from tiny_detectors import processor as processor_of
 from torch import Tensor
 
@@ -32,7 +32,7 @@ def test_a_detector_keeps_the_contract_with_a_plain_text(load: Any) -> None:
     assert failed(check(load("grounding-dino"))) == {}
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", GROUNDED)
 def test_detectors_keep_the_contract_with_captions_and_categories(load: Any, name: str) -> None:
     base, cf = sides(3)
     assert failed(conformance(load(name), list(map(grounded, base)), list(map(grounded, cf)))) == {}

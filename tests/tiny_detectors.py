@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tiny import CLASSES, WORDS, loud
+from tiny import CLASSES, WORDS, clip_tokenizer, loud
 
 from vlbias.causal.example import GroundedText, Inputs, mix
 
@@ -119,11 +119,50 @@ def _mm_grounding() -> tuple[Any, Any, Any]:
     return net, processor(), bert_tokenizer()
 
 
+def _owl_shape(tokenizer: Any) -> dict[str, Any]:
+    shape = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
+    text = {
+        **shape,
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": 16,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    vision = {**shape, "image_size": 42, "patch_size": 14}
+    return {"text_config": text, "vision_config": vision, "projection_dim": 16}
+
+
+def _owlv2() -> tuple[Any, Any, Any]:
+    from transformers import Owlv2Config, Owlv2ForObjectDetection, Owlv2ImageProcessor
+
+    tokenizer = clip_tokenizer()
+    net = Owlv2ForObjectDetection(Owlv2Config(**_owl_shape(tokenizer)))
+    return net, Owlv2ImageProcessor(size={"height": 42, "width": 42}), tokenizer
+
+
+def _owlvit() -> tuple[Any, Any, Any]:
+    from transformers import OwlViTConfig, OwlViTForObjectDetection, OwlViTImageProcessor
+
+    tokenizer = clip_tokenizer()
+    net = OwlViTForObjectDetection(OwlViTConfig(**_owl_shape(tokenizer)))
+    return net, OwlViTImageProcessor(size={"height": 42, "width": 42}), tokenizer
+
+
 DETECTORS: dict[str, Callable[[], tuple[Any, Any, Any]]] = {
     "grounding-dino": _grounding,
     "grounding-dino-dinov2": _grounding_dinov2,
     "mm-grounding-dino": _mm_grounding,
+    "owlv2": _owlv2,
+    "owlvit": _owlvit,
 }
+GROUNDED = ("grounding-dino", "grounding-dino-dinov2", "mm-grounding-dino")
+OWLS = ("owlv2", "owlvit")
 
 
 def write_detector(name: str, folder: Path) -> Path:

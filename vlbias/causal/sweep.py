@@ -15,8 +15,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map
 
+from vlbias.causal.lending import copy_rows, fill, pick, put
+from vlbias.causal.reuse import Work, reduced
 from vlbias.causal.site import Mediator, Site
 from vlbias.causal.staged import Batch, Encoded, StagedModel, Tower, find_port
 from vlbias.causal.tape import Edit, Resumption, Tape, plan_resumption, record, resume
@@ -55,8 +56,8 @@ class SweepPlan:
             and the recorded rows are what a sweep holds in memory.
         shortcut: Take the output of the other row where a mediator cuts the tower, instead of
             computing it; equal bit by bit, off only to test that.
-        lazy: Keep the recorded output of jobs whose replacement changes nothing; off only to test
-            that running them gives it back.
+        lazy: Keep the recorded output of jobs whose replacement changes nothing, and ask for no
+            answer twice; off only to test that running all jobs gives the same.
         narrow: Run the tail of a stage on the token that is read; equal up to rounding.
     """
 
@@ -79,6 +80,7 @@ class SweepPlan:
             batch,
             outputs={name for plan, _ in groups for name in plan.outputs} | self._points("out"),
             inputs=self._points("in"),
+            traced=self.trace,
         )
         own = torch.tensor([i for i, _ in pairs], dtype=torch.long, device=_device(batch))
         donor = torch.tensor([j for _, j in pairs], dtype=torch.long, device=_device(batch))
@@ -86,14 +88,18 @@ class SweepPlan:
         patched: dict[str, Encoded] = {}
         for mediator in self.mediators:
             whole = self.shortcut and self.is_cut(mediator)
-            patched[mediator.name] = _pick(tape.encoded, donor if whole else own)
+            patched[mediator.name] = pick(tape.encoded, donor if whole else own)
             if not whole and not bool(aligned.all()):
-                _fill(patched[mediator.name], ~aligned)
+                fill(patched[mediator.name], ~aligned)
         if pairs:
             for plan, members in groups:
-                for names, jobs, values in self._resumed(tape, plan, members, own, donor, aligned):
+                work = {name: self._work(tape, name, own, donor, aligned) for name in members}
+                for names, jobs, values in self._resumed(tape, plan, work, own, donor):
                     for name, job, value in zip(names, jobs, values, strict=True):
-                        _put(patched[name], job, value)
+                        put(patched[name], job, value)
+                for name, one in work.items():
+                    copy_rows(patched[name], one.known, tape.encoded)
+                    copy_rows(patched[name], one.twins, patched[name])
         return Sweep(tape.encoded, patched, aligned)
 
     def with_mediators(self, mediators: Sequence[Mediator]) -> SweepPlan:
@@ -195,13 +201,11 @@ class SweepPlan:
         self,
         tape: Tape,
         plan: Resumption,
-        members: list[str],
+        work: Mapping[str, Work],
         own: Tensor,
         donor: Tensor,
-        aligned: Tensor,
     ) -> Iterator[tuple[list[str], list[Tensor], list[Encoded]]]:
-        jobs = [(name, self._active(tape, name, own, donor, aligned)) for name in members]
-        flat = [(name, pair) for name, pairs in jobs for pair in pairs.tolist()]
+        flat = [(name, pair) for name, one in work.items() for pair in one.jobs]
         for start in range(0, len(flat), self.mediator_batch):
             chunk = flat[start : start + self.mediator_batch]
             spans: dict[str, list[int]] = {}
@@ -210,7 +214,15 @@ class SweepPlan:
             pair = torch.tensor([pair for _, pair in chunk], device=own.device)
             encoded = self._chunk(tape, plan, spans, own[pair], donor[pair])
             rows = [torch.tensor(span, device=own.device) for span in spans.values()]
-            yield list(spans), [pair[row] for row in rows], [_pick(encoded, row) for row in rows]
+            yield list(spans), [pair[row] for row in rows], [pick(encoded, row) for row in rows]
+
+    def _work(self, tape: Tape, name: str, own: Tensor, donor: Tensor, aligned: Tensor) -> Work:
+        """The jobs of a mediator, without those whose answer is known or asked for twice."""
+        active = self._active(tape, name, own, donor, aligned).tolist()
+        if not self.lazy:
+            return Work(active, {}, {})
+        pairs = {pair: (int(own[pair]), int(donor[pair])) for pair in active}
+        return reduced(self.tower, tape, [target.site for target in self._targets[name]], pairs)
 
     def _active(self, tape: Tape, name: str, own: Tensor, donor: Tensor, aligned: Tensor) -> Tensor:
         """The pairs whose replacement changes anything: the others keep their recorded output."""
@@ -268,17 +280,3 @@ def _any_of_row(claim: Tensor, rows: int | None = None) -> Tensor:
 
 def _device(batch: Batch) -> torch.device:
     return next(iter(batch.values())).device
-
-
-def _pick(encoded: Encoded, index: Tensor) -> Encoded:
-    return tree_map(lambda leaf: leaf.index_select(0, index), encoded)
-
-
-def _put(encoded: Encoded, index: Tensor, value: Encoded) -> None:
-    for old, new in zip(tree_flatten(encoded)[0], tree_flatten(value)[0], strict=True):
-        old[index] = new
-
-
-def _fill(encoded: Encoded, where: Tensor) -> None:
-    for leaf in tree_flatten(encoded)[0]:
-        leaf[where] = torch.nan

@@ -55,6 +55,11 @@ MODELS: Registry[Callable[..., StagedModel]] = Registry(
             "MM Grounding DINO, Swin-T (OpenMMLab)",
             (("checkpoint", "openmmlab-community/mm_grounding_dino_tiny_o365v1_goldg_v3det"),),
         ),
+        "owlv2-b16": Entry(
+            "vlbias.models.owl:load",
+            "OWLv2 B/16, ensemble (Google)",
+            (("checkpoint", "google/owlv2-base-patch16-ensemble"),),
+        ),
         "openclip-vit-b32": Entry(
             "vlbias.models.openclip:load",
             "open_clip ViT-B/32, LAION-2B",
@@ -67,6 +72,8 @@ FAMILIES = {
     "clip": "vlbias.models.dual",
     "grounding-dino": "vlbias.models.grounding",
     "mm-grounding-dino": "vlbias.models.grounding",
+    "owlv2": "vlbias.models.owl",
+    "owlvit": "vlbias.models.owl",
     "siglip": "vlbias.models.dual",
     "siglip2": "vlbias.models.dual",
     "vision-text-dual-encoder": "vlbias.models.dual",

@@ -56,7 +56,9 @@ class GroundedDetector:
         self._processor = image_processor
         config: Any = net.config
         stages, self.ports = drawn(net, config)
-        self.towers = (Tower("model", ("image", "text"), stages, aligned=("roles", "pixel_mask")),)
+        self.towers = (
+            Tower("model", ("image", "text"), stages, aligned=("roles", "pixel_mask", "size")),
+        )
         limit = min(config.max_text_len, config.text_config.max_position_embeddings)
         separators: Any = net.get_submodule("model").special_tokens
         self._reader = None
