@@ -145,7 +145,9 @@ class TestExamples:
         self, dataset: Dataset, prompt: str
     ) -> None:
         for example in make_examples(dataset, WORLDS, prompt):
-            worlds = {n: t if isinstance(t, tuple) else (t,) for n, t in texts(example).items()}
+            worlds = {
+                n: t if isinstance(t, tuple) else (str(t),) for n, t in texts(example).items()
+            }
             for null, neutral, placebo in zip(
                 worlds["null"], worlds["replace-gender"], worlds["placebo-text"], strict=True
             ):

@@ -59,6 +59,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
     vision, text = tiny_encoders()
+    monkeypatch.setattr(sys.modules["reference.measure"], "LEAST", 1)  # three photos a split
     monkeypatch.setattr(module, "load_vision", lambda: (vision, {"name": "tiny"}))
     monkeypatch.setattr(module, "load_text", lambda: (text, bert_tokenizer(), {"name": "tiny"}))
     return module

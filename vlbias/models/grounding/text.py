@@ -73,7 +73,7 @@ class Reader:
             BadStudy: if a phrase is empty or holds a full stop or question mark.
         """
         if isinstance(text, str):
-            return (Piece(text, ((0, 0, len(text)),), 1),)
+            return (Piece(_ended(text), ((0, 0, len(text)),), 1),)
         grounded = text if isinstance(text, GroundedText) else GroundedText("", text)
         return tuple(_piece(grounded, *cut) for cut in self._cut(grounded.phrases))
 
@@ -164,7 +164,7 @@ class Reader:
             for number, start, end in piece.spans:
                 own = known[row, roles[row] == number]
                 # a caption may hold a word that is not known, a class name may not
-                is_caption = (start, end) == (0, len(piece.text))
+                is_caption = piece.classes == 1 and start == 0 and end >= len(piece.text) - 1
                 if not bool(own.any()) or not (is_caption or bool(own.all())):
                     raise BadModel(
                         f"{self.name}: the tokenizer does not know a word of "
@@ -178,4 +178,9 @@ def _piece(text: GroundedText, start: int, stop: int) -> Piece:
         phrase = text.phrases[number]
         spans.append((number, len(words), len(words) + len(phrase)))
         words += f"{phrase}." + (" " if number + 1 < stop else "")
-    return Piece(words + text.after, tuple(spans), len(text.phrases))
+    return Piece(_ended(words + text.after), tuple(spans), len(text.phrases))
+
+
+def _ended(text: str) -> str:
+    # the library's code lets the words of an open last phrase see each other only if padding follows
+    return text if text.rstrip().endswith(DELIMITERS) else f"{text.rstrip()}."
