@@ -14,15 +14,20 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Folder of a tiny model by name: those of `tiny.HF`, or "openclip"."""
+    """Folder of a tiny model by name: of `tiny.HF`, of `tiny_detectors.DETECTORS`, or "openclip"."""
     import tiny
+    import tiny_detectors
 
     root, made = tmp_path_factory.mktemp("models"), {}
 
     def folder(name: str) -> Path:
         if name not in made:
-            write = tiny.write_openclip if name == "openclip" else None
-            made[name] = write(root / name) if write else tiny.write_hf(name, root / name)
+            if name == "openclip":
+                made[name] = tiny.write_openclip(root / name)
+            elif name in tiny_detectors.DETECTORS:
+                made[name] = tiny_detectors.write_detector(name, root / name)
+            else:
+                made[name] = tiny.write_hf(name, root / name)
         return made[name]
 
     return folder

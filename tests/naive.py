@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from vlbias.causal.example import Inputs
 from vlbias.causal.site import Mediator, Site
@@ -43,17 +44,17 @@ def _outcome(model: StagedModel, direct: Inputs, through: Inputs, mediator: Medi
         rows = [
             _row(model, tower, mine, other, sites) for mine, other in zip(own, donor, strict=True)
         ]
-        values[tower.name] = torch.cat(rows)
+        values[tower.name] = tree_map(lambda *parts: torch.cat(parts), *rows)
         index[tower.name] = torch.arange(len(rows))[None]
     return model.join(values, index)
 
 
-def _row(model: StagedModel, tower: Tower, own: Any, donor: Any, sites: list[Site]) -> Tensor:
+def _row(model: StagedModel, tower: Tower, own: Any, donor: Any, sites: list[Site]) -> Any:
     """The tower's output for one row with the sites' values taken from another row's own pass."""
     both = model.collate(tower.name, [own, donor])  # together, so that padding agrees
     one, other = ({key: tensor[i : i + 1] for key, tensor in both.items()} for i in (0, 1))
     if not sites:
-        return model.encode(tower.name, one).clone()
+        return _copy(model.encode(tower.name, one))
     seen: dict[Site, Any] = {}
 
     def keep(site: Site, value: Any) -> Any:
@@ -64,7 +65,7 @@ def _row(model: StagedModel, tower: Tower, own: Any, donor: Any, sites: list[Sit
         model.encode(tower.name, other)
     end = int(one[tower.length]) if tower.length else None
     with _hooked(model, sites, lambda site, value: _replaced(model, site, value, seen[site], end)):
-        return model.encode(tower.name, one).clone()
+        return _copy(model.encode(tower.name, one))
 
 
 def _place(model: StagedModel, site: Site) -> tuple[str, str, int | None]:
@@ -72,7 +73,9 @@ def _place(model: StagedModel, site: Site) -> tuple[str, str, int | None]:
         stages = {stage.name: stage for tower in model.towers for stage in tower.stages}
         return stages[site.stage].module, "out", None
     port = next(p for p in model.ports if (p.stage, p.name) == (site.stage, site.port))
-    return port.module.replace("{layer}", str(site.layer)), port.slot, port.units
+    units = port.units[site.layer or 0] if isinstance(port.units, tuple) else port.units
+    name = port.names[site.layer or 0] if port.names else str(site.layer)
+    return port.module.replace("{layer}", name), port.slot, units
 
 
 @contextmanager
@@ -94,7 +97,7 @@ def _hooked(
                 def after(_: Any, __: Any, output: Any, site: Site = site) -> Any:
                     return change(site, output)
 
-                stack.callback(module.register_forward_hook(after).remove)
+                stack.callback(module.register_forward_hook(after, prepend=True).remove)
         yield
 
 
@@ -103,8 +106,8 @@ def _copy(value: Any) -> Any:
         return value.clone()
     if isinstance(value, dict):
         return type(value)(**{key: _copy(part) for key, part in value.items()})
-    if isinstance(value, tuple):
-        return tuple(_copy(part) for part in value)
+    if isinstance(value, tuple | list):
+        return type(value)(_copy(part) for part in value)
     return value
 
 

@@ -45,7 +45,9 @@ def test_the_toy_keeps_the_contract() -> None:
 
 def test_every_registered_adapter_is_tested_above(load: Load) -> None:
     modules = {MODELS.entry(name).target.partition(":")[0] for name in MODELS}
-    assert modules == {type(load(name)).__module__ for name in [*ADAPTERS, "toy"]}
+    tested = {type(load(name)).__module__ for name in [*ADAPTERS, "toy"]}
+    # the detectors' tests are in files of their own
+    assert modules == tested | {"vlbias.models.grounding", "vlbias.models.owl"}
 
 
 def toy_sides() -> tuple[list[Inputs], list[Inputs]]:

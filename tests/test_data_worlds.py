@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from data_layouts import coco_content, coco_people, write_coco, write_photo
 
-from vlbias.causal.example import Example, channel_key
+from vlbias.causal.example import Example, GroundedText, channel_key
 from vlbias.data.coco import read_coco
 from vlbias.data.image import mask_of
 from vlbias.data.lexicon import changed_words, gender_words
@@ -45,8 +45,11 @@ class TestPrompts:
             ("caption+class", tuple(f"A man holding his umbrella with {thing}" for thing in
                                     ("a person", "an umbrella", "skis", "a dining table"))),
             ("caption+categories",
-             "A man holding his umbrella. person. umbrella. skis. dining table."),
-            ("categories", "person. umbrella. skis. dining table."),
+             GroundedText("A man holding his umbrella. ",
+                          ("person", "umbrella", "skis", "dining table"))),
+            ("categories", GroundedText("", ("person", "umbrella", "skis", "dining table"))),
+            ("template+categories", GroundedText("a photo of a man. ",
+                                                 ("person", "umbrella", "skis", "dining table"))),
             ("custom:This is a {person}; a {object}",
              tuple(f"This is a man; {t}" for t in ("a person", "an umbrella", "skis",
                                                    "a dining table"))),
@@ -142,7 +145,9 @@ class TestExamples:
         self, dataset: Dataset, prompt: str
     ) -> None:
         for example in make_examples(dataset, WORLDS, prompt):
-            worlds = {n: t if isinstance(t, tuple) else (t,) for n, t in texts(example).items()}
+            worlds = {
+                n: t if isinstance(t, tuple) else (str(t),) for n, t in texts(example).items()
+            }
             for null, neutral, placebo in zip(
                 worlds["null"], worlds["replace-gender"], worlds["placebo-text"], strict=True
             ):

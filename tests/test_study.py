@@ -22,6 +22,7 @@ objects = ["cup", "dog"]
 min_group = 5
 shard_size = 3
 mediator_batch = 7
+keep_boxes = 30
 seed = 11
 
 [dataset]

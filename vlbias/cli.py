@@ -53,12 +53,16 @@ def list_(
                 typer.echo(f"{stage.name:42} whole stage")
         for port in outline.ports:
             pattern = f"{port.stage}/{port.name}" + (".*" if port.layers is not None else "")
-            units = f", {port.units} units: {pattern}[*]" if port.units else ""
+            units = f", {_counted(port.units)} units: {pattern}[*]" if port.units else ""
             cut = ", cuts the tower" if port.cut else ""
             typer.echo(f"{pattern:42} {port.layers or 1} layers{units}{cut}")
         return
     for name, about in _listed(what):
         typer.echo(f"{name:22} {about}")
+
+
+def _counted(units: int | tuple[int, ...]) -> str:
+    return "/".join(map(str, dict.fromkeys(units))) if isinstance(units, tuple) else str(units)
 
 
 def _listed(what: str) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -9,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["whole", "write_json"]
+from vlbias.errors import BadModel
+
+__all__ = ["hash_of_weights", "refuse_without_weights", "whole", "write_json"]
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -28,3 +31,32 @@ def whole(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    return sorted([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")])
+
+
+def refuse_without_weights(folder: Path) -> None:
+    """Nothing, for a model folder that holds weights.
+
+    Raises:
+        BadModel: if it holds none; says what is there.
+    """
+    if not _weight_files(folder):
+        there = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
+        raise BadModel(
+            f"{folder} has no weights: expected model.safetensors or pytorch_model.bin, found {there}"
+        )
+
+
+def hash_of_weights(folder: Path) -> str:
+    """A hash of weights and of all settings: pixels normalised otherwise give other numbers."""
+    settings = [path for ending in ("json", "txt", "model") for path in folder.glob(f"*.{ending}")]
+    digest = hashlib.sha256()
+    for path in sorted({*_weight_files(folder), *settings}):
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 24):
+                digest.update(chunk)
+    return f"sha256:{digest.hexdigest()[:16]}"

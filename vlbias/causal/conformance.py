@@ -20,6 +20,8 @@ from vlbias.errors import VlbiasError
 __all__ = ["Finding", "conformance"]
 
 LOUD = 1000.0
+ROUNDING = 2.0**-22
+"""Two units in the last place of float32: what layers behind the last stage may round differently."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ class _Job:
             self.model, contrasts, mediators, altered=altered_channels(self.examples, contrasts)
         )
         for plan in engine.plans.values():
-            plan.shortcut = plan.narrow = shortcut
+            plan.shortcut = plan.narrow = plan.lazy = shortcut
         return {(arm.mediator, arm.arm): arm for arm in engine.run(self.examples)}
 
     def gap(self, one: Readout, other: Readout) -> float:
@@ -159,7 +161,7 @@ class _Job:
             self.gap(arms["all", "01"].readout, arms["", "11"].readout),
             self.gap(arms["all", "10"].readout, arms["", "00"].readout),
         )
-        return worst == 0, f"largest difference {worst:.1e}, must be 0"
+        return worst <= ROUNDING, f"largest difference {worst:.1e}, allowed {ROUNDING:.1e}"
 
     def roots(self) -> tuple[bool, str]:
         worst, tried = 0.0, []
@@ -180,13 +182,16 @@ class _Job:
     def ports(self) -> tuple[bool, str]:
         worst, sites = 0.0, 0
         for tower, batch in self._batches():
+            shared = SweepPlan(self.model, tower, [], shortcut=False)
+            shared.run(batch, [])
             for site in _some_sites(self.model, tower):
-                plan = SweepPlan(self.model, tower, [Mediator.of([site])], shortcut=False)
-                rows = next(iter(batch.values())).shape[0]
-                sweep = plan.run(batch, [(0, rows - 1)])
+                plan = shared.with_mediators([Mediator.of([site])])
+                # the first row's own other world: texts of other examples have other lengths
+                donor = next(iter(batch.values())).shape[0] // 2
+                sweep = plan.run(batch, [(0, donor)])
                 if not bool(sweep.aligned.all()):
                     continue
-                expected = hooked(self.model, tower, batch, plan, site, rows - 1)
+                expected = hooked(self.model, tower, batch, plan, site, donor)
                 scale = max(float(expected.abs().max()), 1.0)
                 found = tree_flatten(sweep.patched[str(site)])[0][0]
                 worst = max(worst, float((found[0] - expected).abs().max()) / scale)

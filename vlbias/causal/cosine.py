@@ -20,7 +20,7 @@ def split_dual(inputs: Inputs) -> Mapping[str, tuple[Any, ...]]:
     text = inputs["text"]
     return {
         "image_encoder": (inputs["image"],),
-        "text_encoder": (text,) if isinstance(text, str) else tuple(text),
+        "text_encoder": text if isinstance(text, tuple) else (str(text),),
     }
 
 

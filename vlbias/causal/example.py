@@ -12,10 +12,13 @@ from PIL import Image, UnidentifiedImageError
 
 from vlbias.errors import BadData
 
-__all__ = ["Edit", "Example", "Inputs", "Picture", "channel_key", "mix"]
+__all__ = ["Edit", "Example", "GroundedText", "Inputs", "Picture", "channel_key", "mix"]
 
 Inputs = Mapping[str, Any]
-"""Channel name to raw value: `{"image": Picture, "text": str | tuple[str, ...]}` or variables."""
+"""Channel name to raw value: `{"image": Picture, "text": …}` or variables.
+
+A text is a str, a tuple of one text per class, or a `GroundedText`.
+"""
 
 
 class Edit(Protocol):
@@ -59,6 +62,24 @@ class Picture:
         else:
             name = str(self.source)
         return (name, *map(repr, self.edits))
+
+
+@dataclass(frozen=True, slots=True)
+class GroundedText:
+    """A text that lists phrases, one per class, which a detector grounds in the image.
+
+    Args:
+        before: What stands before the list, its own full stop included: "a man on a horse. ".
+        phrases: Class names as they are written, in the order of the classes.
+        after: What stands behind the list.
+    """
+
+    before: str
+    phrases: tuple[str, ...]
+    after: str = ""
+
+    def __str__(self) -> str:
+        return self.before + " ".join(f"{phrase}." for phrase in self.phrases) + self.after
 
 
 def _read(path: Path) -> Image.Image:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,9 +10,24 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from vlbias.causal.trace import Point
+from vlbias.causal.staged import Encoded
+from vlbias.causal.trace import Call, Point
 
-__all__ = ["copied", "first_tensor", "giving", "has_nan", "hook", "unread", "with_first_tensor"]
+__all__ = [
+    "copied",
+    "copy_rows",
+    "fill",
+    "first_tensor",
+    "gather",
+    "giving",
+    "has_nan",
+    "hook",
+    "pick",
+    "put",
+    "rows_of",
+    "unread",
+    "with_first_tensor",
+]
 
 
 def hook(net: nn.Module, point: Point, write: Callable[[Tensor], Tensor]) -> Callable[[], None]:
@@ -28,7 +43,8 @@ def hook(net: nn.Module, point: Point, write: Callable[[Tensor], Tensor]) -> Cal
     def after(_: nn.Module, __: Any, output: Any) -> Any:
         return with_first_tensor(output, write(first_tensor(output)))
 
-    return module.register_forward_hook(after).remove
+    # first of all hooks: a library that collects outputs by hooks must see the new value
+    return module.register_forward_hook(after, prepend=True).remove
 
 
 @contextmanager
@@ -70,3 +86,56 @@ def with_first_tensor(value: Any, tensor: Tensor) -> Any:
     leaves, spec = tree_flatten(value)
     place = next(i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor))
     return tree_unflatten([*leaves[:place], tensor, *leaves[place + 1 :]], spec)
+
+
+def gather(output: Any, call: Call, own: Tensor, rows: int, blank: bool) -> Any:
+    """A module's output for the recorded rows `own`.
+
+    Args:
+        output: As it was recorded.
+        call: Tells which axes count rows.
+        own: Row of the recording for each new row.
+        rows: How many rows were recorded.
+        blank: Give NaN of the right shape: nothing reads the values.
+    """
+    leaves, spec = tree_flatten(output)
+    assert call.rows is not None
+    picked = [
+        leaf
+        if factor is None or not isinstance(leaf, Tensor)
+        else unread(leaf, len(own) * leaf.shape[0] // rows)
+        if blank and leaf.is_floating_point()
+        else rows_of(leaf, own, leaf.shape[0] // rows, rows)
+        for leaf, factor in zip(leaves, call.rows, strict=True)
+    ]
+    return tree_unflatten(picked, spec)
+
+
+def rows_of(tensor: Tensor, index: Tensor, factor: int, rows: int) -> Tensor:
+    """The rows `index` of a tensor in which each of `rows` rows has `factor` entries."""
+    picked: Tensor = tensor.unflatten(0, (rows, factor)).index_select(0, index)
+    return picked.flatten(0, 1)
+
+
+def pick(encoded: Encoded, index: Tensor) -> Encoded:
+    """The rows `index` of what a tower gave."""
+    return tree_map(lambda leaf: leaf.index_select(0, index), encoded)
+
+
+def put(encoded: Encoded, index: Tensor, value: Encoded) -> None:
+    """Set the rows `index`, in place."""
+    for old, new in zip(tree_flatten(encoded)[0], tree_flatten(value)[0], strict=True):
+        old[index] = new
+
+
+def copy_rows(encoded: Encoded, places: Mapping[int, int], source: Encoded) -> None:
+    """Set rows to rows of `source`, in place; `places` maps the one to the other."""
+    for old, given in zip(tree_flatten(encoded)[0], tree_flatten(source)[0], strict=True):
+        if places:
+            old[list(places)] = given[list(places.values())]
+
+
+def fill(encoded: Encoded, where: Tensor) -> None:
+    """Set the rows `where` to NaN, in place."""
+    for leaf in tree_flatten(encoded)[0]:
+        leaf[where] = torch.nan

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten
+from torch.utils._pytree import tree_flatten, tree_map
 
 from vlbias.causal.site import Site
 from vlbias.causal.staged import StagedModel, Tower
@@ -54,21 +54,19 @@ def hooked(
         return (edit(args[0]), *args[1:])
 
     def after(_: nn.Module, __: Any, output: Any) -> Any:
-        if isinstance(output, Tensor):
-            return edit(output)
-        for key, value in output.items() if isinstance(output, dict) else enumerate(output):
-            if isinstance(value, Tensor):
-                if isinstance(output, dict):
-                    output[key] = edit(value)
-                else:
-                    output = (*output[:key], edit(value), *output[key + 1 :])
-        return output
+        rows = next(iter(batch.values())).shape[0]
+
+        def changed(leaf: Any) -> Any:
+            of_rows = isinstance(leaf, Tensor) and leaf.ndim > 0 and leaf.shape[0] % rows == 0
+            return edit(leaf) if of_rows else leaf
+
+        return tree_map(changed, output)
 
     slot = target.point[1]
     handle = (
         module.register_forward_pre_hook(before)
         if slot == "in"
-        else module.register_forward_hook(after)
+        else module.register_forward_hook(after, prepend=True)
     )
     try:
         with torch.inference_mode():

@@ -65,8 +65,12 @@ class Port:
         module: Dotted path under `model.net`; may hold "{layer}".
         slot: Whether the tensor is the module's first input or its (first) output.
         layers: How many layers there are; None if the path has no "{layer}".
-        units: Into how many units the last axis splits; None if every channel is a unit.
+        units: Into how many units the last axis splits, in all layers or layer by layer; None if
+            every channel is a unit.
         cut: Whether it contains the residual stream, so that replacing it replaces all before it.
+        names: What stands for "{layer}" in the path of each layer, where it is not its number:
+            blocks that lie in groups.
+        length: Key of the batch with each row's number of tokens here; the tower's if not given.
     """
 
     stage: str
@@ -74,8 +78,19 @@ class Port:
     module: str
     slot: Literal["in", "out"] = "out"
     layers: int | None = None
-    units: int | None = None
+    units: int | tuple[int, ...] | None = None
     cut: bool = False
+    names: tuple[str, ...] = ()
+    length: str | None = None
+
+    def path(self, layer: int | None) -> str:
+        """Dotted path of one layer under `model.net`."""
+        name = self.names[layer] if self.names and layer is not None else layer
+        return self.module.format(layer=name)
+
+    def units_at(self, layer: int | None) -> int | None:
+        """Units of one layer."""
+        return self.units[layer or 0] if isinstance(self.units, tuple) else self.units
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +199,9 @@ def find_port(model: StagedModel, site: Site) -> Port | None:
         raise BadStudy("mediators", str(site), expected)
     if site.layer is not None and port.layers is not None and site.layer >= port.layers:
         raise BadStudy("mediators", str(site), f"a layer from 0 to {port.layers - 1}")
-    if site.units is not None and port.units is not None and max(site.units) >= port.units:
-        raise BadStudy("mediators", str(site), f"units from 0 to {port.units - 1}")
+    units = port.units_at(site.layer)
+    if site.units is not None and units is not None and max(site.units) >= units:
+        raise BadStudy("mediators", str(site), f"units from 0 to {units - 1}")
     return port
 
 
@@ -219,11 +235,17 @@ def _expand(model: StagedModel, pattern: str) -> list[Mediator]:
     except BadStudy as error:
         raise BadStudy(error.field, pattern, error.expected) from error
     port = find_port(model, probe)
-    texts = [pattern]
+    layers: list[int | None] = [probe.layer]
     if ".*" in pattern and port is not None and port.layers is not None:
-        texts = [pattern.replace(".*", f".{layer}") for layer in range(port.layers)]
-    if "[*]" in pattern:
-        if port is None or port.units is None:
+        layers = list(range(port.layers))
+    texts = []
+    for layer in layers:
+        text = pattern.replace(".*", f".{layer}")
+        if "[*]" not in pattern:
+            texts.append(text)
+            continue
+        units = None if port is None else port.units_at(layer)
+        if units is None:
             raise BadStudy("mediators", pattern, "a port with a fixed number of units before [*]")
-        texts = [text.replace("[*]", f"[{unit}]") for text in texts for unit in range(port.units)]
+        texts += [text.replace("[*]", f"[{unit}]") for unit in range(units)]
     return [Mediator.of([text]) for text in texts]

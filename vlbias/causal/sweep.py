@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map
 
+from vlbias.causal.lending import copy_rows, fill, pick, put
+from vlbias.causal.reuse import Work, reduced
 from vlbias.causal.site import Mediator, Site
 from vlbias.causal.staged import Batch, Encoded, StagedModel, Tower, find_port
 from vlbias.causal.suffix import narrowed, views
@@ -56,8 +57,8 @@ class SweepPlan:
             and the recorded rows are what a sweep holds in memory.
         shortcut: Take the output of the other row where a mediator cuts the tower, instead of
             computing it; equal bit by bit, off only to test that.
-        lazy: Keep the recorded output of jobs whose replacement changes nothing; off only to test
-            that running them gives it back.
+        lazy: Keep the recorded output of jobs whose replacement changes nothing, and ask for no
+            answer twice; off only to test that running all jobs gives the same.
         narrow: Run the tail of a stage on the token that is read, and a causal tower from the first
             token in which rows differ; equal up to rounding.
     """
@@ -81,6 +82,7 @@ class SweepPlan:
             batch,
             outputs={name for plan, _ in groups for name in plan.outputs} | self._points("out"),
             inputs=self._points("in"),
+            traced=self.trace,
         )
         own = torch.tensor([i for i, _ in pairs], dtype=torch.long, device=_device(batch))
         donor = torch.tensor([j for _, j in pairs], dtype=torch.long, device=_device(batch))
@@ -88,16 +90,26 @@ class SweepPlan:
         patched: dict[str, Encoded] = {}
         for mediator in self.mediators:
             whole = self.shortcut and self.is_cut(mediator)
-            patched[mediator.name] = _pick(tape.encoded, donor if whole else own)
+            patched[mediator.name] = pick(tape.encoded, donor if whole else own)
             if not whole and not bool(aligned.all()):
-                _fill(patched[mediator.name], ~aligned)
+                fill(patched[mediator.name], ~aligned)
         for view, served in self._views(tape, own, donor) if pairs else ():
             for plan, members in groups:
                 cut, wanted = narrowed(plan, view), aligned & served
-                for names, jobs, values in self._resumed(view, cut, members, own, donor, wanted):
+                work = {name: self._work(view, name, own, donor, wanted) for name in members}
+                for names, jobs, values in self._resumed(view, cut, work, own, donor):
                     for name, job, value in zip(names, jobs, values, strict=True):
-                        _put(patched[name], job, value)
+                        put(patched[name], job, value)
+                for name, one in work.items():
+                    copy_rows(patched[name], one.known, tape.encoded)
+                    copy_rows(patched[name], one.twins, patched[name])
         return Sweep(tape.encoded, patched, aligned)
+
+    def with_mediators(self, mediators: Sequence[Mediator]) -> SweepPlan:
+        """The same plan for other mediators of the tower, without tracing it again."""
+        other = replace(self, mediators=mediators)
+        other._trace = self._trace
+        return other
 
     def _views(self, tape: Tape, own: Tensor, donor: Tensor) -> Iterable[tuple[Tape, Tensor]]:
         if self.tower.causal is None or not self.narrow or not self._groups:
@@ -107,16 +119,21 @@ class SweepPlan:
     def is_cut(self, mediator: Mediator) -> bool:
         """Whether replacing the mediator replaces all that the tower passes on.
 
-        True for a whole stage or a residual stream of a tower that is one chain. Then
-        NIE = TE by construction, and no share is worth printing.
+        True if every path from an input to the end of the tower leads through a stage that is
+        replaced whole, or through its replaced residual stream. Then NIE = TE by construction, and
+        no share is worth printing.
         """
-        if len(self.tower.stages) != 1:
-            return False
+        closed = set()
         for site in mediator.sites:
             port = find_port(self.model, site)
             if (port is None or port.cut) and (site.units, site.positions) == (None, None):
-                return True
-        return False
+                closed.add(site.stage)
+        reached = set()
+        for stage in self.tower.stages:
+            if stage.name not in closed and (not stage.parents or reached & set(stage.parents)):
+                reached.add(stage.name)
+        passed_on = {parent for stage in self.tower.stages for parent in stage.parents}
+        return not reached - passed_on
 
     def _ensure_trace(self, batch: Batch) -> None:
         if self._trace is None:
@@ -140,8 +157,9 @@ class SweepPlan:
             stage = next(stage for stage in self.tower.stages if stage.name == site.stage)
             point: Point = (stage.module, "out")
         else:
-            point = (port.module.format(layer=site.layer), port.slot)
-        return Target(site, port, point, self.trace.moment(point, self.model.name))
+            point = (port.path(site.layer), port.slot)
+        length = (port.length if port is not None else None) or self.tower.length
+        return Target(site, port, point, self.trace.moment(point, self.model.name), length)
 
     @cached_property
     def _targets(self) -> dict[str, list[Target]]:
@@ -191,13 +209,11 @@ class SweepPlan:
         self,
         tape: Tape,
         plan: Resumption,
-        members: list[str],
+        work: Mapping[str, Work],
         own: Tensor,
         donor: Tensor,
-        aligned: Tensor,
     ) -> Iterator[tuple[list[str], list[Tensor], list[Encoded]]]:
-        jobs = [(name, self._active(tape, name, own, donor, aligned)) for name in members]
-        flat = [(name, pair) for name, pairs in jobs for pair in pairs.tolist()]
+        flat = [(name, pair) for name, one in work.items() for pair in one.jobs]
         for start in range(0, len(flat), self.mediator_batch):
             chunk = flat[start : start + self.mediator_batch]
             spans: dict[str, list[int]] = {}
@@ -206,7 +222,15 @@ class SweepPlan:
             pair = torch.tensor([pair for _, pair in chunk], device=own.device)
             encoded = self._chunk(tape, plan, spans, own[pair], donor[pair])
             rows = [torch.tensor(span, device=own.device) for span in spans.values()]
-            yield list(spans), [pair[row] for row in rows], [_pick(encoded, row) for row in rows]
+            yield list(spans), [pair[row] for row in rows], [pick(encoded, row) for row in rows]
+
+    def _work(self, tape: Tape, name: str, own: Tensor, donor: Tensor, aligned: Tensor) -> Work:
+        """The jobs of a mediator, without those whose answer is known or asked for twice."""
+        active = self._active(tape, name, own, donor, aligned).tolist()
+        if not self.lazy:
+            return Work(active, {}, {})
+        pairs = {pair: (int(own[pair]), int(donor[pair])) for pair in active}
+        return reduced(self.tower, tape, [target.site for target in self._targets[name]], pairs)
 
     def _active(self, tape: Tape, name: str, own: Tensor, donor: Tensor, aligned: Tensor) -> Tensor:
         """The pairs whose replacement changes anything: the others keep their recorded output."""
@@ -224,7 +248,9 @@ class SweepPlan:
         return candidates[changed]
 
     def _tokens(self, tape: Tape, rows: Tensor) -> Tokens:
-        return Tokens.of(self.tower, tape.batch, tape.start).rows(rows)
+        keys = {target.length for targets in self._targets.values() for target in targets}
+        wanted = [key for key in keys if key is not None]
+        return Tokens.of(self.tower, tape.batch, wanted, tape.start).rows(rows)
 
     def _chunk(
         self, tape: Tape, plan: Resumption, spans: dict[str, list[int]], own: Tensor, donor: Tensor
@@ -261,17 +287,3 @@ def _any_of_row(claim: Tensor, rows: int | None = None) -> Tensor:
 
 def _device(batch: Batch) -> torch.device:
     return next(iter(batch.values())).device
-
-
-def _pick(encoded: Encoded, index: Tensor) -> Encoded:
-    return tree_map(lambda leaf: leaf.index_select(0, index), encoded)
-
-
-def _put(encoded: Encoded, index: Tensor, value: Encoded) -> None:
-    for old, new in zip(tree_flatten(encoded)[0], tree_flatten(value)[0], strict=True):
-        old[index] = new
-
-
-def _fill(encoded: Encoded, where: Tensor) -> None:
-    for leaf in tree_flatten(encoded)[0]:
-        leaf[where] = torch.nan

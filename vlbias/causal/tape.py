@@ -10,19 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from vlbias.causal.distinct import Distinct
 from vlbias.causal.lending import (
     copied,
     first_tensor,
+    gather,
     giving,
     has_nan,
     hook,
+    rows_of,
     unread,
     with_first_tensor,
 )
@@ -38,6 +41,7 @@ class Tape:
     """What was seen in one forward pass: owned copies, since callers mutate what modules return.
 
     A tape of a causal tower may hold the tokens from `start` on only, and then the `past` they read.
+    `alike` has, for modules that ran once per distinct input, the number of each row's input.
     """
 
     batch: Batch
@@ -46,6 +50,7 @@ class Tape:
     inputs: dict[str, Tensor]
     past: Any = None
     start: int = 0
+    alike: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def at(self, point: Point) -> Tensor:
         """The tensor at a point, rows first."""
@@ -59,7 +64,7 @@ class Tape:
 
     def rows_at(self, point: Point, index: Tensor) -> Tensor:
         """Copies of the rows `index` of the tensor at a point; windows of a row stay together."""
-        return _rows(self.at(point), index, self.at(point).shape[0] // self.rows, self.rows)
+        return rows_of(self.at(point), index, self.at(point).shape[0] // self.rows, self.rows)
 
 
 @dataclass(frozen=True)
@@ -160,11 +165,23 @@ def record(
     *,
     outputs: Collection[str] = (),
     inputs: Collection[str] = (),
+    traced: Trace | None = None,
 ) -> Tape:
-    """One forward pass, with copies of the named modules' outputs and first inputs."""
+    """One forward pass, with copies of the named modules' outputs and first inputs.
+
+    Given the trace of a tower of several stages, those that read inputs only run once per distinct
+    input: an image that is seen with two texts is encoded once.
+    """
     seen_out: dict[str, Any] = {}
     seen_in: dict[str, Tensor] = {}
+    rows = next(iter(batch.values())).shape[0]
+    shared = []
     with ExitStack() as hooks:
+        for stage in tower.stages if traced is not None and len(tower.stages) > 1 else ():
+            if not stage.parents and traced is not None:
+                one = Distinct(model.net, traced.once(stage.module, model.name), rows)
+                hooks.enter_context(one.lent())
+                shared.append(one)
         for name in outputs:
 
             def keep(_: nn.Module, __: Any, output: Any, name: str = name) -> None:
@@ -179,7 +196,10 @@ def record(
             module = model.net.get_submodule(name)
             hooks.callback(module.register_forward_pre_hook(note, with_kwargs=True).remove)
         encoded = copied(model.encode(tower.name, batch))
-    return Tape(batch, encoded, seen_out, seen_in)
+    for one in shared if traced is not None else ():
+        one.widen(seen_out, seen_in, traced)
+    alike = {one.call.module: one.number for one in shared if one.number is not None}
+    return Tape(batch, encoded, seen_out, seen_in, alike=alike)
 
 
 @torch.inference_mode()
@@ -221,7 +241,7 @@ def resume(
     with ExitStack() as stack:
         for call in plan.given:
             blank = call.module in plan.unread
-            output = _gather(tape.outputs[call.module], call, own, tape.rows, blank)
+            output = gather(tape.outputs[call.module], call, own, tape.rows, blank)
             stack.enter_context(giving(model.net.get_submodule(call.module), output))
         _enter(stack, model.net, tape, rest, plan, value)
         for module in plan.narrow if narrow and not edits else ():
@@ -260,7 +280,7 @@ def _enter(
         stack.callback(hook(net, plan.entry, lambda _: value))
         return
     result = first_tensor(net.get_submodule(module)(value)) if slot == "in" else value
-    output = _gather(tape.outputs[plan.carrier.module], plan.carrier, rest, tape.rows, blank=False)
+    output = gather(tape.outputs[plan.carrier.module], plan.carrier, rest, tape.rows, blank=False)
     stack.enter_context(
         giving(net.get_submodule(plan.carrier.module), with_first_tensor(output, result))
     )
@@ -277,23 +297,4 @@ def _hook_rest(
                 leaves[i][jobs] = recorded[donor]
         return tree_unflatten(leaves, spec)
 
-    return net.get_submodule(name).register_forward_hook(after).remove
-
-
-def _gather(output: Any, call: Call, own: Tensor, rows: int, blank: bool) -> Any:
-    leaves, spec = tree_flatten(output)
-    assert call.rows is not None
-    picked = [
-        leaf
-        if factor is None or not isinstance(leaf, Tensor)
-        else unread(leaf, len(own) * leaf.shape[0] // rows)
-        if blank and leaf.is_floating_point()
-        else _rows(leaf, own, leaf.shape[0] // rows, rows)
-        for leaf, factor in zip(leaves, call.rows, strict=True)
-    ]
-    return tree_unflatten(picked, spec)
-
-
-def _rows(tensor: Tensor, index: Tensor, factor: int, rows: int) -> Tensor:
-    picked: Tensor = tensor.unflatten(0, (rows, factor)).index_select(0, index)
-    return picked.flatten(0, 1)
+    return net.get_submodule(name).register_forward_hook(after, prepend=True).remove

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,18 +22,18 @@ class Tokens:
     """What is known of the tokens of some rows.
 
     Args:
-        lengths: Tokens of each row, [rows], where rows are padded.
+        lengths: Key of the batch to the tokens of each row, [rows], where rows are padded.
         spans: Name of a span to its mask, [rows, tokens].
         start: How many tokens were left off at the beginning of every row; what stands there is the same
             in the rows that are exchanged, so that positions before it change nothing.
     """
 
-    lengths: Tensor | None = None
+    lengths: Mapping[str | None, Tensor] = field(default_factory=dict)
     spans: Mapping[str, Tensor] = field(default_factory=dict)
     start: int = 0
 
     @classmethod
-    def of(cls, tower: Tower, batch: Batch, start: int = 0) -> Tokens:
+    def of(cls, tower: Tower, batch: Batch, keys: Collection[str], start: int = 0) -> Tokens:
         """What a tower's batch says of its rows, whose first `start` tokens were left off."""
         spans = {}
         if tower.spans is not None:
@@ -43,28 +43,33 @@ class Tokens:
                 for key, mask in batch.items()
                 if key.startswith(prefix)
             }
-        return cls(None if tower.length is None else batch[tower.length], spans, start)
+        return cls({key: batch[key] for key in keys}, spans, start)
 
     def rows(self, index: Tensor | list[int]) -> Tokens:
         """The same of the rows `index`."""
         return Tokens(
-            None if self.lengths is None else self.lengths[index],
+            {key: tokens[index] for key, tokens in self.lengths.items()},
             {name: mask[index] for name, mask in self.spans.items()},
             self.start,
         )
 
-    def mask(self, site: Site, tensor: Tensor) -> Tensor:
+    def mask(self, site: Site, length: str | None, tensor: Tensor) -> Tensor:
         """Which tokens a site's positions are, [rows or 1, tokens].
+
+        Args:
+            site: The site.
+            length: Key of the rows' numbers of tokens there, if they are padded.
+            tensor: At the site, rows first.
 
         Raises:
             BadStudy: if a row has no such position.
             UnknownName: if no span is called so, with suggestions.
         """
         whole = tensor.shape[1] + self.start
-        short = self.lengths is not None and whole < int(self.lengths.max())
+        lengths = self.lengths.get(length)
+        short = lengths is not None and whole < int(lengths.max())
         if tensor.ndim != 3 or short:
             raise BadStudy("mediators", str(site), "no positions: this port has no token axis")
-        lengths = self.lengths
         if lengths is None:
             lengths = torch.tensor([tensor.shape[1]], device=tensor.device)
         picked = tensor.new_zeros((len(lengths), tensor.shape[1]), dtype=torch.bool)
@@ -96,12 +101,16 @@ EVERY = Tokens()
 
 @dataclass(frozen=True)
 class Target:
-    """One site of a mediator as the tower's trace sees it."""
+    """One site of a mediator as the tower's trace sees it.
+
+    `length` is the key of the batch that tells how many tokens of a row are its own.
+    """
 
     site: Site
     port: Port | None
     point: Point
     moment: int
+    length: str | None = None
 
     def write(self, tensor: Tensor, donor: Tensor, tokens: Tokens = EVERY) -> Tensor:
         """`tensor` with this site's units and positions taken from `donor` of the same shape.
@@ -116,12 +125,13 @@ class Target:
         """
         if self.site.units is None and self.site.positions is None:
             return donor
-        if tensor.ndim == 2 and self.site.positions is not None and tokens.lengths is not None:
+        if tensor.ndim == 2 and self.site.positions is not None and self.length in tokens.lengths:
             # some models lay the tokens of all rows one behind the other
-            fold = (len(tokens.lengths), -1)
+            fold = (len(tokens.lengths[self.length]), -1)
             folded = self.write(tensor.unflatten(0, fold), donor.unflatten(0, fold), tokens)
             return folded.flatten(0, 1)
-        units = (self.port.units if self.port is not None else None) or tensor.shape[-1]
+        fixed = None if self.port is None else self.port.units_at(self.site.layer)
+        units = fixed or tensor.shape[-1]
         mask = tensor.new_zeros((1, *tensor.shape[1:-1], units, 1), dtype=torch.bool)
         where: list[Any] = [slice(None)] * mask.ndim
         if self.site.units is not None:
@@ -129,7 +139,7 @@ class Target:
         picked = torch.zeros_like(mask)
         picked[tuple(where)] = True
         if self.site.positions is not None:
-            picked = picked & tokens.mask(self.site, tensor)[:, :, None, None]
+            picked = picked & tokens.mask(self.site, self.length, tensor)[:, :, None, None]
         mine, other = tensor.unflatten(-1, (units, -1)), donor.unflatten(-1, (units, -1))
         return torch.where(picked, other, mine).flatten(-2)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from vlbias.causal.example import GroundedText
 from vlbias.data.lexicon import article, match_case
 from vlbias.errors import BadData, BadStudy, UnknownName
 
@@ -19,6 +20,7 @@ PROMPTS: Mapping[str, str] = {
     "caption+class": "{caption} with a {object}",
     "caption+categories": "{caption}. {categories}",
     "categories": "{categories}",
+    "template+categories": "a photo of a {person}. {categories}",
 }
 """Named strategies; a study may also give "custom:" and a template with the same places."""
 
@@ -42,7 +44,8 @@ def class_phrase(name: str) -> str:
 class Prompt:
     """How the text of an example is made.
 
-    A template with the place `{object}` gives one text per class, otherwise one text in all.
+    A template with the place `{object}` gives one text per class, otherwise one text in all; with
+    `{categories}` that text tells which of its words stand for which class.
     "a" before `{person}` and `{object}` becomes "an", or goes, as the word needs.
 
     Args:
@@ -66,6 +69,8 @@ class Prompt:
         if wrong or not self.template.strip() or "{" in _PLACE.sub("", self.template):
             expected = f"a text with places of {{{'}, {'.join(_PLACES)}}} only"
             raise BadStudy("prompt", self.template, expected)
+        if places.count("categories") + ("object" in places) > 1:
+            raise BadStudy("prompt", self.template, "{categories} once, and no {object} beside it")
         if not all(word.strip() for word in (*self.words.values(), self.neutral)):
             raise BadStudy("prompt.words", dict(self.words), "a word for every group")
 
@@ -93,10 +98,16 @@ class Prompt:
             caption = caption.rstrip(" .")
         return self.template.replace("{caption}", caption)
 
-    def fill(self, frame: str, classes: Sequence[str]) -> str | tuple[str, ...]:
-        """The text, or one text per class in the order of `classes`."""
-        listed = " ".join(f"{class_phrase(name)}." for name in classes)
-        frame = frame.replace("{categories}", listed)
+    @property
+    def lists_classes(self) -> bool:
+        """Whether its text lists the classes, as detectors read them."""
+        return "{categories}" in self.template
+
+    def fill(self, frame: str, classes: Sequence[str]) -> str | tuple[str, ...] | GroundedText:
+        """The text; one text per class in the order of `classes`; or a text that lists them."""
+        if self.lists_classes:
+            before, _, after = frame.partition("{categories}")
+            return GroundedText(before, tuple(map(class_phrase, classes)), after)
         if not self.is_per_class:
             return frame
         return tuple(set_word(frame, "{object}", class_phrase(name)) for name in classes)
@@ -107,7 +118,7 @@ class Prompt:
         group: str,
         classes: Sequence[str],
         rewrite: Callable[[str], str] = str,
-    ) -> str | tuple[str, ...]:
+    ) -> str | tuple[str, ...] | GroundedText:
         """The text channel for one photo.
 
         Args:

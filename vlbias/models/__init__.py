@@ -40,6 +40,26 @@ MODELS: Registry[Callable[..., StagedModel]] = Registry(
             "SigLIP 2 B/16, 224 px (Google)",
             (("checkpoint", "google/siglip2-base-patch16-224"),),
         ),
+        "groundingdino-tiny": Entry(
+            "vlbias.models.grounding:load",
+            "Grounding DINO, Swin-T (IDEA Research)",
+            (("checkpoint", "IDEA-Research/grounding-dino-tiny"),),
+        ),
+        "groundingdino-base": Entry(
+            "vlbias.models.grounding:load",
+            "Grounding DINO, Swin-B (IDEA Research)",
+            (("checkpoint", "IDEA-Research/grounding-dino-base"),),
+        ),
+        "mm-groundingdino-tiny": Entry(
+            "vlbias.models.grounding:load",
+            "MM Grounding DINO, Swin-T (OpenMMLab)",
+            (("checkpoint", "openmmlab-community/mm_grounding_dino_tiny_o365v1_goldg_v3det"),),
+        ),
+        "owlv2-b16": Entry(
+            "vlbias.models.owl:load",
+            "OWLv2 B/16, ensemble (Google)",
+            (("checkpoint", "google/owlv2-base-patch16-ensemble"),),
+        ),
         "openclip-vit-b32": Entry(
             "vlbias.models.openclip:load",
             "open_clip ViT-B/32, LAION-2B",
@@ -51,6 +71,10 @@ MODELS: Registry[Callable[..., StagedModel]] = Registry(
 _LANGUAGE = "vlbias.models.language.loading"
 FAMILIES = {
     "clip": "vlbias.models.dual",
+    "grounding-dino": "vlbias.models.grounding",
+    "mm-grounding-dino": "vlbias.models.grounding",
+    "owlv2": "vlbias.models.owl",
+    "owlvit": "vlbias.models.owl",
     "siglip": "vlbias.models.dual",
     "siglip2": "vlbias.models.dual",
     "vision-text-dual-encoder": "vlbias.models.dual",

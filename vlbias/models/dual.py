@@ -6,7 +6,6 @@ forward passes run untouched.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from vlbias.causal.cosine import cosine_readout, opened, split_dual
 from vlbias.causal.example import Inputs
 from vlbias.causal.staged import Batch, Port, Readout, Stage, Tower
 from vlbias.errors import BadModel
+from vlbias.files import hash_of_weights, refuse_without_weights
 
 __all__ = ["HfDual", "load"]
 
@@ -213,7 +213,7 @@ def load(
     try:
         config = AutoConfig.from_pretrained(checkpoint)
         if folder.is_dir():
-            _refuse_without_weights(folder)
+            refuse_without_weights(folder)
         if not weights:
             with torch.device("meta"):
                 return HfDual(
@@ -238,29 +238,5 @@ def load(
             f"{checkpoint!r}: {len(missing)} weights are missing and would be random: {missing[:5]} …; "
             "fetch the checkpoint again"
         )
-    revision = _hash_of(folder) if folder.is_dir() else str(net.config._commit_hash)
+    revision = hash_of_weights(folder) if folder.is_dir() else str(net.config._commit_hash)
     return HfDual(net.to(device), processor, tokenizer, name=name, revision=revision)
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    return sorted([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")])
-
-
-def _refuse_without_weights(folder: Path) -> None:
-    if not _weight_files(folder):
-        there = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
-        raise BadModel(
-            f"{folder} has no weights: expected model.safetensors or pytorch_model.bin, found {there}"
-        )
-
-
-def _hash_of(folder: Path) -> str:
-    """Of weights and of all settings: pixels that are normalised otherwise give other numbers."""
-    settings = [path for ending in ("json", "txt", "model") for path in folder.glob(f"*.{ending}")]
-    digest = hashlib.sha256()
-    for path in sorted({*_weight_files(folder), *settings}):
-        digest.update(path.name.encode())
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 24):
-                digest.update(chunk)
-    return f"sha256:{digest.hexdigest()[:16]}"

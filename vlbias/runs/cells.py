@@ -16,8 +16,10 @@ from vlbias.causal.example import Example
 from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadTable
 from vlbias.outcomes import OUTCOMES, Outcome
+from vlbias.outcomes.boxes import best_boxes
 from vlbias.runs.plan import Plan, engine_of
 from vlbias.store import CellWriter, write_json
+from vlbias.stored_boxes import BoxWriter
 
 __all__ = ["CellWork", "compute_cell", "keep_memory"]
 
@@ -49,11 +51,15 @@ def compute_cell(work: CellWork, key: str, examples: Sequence[Example]) -> bool:
     folder = work.folder
     samples = [(example.id, example.cluster) for example in examples]
     writer = CellWriter(folder, key, model=work.model.name, mitigation="none", samples=samples)
+    boxes = BoxWriter(folder, key, [example.id for example in examples])
     error = folder / "cells" / f"{key}.error.json"
     try:
         for arm in work.engine.run(examples):
             _add(writer, arm, examples, work.outcomes)
+            _add_boxes(boxes, arm, work.plan)
         _add_absent(writer, work.plan, examples, work.outcomes)
+        if work.plan.study.keep_boxes:
+            boxes.close()
         writer.close()
     except OSError as problem:
         if problem.errno == ENOSPC:
@@ -103,6 +109,16 @@ def _add(
             weight=measure.weight,
             status=status,
         )
+
+
+def _add_boxes(writer: BoxWriter, arm: Arm, plan: Plan) -> None:
+    if plan.study.keep_boxes:
+        found = best_boxes(arm.readout, plan.study.keep_boxes)
+        names = {"contrast": arm.contrast.name, "mediator": arm.mediator, "arm": arm.arm}
+        target = np.array(plan.dataset.classes, dtype=object)[found.target]
+        fine = ~arm.misaligned.numpy()[found.row]
+        row = np.array(arm.examples)[found.row]
+        writer.add(names, row[fine], target[fine], found.score[fine], found.corners[fine])
 
 
 def _add_absent(

@@ -94,9 +94,9 @@ def make_plan(study: Study, note: Callable[[str], None] = lambda text: None) -> 
         )
     )
     _refuse_small_groups(study, examples)
-    _refuse_prompt(study)
     note("reading the model's outline")
     outline = outline_model(study.model)
+    _refuse_prompt(study, outline)
     mediators = tuple(resolve(outline, study.mediators))
     _refuse_outcomes(study, outline)
     note("opening every photo")
@@ -197,17 +197,23 @@ def _refuse_small_groups(study: Study, examples: tuple[Example, ...]) -> None:
                 )
 
 
-def _refuse_prompt(study: Study) -> None:
+def _refuse_prompt(study: Study, outline: StagedModel) -> None:
     prompt = prompt_named(study.prompt)
-    if "presence" in study.outcomes and not prompt.is_per_class:
-        raise BadStudy(
-            "prompt", study.prompt, "one text per class ('{object}' in it) for 'presence'"
-        )
+    grounds = "boxes" in outline.gives
+    if "presence" in study.outcomes and not (
+        prompt.is_per_class or (grounds and prompt.lists_classes)
+    ):
+        expected = "one text per class ('{object}' in it) for 'presence'"
+        if grounds:
+            expected += ", or a text that lists them ('{categories}' in it)"
+        raise BadStudy("prompt", study.prompt, expected)
     if "match" in study.outcomes and prompt.is_per_class:
         raise BadStudy("prompt", study.prompt, "one text per photo (such as 'caption') for 'match'")
 
 
 def _refuse_outcomes(study: Study, outline: StagedModel) -> None:
+    if study.keep_boxes and "boxes" not in outline.gives:
+        raise BadStudy("keep_boxes", study.keep_boxes, f"0: {outline.name} finds no boxes")
     for name in study.outcomes:
         needs = OUTCOMES.load(name)(()).needs
         if not needs <= outline.gives:

@@ -24,6 +24,7 @@ from vlbias.runs.manifest import difference, manifest_of
 from vlbias.runs.plan import Plan, engine_of
 from vlbias.runs.workers import in_this_process, in_workers
 from vlbias.store import Run, cell_key, write_json
+from vlbias.stored_boxes import write_true_boxes
 
 __all__ = ["QUIET", "Events", "RunResult", "keep_memory", "model_of", "run_plan"]
 
@@ -155,13 +156,11 @@ def _workers(asked: int, device: str, cells: int) -> int:
 
 
 def _keys(plan: Plan, model: StagedModel) -> list[str]:
-    study = plan.study.model_dump(
-        mode="json",
-        exclude={
-            *("name", "model", "device", "operating_point", "min_group", "dataset"),
-            "random_weights",  # the revision tells
-        },
-    )
+    exclude = {"name", "model", "device", "operating_point", "min_group", "dataset"}
+    exclude |= {"random_weights"}  # the revision tells
+    # runs without boxes keep the keys they had before boxes could be kept
+    exclude |= set() if plan.study.keep_boxes else {"keep_boxes"}
+    study = plan.study.model_dump(mode="json", exclude=exclude)
     common = {
         "study": study,
         "model": model.name,
@@ -200,6 +199,9 @@ def _start(folder: Path, plan: Plan, manifest: dict[str, Any]) -> None:
         (e.id, name) for e in plan.examples for name in sorted(e.targets["present"] & classes)
     ]
     pd.DataFrame(present, columns=["sample_id", "target"]).to_parquet(folder / "present.parquet")
+    if plan.study.keep_boxes:
+        objects = [(e.id, *box) for e in plan.examples for box in e.targets["objects"]]
+        write_true_boxes(folder, [box for box in objects if box[1] in classes])
     write_json(folder / "manifest.json", manifest)
 
 

@@ -110,6 +110,7 @@ class Study(_Frozen):
         shard_size: Photos a cell; a kill loses one cell, and a process holds the recorded passes of
             one. More photos fill batches where there are few mediators.
         mediator_batch: Jobs that run as one batch.
+        keep_boxes: Found boxes a photo and arm that are kept, for average precision; 0 keeps none.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -132,6 +133,7 @@ class Study(_Frozen):
     min_group: int = Field(20, ge=1)
     shard_size: int = Field(4, ge=1)
     mediator_batch: int = Field(64, ge=1)
+    keep_boxes: int = Field(0, ge=0)
     seed: int = 0
 
     @field_validator("contrasts")

@@ -1,0 +1,323 @@
+"""Time of a detector's mediators: one full forward per arm and mediator against the engine.
+
+    python experiments/benchmarks/detector.py --shape reference
+    python experiments/benchmarks/detector.py --shape published --pixels 640
+
+Random weights of real shapes: good for time and exactness, and for nothing else. One photo in four
+worlds (two images, two texts). The ceiling is what remains when nothing is executed that a
+replacement cannot reach: every distinct image, text and row once, and for every job what lies behind
+its entry, at the measured time of each part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+from transformers import (
+    BertConfig,
+    Dinov2Config,
+    GroundingDinoConfig,
+    GroundingDinoForObjectDetection,
+    SwinConfig,
+)
+
+from vlbias.causal.arms import Contrast, Engine
+from vlbias.causal.example import Example
+from vlbias.causal.site import Mediator
+from vlbias.causal.staged import resolve
+from vlbias.causal.sweep import SweepPlan
+from vlbias.models.grounding import GroundedDetector
+from vlbias.runs.cells import keep_memory
+
+WORLDS = {"null": (0, 0), "image": (1, 0), "text": (0, 1), "both": (1, 1)}
+CONTRASTS = [Contrast("null", world) for world in ("image", "text", "both")]
+ENCODERS = ("image_encoder", "text_encoder", "fusion_encoder")
+BRANCHES = (
+    "image_encoder/attn.*", "image_encoder/mlp.*", "text_encoder/attn.*", "text_encoder/mlp.*",
+    "fusion_encoder/text_stream.*", "fusion_encoder/vision_stream.*",
+    "fusion_encoder/text_to_image.*", "fusion_encoder/image_to_text.*",
+)  # fmt: skip
+
+
+def config_of(shape: str, pixels: int) -> GroundingDinoConfig:
+    """The shape of the published Grounding DINO tiny, or of reference-detector."""
+    if shape == "published":
+        swin = SwinConfig(
+            image_size=224,
+            embed_dim=96,
+            depths=[2, 2, 6, 2],
+            num_heads=[3, 6, 12, 24],
+            window_size=7,
+            out_indices=[2, 3, 4],
+        )
+        return GroundingDinoConfig(backbone_config=swin, text_config=BertConfig())
+    vision = Dinov2Config(
+        hidden_size=384,
+        num_hidden_layers=12,
+        num_attention_heads=6,
+        patch_size=14,
+        image_size=pixels,
+        out_indices=[8, 12],
+    )
+    text = BertConfig(
+        hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536
+    )
+    return GroundingDinoConfig(
+        backbone_config=vision,
+        text_config=text,
+        encoder_layers=3,
+        decoder_layers=3,
+        encoder_ffn_dim=1024,
+        decoder_ffn_dim=1024,
+        num_queries=100,
+        num_feature_levels=3,
+    )
+
+
+class Held(GroundedDetector):
+    """The detector on two images and two texts that are tensors already.
+
+    Args:
+        config: Of the detector; its weights are random.
+        pixels: Side of the images.
+        tokens: Of each text.
+        classes: How many of the last tokens are classes of one word.
+    """
+
+    def __init__(
+        self, config: GroundingDinoConfig, pixels: int, tokens: int = 210, classes: int = 80
+    ) -> None:
+        net = GroundingDinoForObjectDetection(config)
+        super().__init__(net, None, None, name="random", revision="random")
+        self.images = torch.randn(2, 3, pixels, pixels)
+        self.texts = torch.randint(2000, 3000, (2, tokens))
+        self.texts[:, 0], self.texts[:, -1] = 101, 102
+        self.texts[:, 12::2] = 1012  # a caption, then names with a full stop each
+        self.roles = torch.full((tokens,), -1)
+        places = torch.arange(13, tokens - 1, 2)[:classes]
+        self.roles[places] = torch.arange(len(places))
+        self.classes = len(places)
+
+    def split(self, inputs: Any) -> dict[str, tuple[Any, ...]]:
+        """One row: the numbers of an image and a text."""
+        return {"model": ((inputs["image"], inputs["text"]),)}
+
+    def collate(self, tower: str, rows: Sequence[Any]) -> dict[str, Tensor]:
+        """The tensors of these rows."""
+        images, texts = zip(*rows, strict=True)
+        pixels, ids = self.images[list(images)], self.texts[list(texts)]
+        side = pixels.shape[-1]
+        return {
+            "pixel_values": pixels,
+            "pixel_mask": torch.ones(len(rows), side, side, dtype=torch.long),
+            "input_ids": ids,
+            "attention_mask": torch.ones_like(ids),
+            "token_type_ids": torch.zeros_like(ids),
+            "roles": self.roles.expand(len(rows), -1),
+            "classes": torch.full((len(rows),), self.classes),
+            "length": torch.full((len(rows),), ids.shape[1]),
+            "size": torch.full((len(rows), 2), side),
+        }
+
+
+def example() -> Example:
+    """The photo in its four worlds."""
+    worlds = {name: {"image": image, "text": text} for name, (image, text) in WORLDS.items()}
+    return Example("0", "0", worlds)
+
+
+@contextmanager
+def hooked(module: nn.Module, slot: str, edit: Any) -> Iterator[None]:
+    """A plain hook that passes what is at a point through `edit`, as long as the context lasts."""
+    if slot == "in":
+        handle = module.register_forward_pre_hook(lambda _, args: (edit(args[0]), *args[1:]))
+    else:
+        handle = module.register_forward_hook(lambda _, __, out: edit(out), prepend=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def copied(value: Any) -> Any:
+    """Tensors of one's own: callers change what modules return."""
+    return tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, value)
+
+
+@torch.inference_mode()
+def naive(model: Held, plan: SweepPlan, contrasts: Sequence[Contrast]) -> dict[Any, Tensor]:
+    """Presence in every arm of every mediator, one full forward of one row each.
+
+    The donors' values are at hand: they are kept from one pass a world.
+    """
+    points = {m.name: plan.target(m.sites[0]).point for m in plan.mediators}
+    kept: dict[str, dict[Any, Any]] = {world: {} for world in WORLDS}
+    found: dict[Any, Tensor] = {}
+
+    def run(world: str) -> Tensor:
+        logits: Tensor = model.encode("model", model.collate("model", [WORLDS[world]]))["logits"]
+        return logits.amax(1)[0]
+
+    for world in WORLDS:
+        with ExitStack() as stack:
+            for point in set(points.values()):
+
+                def keep(value: Any, world: str = world, point: Any = point) -> Any:
+                    kept[world][point] = copied(value)
+                    return value
+
+                stack.enter_context(hooked(model.net.get_submodule(point[0]), point[1], keep))
+            found[world] = run(world)
+    for contrast in contrasts:
+        sides = {"01": (contrast.base, contrast.cf), "10": (contrast.cf, contrast.base)}
+        for name, point in points.items():
+            for arm, (own, donor) in sides.items():
+                value = kept[donor][point]
+                module = model.net.get_submodule(point[0])
+                with hooked(module, point[1], lambda _, value=value: copied(value)):
+                    found[contrast, name, arm] = run(own)
+    return found
+
+
+def engine(
+    model: Held, mediators: Sequence[Mediator], batch: int
+) -> tuple[dict[Any, Tensor], list[str]]:
+    """The same arms by the engine, and the mediator of every job that it ran."""
+    altered = {c: frozenset({"image", "text"} if c.cf == "both" else {c.cf}) for c in CONTRASTS}
+    made = Engine(model, CONTRASTS, mediators, altered=altered, mediator_batch=batch)
+    plan, work = made.plans["model"], []
+    chunk = plan._chunk
+
+    def counted(*parts: Any) -> Any:
+        work.extend(name for name, span in parts[2].items() for _ in span)
+        return chunk(*parts)
+
+    plan._chunk = counted  # type: ignore[method-assign]
+    found = {}
+    for arm in made.run([example()]):
+        key = (arm.contrast, arm.mediator, arm.arm)
+        found[key] = arm.readout["class_logits"][0]
+    return found, work
+
+
+@torch.inference_mode()
+def stage_times(model: Held, plan: SweepPlan) -> tuple[float, dict[str, float], dict[str, float]]:
+    """Seconds of one pass, of each stage, and from each mediator's entry to the end."""
+    batch = model.collate("model", [WORLDS["null"]])
+    stages: dict[str, float] = {}
+    marks: dict[str, float] = {}
+    with ExitStack() as stack:
+        for stage in plan.tower.stages:
+            module = model.net.get_submodule(stage.module)
+            begin = partial(_mark, stages, stage.name, -1.0)
+            stack.callback(module.register_forward_pre_hook(begin).remove)
+            end = partial(_mark, stages, stage.name, 1.0)
+            stack.callback(module.register_forward_hook(end).remove)
+        for mediator in plan.mediators:
+            path, slot = plan.target(mediator.sites[0]).point
+            note = partial(_mark, marks, mediator.name, 1.0)
+            module = model.net.get_submodule(path)
+            register = (
+                module.register_forward_pre_hook if slot == "in" else module.register_forward_hook
+            )
+            stack.callback(register(note).remove)
+        began = time.perf_counter()
+        model.encode("model", batch)
+        ended = time.perf_counter()
+    return ended - began, stages, {name: ended - at for name, at in marks.items()}
+
+
+def _mark(book: dict[str, float], name: str, sign: float, *_: Any) -> None:
+    book[name] = book.get(name, 0.0) + sign * time.perf_counter()
+
+
+def least(model: Held, plan: SweepPlan, work: Sequence[str]) -> tuple[float, dict[str, float]]:
+    """The time that cannot be saved, and the share of each stage in a pass.
+
+    Args:
+        model: The detector.
+        plan: Of its tower.
+        work: The mediator of every job that has to be run.
+    """
+    whole, stages, behind = stage_times(model, plan)
+    rest = whole - stages["image_encoder"] - stages["text_encoder"]
+    shared = 2 * (stages["image_encoder"] + stages["text_encoder"]) + len(WORLDS) * rest
+    idle = {  # behind an entry in the text encoder the forward still calls the image encoder
+        name: stages["image_encoder"] if name.startswith("text_encoder") else 0.0 for name in behind
+    }
+    total = shared + sum(behind[name] - idle[name] for name in work)
+    return total, {name: seconds / whole for name, seconds in stages.items()}
+
+
+def compared(model: Held, patterns: Sequence[str], given: argparse.Namespace, title: str) -> None:
+    """Time and check the mediators of these patterns."""
+    mediators = resolve(model, patterns)
+    plan = SweepPlan(model, model.towers[0], mediators, given.mediator_batch)
+    plan.run(model.collate("model", [WORLDS["null"]]), [])
+    work: list[str] = []
+    rounds = []
+    for _ in range(given.rounds):
+        began = time.perf_counter()
+        slow = naive(model, plan, CONTRASTS)
+        middle = time.perf_counter()
+        fast, work = engine(model, mediators, given.mediator_batch)
+        ended = time.perf_counter()
+        bound, shares = least(model, plan, work)
+        rounds.append((middle - began, ended - middle, bound))
+    a, b, bound = (median(column) for column in zip(*rounds, strict=True))
+    worst = 0.0
+    for key, value in fast.items():
+        contrast, name, arm = key
+        world = {"00": contrast.base, "11": contrast.cf}.get(arm)
+        expected = slow[world] if world else slow[contrast, name, arm]
+        worst = max(worst, float((value - expected).abs().max()))
+    print(f"{title}: {len(mediators)} mediators, {len(slow)} forwards, {len(work)} jobs run")
+    print(f"  naive   {a:8.2f} s")
+    print(f"  engine  {b:8.2f} s   {a / b:.2f} x")
+    print(f"  ceiling {bound:8.2f} s   {a / bound:.2f} x, reached {bound / b:.1%}")
+    print(f"  largest difference to one row a forward {worst:.1e}")
+    print("  share of a pass: " + ", ".join(f"{n} {share:.1%}" for n, share in shares.items()))
+
+
+def exact(model: Held) -> float:
+    """Largest difference between whole encoders' outcomes and the worlds they are outcomes of."""
+    found, _ = engine(model, [Mediator.of([name]) for name in ENCODERS], 8)
+    both = CONTRASTS[2]
+    world = {name: found[Contrast("null", name), "", "11"] for name in ("image", "text", "both")}
+    expected = {("image_encoder", "01"): "image", ("image_encoder", "10"): "text",
+                ("text_encoder", "01"): "text", ("text_encoder", "10"): "image",
+                ("fusion_encoder", "01"): "both"}  # fmt: skip
+    return max(
+        float((found[both, name, arm] - world[cell]).abs().max())
+        for (name, arm), cell in expected.items()
+    )
+
+
+def main() -> None:
+    """Print the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shape", choices=("reference", "published"), default="reference")
+    parser.add_argument("--pixels", type=int, default=336)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--mediator-batch", type=int, default=4)
+    given = parser.parse_args()
+    keep_memory()
+    torch.manual_seed(0)
+    model = Held(config_of(given.shape, given.pixels), given.pixels)
+    print(f"{given.shape}, {given.pixels} px, {torch.get_num_threads()} threads, random weights")
+    compared(model, ENCODERS, given, "decomposition")
+    print(f"  largest difference to the four worlds of the same batch {exact(model):.1e}")
+    compared(model, BRANCHES, given, "sweep")
+
+
+if __name__ == "__main__":
+    main()

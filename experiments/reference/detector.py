@@ -1,0 +1,136 @@
+"""The detector: Grounding DINO of DINOv2, MiniLM and a small deep fusion, with kept features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from reference.photos import MEAN, STD
+from torch import Tensor, nn
+from transformers import (
+    Dinov2Config,
+    Dinov2Model,
+    GroundingDinoConfig,
+    GroundingDinoForObjectDetection,
+    GroundingDinoImageProcessor,
+)
+from transformers.modeling_outputs import BackboneOutput
+
+from vlbias.causal.detections import class_logits
+from vlbias.causal.example import GroundedText
+from vlbias.models.grounding.text import Reader
+
+__all__ = ["Kept", "assemble", "detect", "image_processor", "prompt_of", "reader_of", "with_kept"]
+
+BICUBIC = 3  # PIL's number
+TOKENS = 256
+
+
+class Kept(nn.Module):
+    """Stands for the frozen backbone in training: gives the feature maps that were kept.
+
+    Args:
+        maps: Of the current batch, [rows, width, side, side]; set before every pass.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps: tuple[Tensor, ...] = ()
+
+    def forward(self, pixel_values: Tensor, **_: Any) -> BackboneOutput:
+        """The maps, whatever the pixels."""
+        return BackboneOutput(feature_maps=self.maps)
+
+
+def assemble(
+    vision: Dinov2Model,
+    text: nn.Module,
+    *,
+    width: int,
+    layers: int,
+    queries: int,
+    taps: Sequence[int],
+) -> GroundingDinoForObjectDetection:
+    """The detector with pretrained encoders; fusion encoder and decoder are fresh.
+
+    Args:
+        vision: DINOv2 for photos of its configured size.
+        text: A BertModel; its pooler is left out.
+        width: Of fusion encoder and decoder.
+        layers: Of each of the two.
+        queries: Boxes that the decoder gives.
+        taps: Blocks of DINOv2, counted from 1, whose outputs are feature levels; one coarser level
+            is added.
+    """
+    shape = {**vision.config.to_dict(), "out_indices": list(taps), "out_features": None}
+    for key in ("stage_names", "architectures", "_name_or_path"):
+        shape.pop(key, None)
+    config = GroundingDinoConfig(
+        backbone_config=Dinov2Config(**shape),
+        text_config=text.config,
+        d_model=width,
+        encoder_layers=layers,
+        decoder_layers=layers,
+        encoder_ffn_dim=4 * width,
+        decoder_ffn_dim=4 * width,
+        num_queries=queries,
+        num_feature_levels=len(taps) + 1,
+        max_text_len=TOKENS,
+        dropout=0.0,
+        fusion_droppath=0.0,
+    )
+    net = GroundingDinoForObjectDetection(config)
+    net.model.backbone.conv_encoder.model.load_state_dict(vision.state_dict())
+    weights = {k: v for k, v in text.state_dict().items() if not k.startswith("pooler.")}
+    net.model.text_backbone.load_state_dict(weights)
+    return net.eval()
+
+
+def image_processor(side: int) -> GroundingDinoImageProcessor:
+    """Whole photos squeezed to a square, with the arithmetic of `photos.to_pixels`."""
+    return GroundingDinoImageProcessor(
+        size={"height": side, "width": side},
+        resample=BICUBIC,
+        image_mean=list(MEAN),
+        image_std=list(STD),
+    )
+
+
+def reader_of(net: GroundingDinoForObjectDetection, tokenizer: Any) -> Reader:
+    """How the adapter of vlbias reads texts, so that training and studies read the same."""
+    limit = min(TOKENS, net.config.text_config.max_position_embeddings)
+    return Reader("reference-detector", tokenizer, limit, tuple(net.model.special_tokens.tolist()))
+
+
+def prompt_of(caption: str, categories: Sequence[str]) -> GroundedText:
+    """The caption, gender words and all, before the list of categories; without one the list."""
+    words = " ".join(caption.split()).rstrip(" .")
+    return GroundedText(f"{words}. " if words else "", tuple(categories))
+
+
+def with_kept(net: GroundingDinoForObjectDetection) -> tuple[Kept, nn.Module]:
+    """Put `Kept` in the backbone's place; gives it and the backbone, to be put back."""
+    encoder = net.model.backbone.conv_encoder
+    kept, backbone = Kept(), encoder.model
+    encoder.model = kept
+    return kept, backbone
+
+
+def forward(net: Any, kept: Kept, features: Tensor, tokens: dict[str, Tensor], side: int) -> Any:
+    """The detector's output for kept features [rows, taps, width, s, s]."""
+    kept.maps = tuple(features.float().unbind(1))
+    # only the shape of the pixels is read: one number expanded takes no memory
+    pixels = features.new_zeros((1, 1, 1, 1), dtype=torch.float32)
+    read = {key: tokens[key] for key in ("input_ids", "attention_mask", "token_type_ids")}
+    return net(pixel_values=pixels.expand(len(features), 3, side, side), **read)
+
+
+@torch.inference_mode()
+def detect(
+    net: Any, kept: Kept, features: Tensor, tokens: dict[str, Tensor], side: int
+) -> tuple[Tensor, Tensor]:
+    """Boxes [rows, Q, 4] as relative centre and size, and logits of classes [rows, Q, K]."""
+    found = forward(net, kept, features, tokens, side)
+    classes = int(tokens["classes"][0])
+    return found.pred_boxes, class_logits(found.logits, tokens["roles"], classes)

@@ -1,0 +1,150 @@
+"""What the detector is trained on: one box a query, focal loss on tokens, L1 and GIoU on boxes.
+
+The costs and weights are those of Grounding DINO. The library's own loss trains the proposals of
+the encoder on queries that do not depend on the image, and reads the labels of a third photo from
+the text of the second; both are done anew here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torchvision.ops import box_convert, generalized_box_iou
+
+__all__ = ["Truth", "detection_loss", "match_queries", "set_loss"]
+
+ALPHA, GAMMA = 0.25, 2.0
+COST = {"class": 2.0, "box": 5.0, "giou": 2.0}
+WEIGHT = {"class": 2.0, "box": 5.0, "giou": 2.0}
+FOUND_TWICE = 4  # proposals that may claim the same box: more of them learn something
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The boxes of one row.
+
+    Args:
+        boxes: Relative centre x and y, width and height, [n, 4].
+        classes: Index of the category, [n].
+    """
+
+    boxes: Tensor
+    classes: Tensor
+
+    def repeated(self, times: int) -> Truth:
+        """The same boxes several times."""
+        return Truth(self.boxes.repeat(times, 1), self.classes.repeat(times))
+
+
+def focal(logits: Tensor, target: Tensor) -> Tensor:
+    """Focal loss of every logit."""
+    prob = logits.sigmoid()
+    right = prob * target + (1 - prob) * (1 - target)
+    weight = ALPHA * target + (1 - ALPHA) * (1 - target)
+    plain = binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return plain * weight * (1 - right) ** GAMMA
+
+
+@torch.no_grad()
+def match_queries(
+    logits: Tensor, boxes: Tensor, truth: Truth, positive: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The queries and the true boxes that belong together at the least cost.
+
+    Args:
+        logits: [Q, T].
+        boxes: [Q, 4], relative centre and size.
+        truth: The true boxes.
+        positive: Tokens of each true box, [n, T], each row summing to 1.
+    """
+    prob = logits.sigmoid()
+    good = ALPHA * (1 - prob) ** GAMMA * -(prob + 1e-8).log()
+    bad = (1 - ALPHA) * prob**GAMMA * -(1 - prob + 1e-8).log()
+    overlap = generalized_box_iou(_corners(boxes), _corners(truth.boxes))
+    cost = (
+        COST["class"] * (good - bad) @ positive.T
+        + COST["box"] * torch.cdist(boxes, truth.boxes, p=1)
+        - COST["giou"] * overlap
+    )
+    rows, columns = linear_sum_assignment(cost.nan_to_num(1e6).cpu().numpy())
+    device = logits.device
+    return torch.as_tensor(rows, device=device), torch.as_tensor(columns, device=device)
+
+
+def _corners(boxes: Tensor) -> Tensor:
+    return box_convert(boxes, "cxcywh", "xyxy")
+
+
+def set_loss(
+    logits: Tensor, boxes: Tensor, truths: Sequence[Truth], roles: Tensor
+) -> dict[str, Tensor]:
+    """Class, box and GIoU losses of a batch, each a sum over its rows divided by the true boxes.
+
+    Args:
+        logits: [R, Q, T'], at least as long as the text.
+        boxes: [R, Q, 4].
+        truths: Of every row.
+        roles: Class of every token, negative for other words, padding -3, [R, T].
+    """
+    logits = logits[..., : roles.shape[1]]
+    total = max(sum(len(truth.classes) for truth in truths), 1)
+    sums = {name: logits.new_zeros(()) for name in WEIGHT}
+    for row, truth in enumerate(truths):
+        words = roles[row] > -3
+        here, target = logits[row][:, words], torch.zeros_like(logits[row][:, words])
+        if len(truth.classes):
+            positive = (roles[row, words][None] == truth.classes[:, None]).to(target.dtype)
+            share = positive / positive.sum(1, keepdim=True)
+            query, box = match_queries(here, boxes[row], truth, share)
+            target[query] = positive[box]
+            guess, true = boxes[row][query], truth.boxes[box]
+            overlap = generalized_box_iou(_corners(guess), _corners(true)).diagonal()
+            sums["box"] = sums["box"] + (guess - true).abs().sum()
+            sums["giou"] = sums["giou"] + (1 - overlap).sum()
+        sums["class"] = sums["class"] + focal(here, target).sum()
+    return {name: value / total for name, value in sums.items()}
+
+
+def detection_loss(
+    net: Any, found: Any, truths: Sequence[Truth], roles: Tensor, mask: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss to be minimised, and the last decoder layer's parts of it.
+
+    Every decoder layer is trained, and so are the encoder's proposals.
+
+    Args:
+        net: The detector, whose heads read the layers.
+        found: Its output.
+        truths: Of every row.
+        roles: See `set_loss`.
+        mask: Which tokens are words, [R, T].
+    """
+    layers = found.intermediate_hidden_states
+    total = layers.new_zeros(())
+    parts: dict[str, Tensor] = {}
+    for level in range(layers.shape[1]):
+        before = (
+            found.init_reference_points
+            if level == 0
+            else found.intermediate_reference_points[:, level - 1]
+        )
+        logits = net.class_embed[level](
+            vision_hidden_state=layers[:, level],
+            text_hidden_state=found.encoder_last_hidden_state_text,
+            text_token_mask=mask.bool(),
+        )
+        delta = net.bbox_embed[level](layers[:, level])
+        boxes = (delta + torch.special.logit(before, eps=1e-5)).sigmoid()
+        parts = set_loss(logits, boxes, truths, roles)
+        total = total + sum(WEIGHT[name] * value for name, value in parts.items())
+    claimed = [truth.repeated(FOUND_TWICE) for truth in truths]
+    proposed = found.enc_outputs_coord_logits.sigmoid()
+    proposals = set_loss(found.enc_outputs_class, proposed, claimed, roles)
+    total = total + sum(WEIGHT[name] * value for name, value in proposals.items())
+    return total, parts

@@ -1,0 +1,262 @@
+"""Builds reference-detector, a Grounding DINO with a small deep fusion, trained on real photos.
+
+    python experiments/reference_detector.py --photos ../shared/data/coco-people \
+        --out build/reference-detector
+
+Killed at any moment, the same command goes on after the last finished epoch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from PIL import Image
+from reference.detector import assemble, image_processor, reader_of, with_kept
+from reference.detector_bank import FeatureFile, plan_scenes
+from reference.detector_evaluate import find, numbers
+from reference.detector_train import DetectorTrainer, Settings
+from reference.photos import Corpus, Photo, read_corpus
+from reference.sources import at_pixels, load_text, load_vision, sha256_of
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from torch import Tensor
+
+from vlbias.errors import VlbiasError
+
+SPLITS = ("fit", "dev", "test")
+
+
+def options(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--photos", type=Path, required=True, help="folder in COCO layout")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the finished model")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    for name, default in asdict(Settings()).items():
+        kind = type(default)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=default)
+    return parser.parse_args(argv)
+
+
+def bar(console: Console) -> Progress:
+    """A progress display with time left, on stderr."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def sizes_of(photos: Sequence[Photo]) -> Tensor:
+    """Width and height of each file, [photos, 2]."""
+    found = []
+    for photo in photos:
+        with Image.open(photo.path) as image:
+            found.append(image.size)
+    return torch.tensor(found)
+
+
+class Split:
+    """The photos of one split with the features of their views.
+
+    Args:
+        photos: The photos.
+        sizes: Their widths and heights.
+        plan: Their views; the first is the whole photo.
+        file: The features.
+    """
+
+    def __init__(
+        self, photos: Sequence[Photo], sizes: Tensor, plan: Any, file: FeatureFile
+    ) -> None:
+        self.photos, self.sizes, self.plan, self.file = photos, sizes, plan, file
+
+    def whole(self, rows: np.ndarray) -> Tensor:
+        """Features of whole photos."""
+        return self.file.rows(rows, np.zeros(len(rows), np.int64))
+
+
+def prepare(
+    corpus: Corpus, backbone: Any, folder: Path, settings: Settings, progress: Progress
+) -> dict[str, Split]:
+    """All splits with their features; only the fit split has more than one view."""
+    side = settings.pixels // backbone.config.patch_size
+    taps = len(backbone.channels)
+    made = {}
+    for number, name in enumerate(SPLITS):
+        photos = corpus.split(name)
+        sizes = sizes_of(photos)
+        views = settings.views if name == "fit" else 1
+        rng = np.random.default_rng([settings.seed, 2_000_003, number])
+        plan = plan_scenes([(h, w) for w, h in sizes.tolist()], views, rng)
+        shape = (len(photos), views, taps, backbone.config.hidden_size, side, side)
+        file = FeatureFile(folder / f"features-{settings.key}-{name}.npy", shape)
+        task = progress.add_task(f"backbone, {name}", total=len(photos), completed=file.done)
+        file.fill(
+            backbone,
+            photos,
+            plan,
+            settings.pixels,
+            lambda done, task=task: progress.update(task, completed=done),
+        )
+        made[name] = Split(photos, sizes, plan, file)
+    return made
+
+
+def train(
+    net: Any, tokenizer: Any, corpus: Corpus, settings: Settings, folder: Path
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Trains the net in place; gives what is to be recorded about it, and its numbers on test."""
+    console = Console(stderr=True)
+    reader = reader_of(net, tokenizer)
+    backbone = net.model.backbone.conv_encoder.model
+    with bar(console) as progress:
+        splits = prepare(corpus, backbone, folder, settings, progress)
+        kept, backbone = with_kept(net)
+
+        def measured(name: str) -> dict[str, float]:
+            split = splits[name]
+            found = find(
+                net,
+                kept,
+                reader,
+                split.photos,
+                split.whole,
+                split.sizes,
+                categories=corpus.categories,
+                side=settings.pixels,
+            )
+            return numbers(found, split.photos, corpus)
+
+        fit = splits["fit"]
+        trainer = DetectorTrainer(
+            net,
+            kept,
+            reader,
+            fit.photos,
+            fit.plan,
+            fit.file,
+            categories=corpus.categories,
+            settings=settings,
+        )
+        task = progress.add_task("training", total=settings.epochs * trainer.steps)
+
+        def measure() -> dict[str, float]:
+            found = measured("dev")
+            shown = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
+            console.print(f"epoch {trainer.progress.epoch} on dev: {shown}")
+            return found
+
+        def report() -> None:
+            # a resumed run begins in the middle
+            done = progress.tasks[task].completed
+            before = trainer.progress.epoch * trainer.steps
+            progress.update(task, completed=max(done, before) + 1)
+
+        reached = trainer.run(measure, folder / f"checkpoint-{settings.key}.pt", report)
+        test = measured("test")
+    net.model.backbone.conv_encoder.model = backbone
+    return {
+        "best_epoch": reached.best_epoch,
+        "history": reached.history,
+        "epochs_wall_s": reached.wall_s,
+        "epochs_cpu_s": reached.cpu_s,
+        "restored_s": trainer.restored,
+        "photos": {name: len(split.photos) for name, split in splits.items()},
+    }, test
+
+
+def build(photos: Path, out: Path, device: str, settings: Settings) -> None:
+    """Trains, measures on test once, and saves everything into `out`."""
+    wall, cpu = time.monotonic(), time.process_time()
+    transformers.utils.logging.disable_progress_bar()
+    torch.manual_seed(settings.seed)
+    corpus = read_corpus(photos)
+    vision, vision_source = load_vision()
+    text, tokenizer, text_source = load_text()
+    net = detector_of(vision, text, settings).to(device)
+    record, test = train(net, tokenizer, corpus, settings, out)
+    record |= {
+        "test": test,
+        "settings": asdict(settings),
+        "sources": {"vision": vision_source, "text": text_source},
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "wall_s": time.monotonic() - wall + record["restored_s"][0],
+        "cpu_s": time.process_time() - cpu + record["restored_s"][1],
+    }
+    save(net.cpu(), tokenizer, settings, record, out)
+    sheet = Table("test split", "value")
+    for name, value in test.items():
+        sheet.add_row(name, f"{value:.4f}")
+    Console().print(sheet)
+
+
+def detector_of(vision: Any, text: Any, settings: Settings) -> Any:
+    """The untrained detector of these settings."""
+    blocks = vision.config.num_hidden_layers
+    for tower in (vision, text):
+        tower.config._name_or_path = ""  # else the saved configuration tells a path of this machine
+    return assemble(
+        at_pixels(vision, settings.pixels),
+        text,
+        width=settings.width,
+        layers=settings.layers,
+        queries=settings.queries,
+        taps=[settings.middle, blocks] if settings.middle else [blocks],
+    )
+
+
+def save(net: Any, tokenizer: Any, settings: Settings, record: dict[str, Any], out: Path) -> None:
+    """Writes the model folder; training.json last, so that it tells a finished one."""
+    net.save_pretrained(out)
+    # how texts were cut and padded before is no property of the tokenizer
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    for name in ("max_length", "stride", "truncation_strategy", "pad_to_multiple_of"):
+        tokenizer.init_kwargs.pop(name, None)
+    tokenizer.save_pretrained(out)
+    image_processor(settings.pixels).save_pretrained(out)
+    (out / "model.safetensors").chmod(0o644)
+    record["weights_sha256"] = sha256_of(out / "model.safetensors")
+    partial = out / "training.json.partial"
+    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, out / "training.json")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Builds the model; 0 when it is there, 2 when something is missing."""
+    given = vars(options(argv))
+    photos, out, device = given.pop("photos"), given.pop("out"), given.pop("device")
+    try:
+        build(photos, out, device, Settings(**given))
+    except VlbiasError as error:
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

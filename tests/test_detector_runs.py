@@ -1,0 +1,115 @@
+"""Studies of a detector: from a TOML file to presence, kept boxes and average precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+
+from vlbias.analysis.boxes import average_precision, group_gap
+from vlbias.errors import BadStudy, BadTable
+from vlbias.runs import api
+from vlbias.store import Run
+from vlbias.stored_boxes import found_boxes, true_boxes
+
+Folder = Callable[[str], Path]
+CHANGES = {
+    'mediators = ["image_encoder", "text_encoder", "image_encoder/head.*[*]", "text_encoder/mlp.*"]': (
+        'mediators = ["image_encoder", "text_encoder", "fusion_encoder", "fusion_encoder/text_stream.*"]\n'
+        'prompt = "caption+categories"\nkeep_boxes = 20'
+    ),
+    '"null->both", "null->placebo-image",\n             "null->null"]': '"null->both", "null->null"]',
+    'splits = ["dev", "test"]': 'splits = ["dev", "test"]\nlimit = 8',
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, model_folder: Folder, photos: Path) -> Path:
+    """The run folder of a study of a tiny detector; no test may change it."""
+    out = tmp_path_factory.mktemp("detector")
+    model = model_folder("grounding-dino-dinov2")
+    return api.run(tiny.write_study(out / "study.toml", model, photos, **CHANGES), out).folder
+
+
+def test_a_run_holds_presence_and_boxes(folder: Path) -> None:
+    run = Run(folder)
+    assert run.missing == []
+    assert set(run.manifest["mediators"]) >= {"fusion_encoder", "fusion_encoder/text_stream.1"}
+    cuts = {name for name, one in run.manifest["mediators"].items() if one["cut"]}
+    assert cuts == {"fusion_encoder"}
+    keys = run.manifest["cells"]
+    found = found_boxes(folder, keys, "null->both", "", "00")
+    assert found.groupby("sample_id").size().max() == 20
+    assert found["sample_id"].nunique() == len(run.samples)
+    # presence is the logit of the best box of a class
+    best = found.groupby(["sample_id", "target"])["score"].max()
+    scores = run.slab("null->both", "", "00")
+    for (sample, target), score in best.items():
+        row = run.samples.index[run.samples["sample_id"] == sample][0]
+        logit = scores[row, run.targets.index(target)]
+        assert 1 / (1 + np.exp(-logit)) == pytest.approx(score, rel=1e-4)
+
+
+def test_encoders_take_their_outcomes_from_the_worlds(folder: Path) -> None:
+    run = Run(folder)
+    for encoder, world in (("image_encoder", "mask-gender"), ("text_encoder", "replace-gender")):
+        swapped = run.slab("null->both", encoder, "01")
+        np.testing.assert_array_equal(swapped, run.slab(f"null->{world}", "", "11"))
+    null = run.slab("null->null", "", "00")
+    for mediator in run.mediators("null->null"):
+        for arm in ("01", "10"):
+            np.testing.assert_array_equal(run.slab("null->null", mediator, arm), null)
+
+
+def test_average_precision_of_an_arm(folder: Path) -> None:
+    run = Run(folder)
+    truth = true_boxes(folder)
+    assert set(truth["target"]) <= set(tiny.CLASSES)
+    found = found_boxes(folder, run.manifest["cells"], "null->both", "image_encoder", "01")
+    samples = run.samples["sample_id"].tolist()
+    one = average_precision(truth, found, samples, tiny.CLASSES)
+    assert 0 <= one.ap <= one.ap50 <= 1
+    groups = run.samples.groupby("group")["sample_id"].agg(list).to_dict()
+    gap = group_gap(truth, found, groups, ["person"])
+    assert gap.loc["gap", "ap50"] == gap["ap50"].iloc[0] - gap["ap50"].iloc[1]
+
+
+def test_the_page_of_a_detector_is_made(folder: Path, tmp_path: Path) -> None:
+    from vlbias.cli import main
+
+    assert main(["report", str(folder), "--out", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({'prompt = "caption+categories"': 'prompt = "caption"'}, "prompt"),
+        ({"keep_boxes = 20": "keep_boxes = -1"}, "keep_boxes"),
+    ],
+)
+def test_studies_that_cannot_be(
+    tmp_path: Path, model_folder: Folder, photos: Path, changes: dict[str, str], field: str
+) -> None:
+    model = model_folder("grounding-dino-dinov2")
+    path = tiny.write_study(tmp_path / "study.toml", model, photos, **CHANGES)
+    text = path.read_text()
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+    with pytest.raises(BadStudy, match=field):
+        api.make_plan(api.read_study(path))
+
+
+def test_a_model_without_boxes_keeps_none(study_file: Callable[..., Path], folder: Path) -> None:
+    with pytest.raises(BadStudy, match="keep_boxes"):
+        api.make_plan(
+            api.read_study(study_file(("min_group = 2", "min_group = 2\nkeep_boxes = 5")))
+        )
+    (folder / "objects.parquet").rename(folder / "hidden")
+    with pytest.raises(BadTable, match="keep_boxes"):
+        true_boxes(folder)
+    (folder / "hidden").rename(folder / "objects.parquet")

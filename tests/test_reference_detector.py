@@ -1,0 +1,244 @@
+"""The builder of the reference detector, on drawn rectangles and random encoders.
+
+Nothing here says how good the real detector is.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from reference_parts import EXPERIMENTS, draw_photos, photos, views
+from tiny_detectors import bert_tokenizer
+from torch import nn
+from transformers import BertConfig, BertModel, Dinov2Config, Dinov2Model
+
+from vlbias.causal.arms import Contrast, Engine
+from vlbias.causal.example import Example, GroundedText, Picture
+from vlbias.models import load_model
+
+NAMES = ("person", "dog", "cup")
+SMALL = "--pixels 28 --epochs 2 --batch 4 --views 3 --width 32 --layers 2 --queries 5 --middle 1"
+
+
+def tiny_encoders() -> tuple[Dinov2Model, BertModel]:
+    torch.manual_seed(0)
+    vision = Dinov2Config(
+        hidden_size=12,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        patch_size=7,
+        image_size=28,
+        mlp_ratio=2,
+    )
+    text = BertConfig(
+        vocab_size=1030,
+        hidden_size=8,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=64,
+    )
+    return Dinov2Model(vision).eval(), BertModel(text).eval()
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The script as a module, with tiny encoders instead of the published ones."""
+    spec = spec_from_file_location("reference_detector", EXPERIMENTS / "reference_detector.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    vision, text = tiny_encoders()
+    monkeypatch.setattr(sys.modules["reference.measure"], "LEAST", 1)  # three photos a split
+    monkeypatch.setattr(module, "load_vision", lambda: (vision, {"name": "tiny"}))
+    monkeypatch.setattr(module, "load_text", lambda: (text, bert_tokenizer(), {"name": "tiny"}))
+    return module
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "photos"
+    root.mkdir()
+    draw_photos(root)
+    table = json.loads((root / "instances.json").read_text())
+    for each, name in zip(table["categories"], NAMES, strict=True):
+        each["name"] = name
+    (root / "instances.json").write_text(json.dumps(table))
+    return root
+
+
+def run(script: Any, folder: Path, out: Path) -> dict[str, Any]:
+    arguments = ["--photos", str(folder), "--out", str(out), "--device", "cpu", *SMALL.split()]
+    assert script.main(arguments) == 0
+    record: dict[str, Any] = json.loads((out / "training.json").read_text())
+    return record
+
+
+def test_the_built_folder_is_a_model_that_finds_what_training_measured(
+    script: Any, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = run(script, folder, tmp_path / "model")
+    assert "ap50" in capsys.readouterr().out
+    assert len(record["history"]) == 2
+    assert all(np.isfinite(value) for epoch in record["history"] for value in epoch.values())
+    model: Any = load_model(str(tmp_path / "model"))
+    corpus = photos.read_corpus(folder)
+    chosen = corpus.split("test")
+    examples = [
+        Example(
+            str(photo.id),
+            str(photo.id),
+            {
+                "null": {
+                    "image": Picture(photo.path),
+                    "text": GroundedText(f"{photo.captions[0]}. ", NAMES),
+                }
+            },
+        )
+        for photo in chosen
+    ]
+    contrast = Contrast("null", "null")
+    readout = next(iter(Engine(model, [contrast], [], altered={}).run(examples))).readout
+    from vlbias.analysis.boxes import average_precision
+    from vlbias.outcomes.boxes import best_boxes
+
+    best = best_boxes(readout, 100)
+    evaluate = sys.modules["reference.detector_evaluate"]
+    frame = script_frame(best, [str(photo.id) for photo in chosen])
+    truth = evaluate.truth_frame(chosen, NAMES)
+    ap = average_precision(truth, frame, [str(photo.id) for photo in chosen], NAMES)
+    # features were kept in half precision
+    assert ap.ar == pytest.approx(record["test"]["ar"], abs=0.02)
+
+
+def script_frame(best: Any, ids: list[str]) -> Any:
+    import pandas as pd
+
+    frame = pd.DataFrame(best.corners, columns=["x0", "y0", "x1", "y1"])
+    frame["score"] = best.score
+    frame["target"] = np.array(NAMES, dtype=object)[best.target]
+    frame["sample_id"] = np.array(ids, dtype=object)[best.row]
+    return frame
+
+
+def test_a_killed_training_goes_on_where_it_was(
+    script: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(script, folder, tmp_path / "whole")
+    trainer: Any = script.DetectorTrainer
+    epoch = trainer.epoch
+
+    def dies(self: Any, report: Any) -> Any:
+        if self.progress.epoch == 1:
+            raise KeyboardInterrupt
+        return epoch(self, report)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "epoch", dies)
+        with pytest.raises(KeyboardInterrupt):
+            run(script, folder, tmp_path / "killed")
+    resumed = run(script, folder, tmp_path / "killed")
+    assert resumed["restored_s"][0] > 0
+    assert resumed["weights_sha256"] == whole["weights_sha256"]
+    assert resumed["test"] == whole["test"]
+
+
+def test_what_is_trained_and_what_stays(script: Any, folder: Path, tmp_path: Path) -> None:
+    run(script, folder, tmp_path / "model")
+    model: Any = load_model(str(tmp_path / "model"))
+    vision, text = tiny_encoders()
+    backbone = model.net.model.backbone.conv_encoder.model.state_dict()
+    for name, weight in script.at_pixels(vision, 28).state_dict().items():
+        assert torch.equal(backbone[name], weight), name
+    learned = dict(model.net.model.text_backbone.named_parameters())
+    assert any(not torch.equal(learned[n], p) for n, p in text.named_parameters() if n in learned)
+
+
+class TestLoss:
+    def module(self) -> ModuleType:
+        return sys.modules["reference.detector_loss"]
+
+    def test_a_perfect_answer_costs_nearly_nothing(self, script: Any) -> None:
+        loss = self.module()
+        boxes = torch.tensor([[[0.3, 0.3, 0.2, 0.2], [0.7, 0.6, 0.3, 0.4], [0.5, 0.5, 0.1, 0.1]]])
+        # tokens: [CLS], class 0, stop, class 1 (two words), padding
+        roles = torch.tensor([[-2, 0, -2, 1, 1, -3]])
+        logits = torch.full((1, 3, 6), -12.0)
+        logits[0, 0, 3:5] = 12.0
+        logits[0, 1, 1] = 12.0
+        logits[..., 5] = -torch.inf
+        truth = loss.Truth(boxes[0, [1, 0]], torch.tensor([0, 1]))
+        parts = loss.set_loss(logits, boxes, [truth], roles)
+        assert all(float(value) < 1e-3 for value in parts.values())
+        swapped = loss.Truth(boxes[0, [0, 1]], torch.tensor([0, 1]))
+        assert float(loss.set_loss(logits, boxes, [swapped], roles)["class"]) > 0.1
+
+    def test_each_row_is_read_by_its_own_text(self, script: Any) -> None:
+        """The library's loss takes the tokens of a third row from the second one's text."""
+        loss = self.module()
+        box = torch.tensor([[0.5, 0.5, 0.2, 0.2]])
+        roles = torch.tensor([[0, -1, -1], [-1, 0, -1], [-1, -1, 0]])
+        logits = torch.full((3, 1, 3), -12.0)
+        for row in range(3):
+            logits[row, 0, row] = 12.0
+        truths = [loss.Truth(box, torch.tensor([0]))] * 3
+        parts = loss.set_loss(logits, box.expand(3, 1, 4), truths, roles)
+        assert float(parts["class"]) < 1e-3
+
+    def test_photos_without_boxes_teach_that_nothing_is_there(self, script: Any) -> None:
+        loss = self.module()
+        none = loss.Truth(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
+        logits = torch.zeros(1, 2, 3, requires_grad=True)
+        parts = loss.set_loss(logits, torch.rand(1, 2, 4), [none], torch.tensor([[0, 1, -1]]))
+        parts["class"].backward()
+        assert logits.grad is not None
+        assert bool((logits.grad > 0).all())
+
+
+def test_boxes_follow_their_view(script: Any) -> None:
+    bank = sys.modules["reference.detector_bank"]
+    photo = photos.Photo(
+        id=2,
+        path=Path("none.jpg"),
+        captions=("a man",),
+        boxes=np.array([[10, 10, 30, 30], [60, 0, 100, 40]], np.float32),
+        classes=np.array([0, 1]),
+        gender="masculine",
+    )
+    whole = bank.truth_in(photo, views.View(0, 0, 100, 50, False))
+    assert whole.boxes.tolist()[0] == pytest.approx([0.2, 0.4, 0.2, 0.4])
+    mirrored = bank.truth_in(photo, views.View(0, 0, 100, 50, True))
+    assert mirrored.boxes.tolist()[0] == pytest.approx([0.8, 0.4, 0.2, 0.4])
+    # of the second box a quarter is left: it no longer counts
+    cut = bank.truth_in(photo, views.View(0, 0, 70, 50, False))
+    assert cut.classes.tolist() == [0]
+    half = bank.truth_in(photo, views.View(20, 0, 100, 50, False))
+    assert half.boxes.tolist()[0] == pytest.approx([5 / 80, 0.4, 10 / 80, 0.4])
+
+
+def test_the_stand_in_gives_what_the_backbone_gave(script: Any) -> None:
+    detector = sys.modules["reference.detector"]
+    vision, text = tiny_encoders()
+    net = detector.assemble(vision, text, width=32, layers=2, queries=5, taps=[1, 2])
+    reader = detector.reader_of(net, bert_tokenizer())
+    tokens = reader.read(reader.pieces(detector.prompt_of("a man with a dog .", NAMES)))
+    pixels = torch.randn(1, 3, 28, 28)
+    read = {key: tokens[key] for key in ("input_ids", "attention_mask", "token_type_ids")}
+    with torch.inference_mode():
+        whole = net(pixel_values=pixels, **read)
+        maps = torch.stack(net.model.backbone.conv_encoder.model(pixels).feature_maps, 1)
+        kept, backbone = detector.with_kept(net)
+        again = detector.forward(net, kept, maps, tokens, 28)
+    assert isinstance(backbone, nn.Module)
+    assert torch.equal(whole.logits, again.logits)
+    assert torch.equal(whole.pred_boxes, again.pred_boxes)

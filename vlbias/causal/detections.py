@@ -1,0 +1,70 @@
+"""From the tokens or classes that boxes are scored by to a readout, shared by all detectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from vlbias.causal.staged import Readout
+
+__all__ = ["NEVER", "class_logits", "corners", "detection_readout"]
+
+NEVER = -100.0
+"""Logit of a class that was not asked for: a probability of 4e-44 that can be subtracted."""
+
+
+def class_logits(logits: Tensor, owner: Tensor, classes: int) -> Tensor:
+    """Logits of classes [R, Q, K]: the highest of each class's tokens.
+
+    The same score that `post_process_grounded_object_detection` gives a box, class by class.
+
+    Args:
+        logits: Of boxes and tokens [R, Q, T]; tokens beyond those in `owner` are left out.
+        owner: Class that each token belongs to [R, T'], negative for none.
+        classes: K; a class without a token gets `NEVER`.
+    """
+    rows, boxes, _ = logits.shape
+    tokens = logits[..., : owner.shape[1]]
+    index = torch.where(owner < 0, classes, owner)[:, None].expand(rows, boxes, -1)
+    scores = logits.new_full((rows, boxes, classes + 1), NEVER)
+    scores.scatter_reduce_(2, index, tokens, "amax", include_self=False)
+    return scores[..., :classes]
+
+
+def corners(boxes: Tensor, size: Tensor) -> Tensor:
+    """Boxes as left, top, right, bottom in pixels [R, Q, 4].
+
+    Args:
+        boxes: Centre x and y, width and height, relative to the image, [R, Q, 4].
+        size: Width and height of each image in pixels, [R, 2].
+    """
+    x, y, w, h = boxes.unbind(-1)
+    relative = torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], -1)
+    return relative * size.repeat(1, 2)[:, None].to(relative.dtype)
+
+
+@torch.inference_mode()
+def detection_readout(values: Mapping[str, Tensor], index: Tensor) -> Readout:
+    """Boxes, class probabilities and presence of examples; an example's rows are merged.
+
+    Rows of one example ask for different classes (all do not fit into one text), so that every
+    box keeps its own scores and a class's presence is that of its best box in any row.
+
+    Args:
+        values: "boxes" [R, Q, 4] in pixels and "logits" [R, Q, K].
+        index: Rows [B, n] of each example.
+
+    Returns:
+        boxes [B, n·Q, 4], class_prob [B, n·Q, K] and class_logits [B, K], the highest logit of any
+        box.
+    """
+    rows = index.to(values["logits"].device)
+    logits = values["logits"][rows].flatten(1, 2)
+    readout = {
+        "boxes": values["boxes"][rows].flatten(1, 2),
+        "class_prob": logits.sigmoid(),
+        "class_logits": logits.amax(1),
+    }
+    return {key: value.float().cpu() for key, value in readout.items()}

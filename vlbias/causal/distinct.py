@@ -1,0 +1,97 @@
+"""A stage that runs once per distinct input: rows that share an image share its encoding."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_map
+
+from vlbias.causal.lending import first_tensor, gather, rows_of, with_first_tensor
+from vlbias.causal.trace import Call, Trace
+
+__all__ = ["Distinct"]
+
+
+class Distinct:
+    """Lends a module a forward that leaves out rows it has seen and repeats what it gave.
+
+    Args:
+        net: The network.
+        call: The module's call in the trace, which tells what axes of its output count rows.
+        rows: Rows of the batch.
+    """
+
+    def __init__(self, net: nn.Module, call: Call, rows: int) -> None:
+        self.call, self._rows = call, rows
+        self._module = net.get_submodule(call.module)
+        self.number: tuple[int, ...] | None = None
+        self._back: Tensor | None = None
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """The module runs on distinct rows as long as the context lasts."""
+        forward, borrowed = self._module.forward, self._module.__dict__.get("forward")
+        self._module.forward = lambda *args, **kwargs: self._run(forward, args, kwargs)
+        try:
+            yield
+        finally:
+            if borrowed is None:
+                del self._module.forward
+            else:
+                self._module.forward = borrowed
+
+    def _run(self, forward: Any, args: Any, kwargs: Any) -> Any:
+        leaves = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
+        countable = self.call.rows is not None and all(
+            leaf.ndim > 0 and leaf.shape[0] == self._rows for leaf in leaves
+        )
+        if not countable or not leaves:
+            return forward(*args, **kwargs)
+        self.number = _numbers(leaves, self._rows)
+        count = max(self.number) + 1
+        if count == self._rows:
+            return forward(*args, **kwargs)
+        device = leaves[0].device
+        first = torch.tensor([self.number.index(i) for i in range(count)], device=device)
+        self._back = torch.tensor(self.number, device=device)
+        args, kwargs = tree_map(
+            lambda leaf: leaf.index_select(0, first) if isinstance(leaf, Tensor) else leaf,
+            (args, kwargs),
+        )
+        return gather(forward(*args, **kwargs), self.call, self._back, count, blank=False)
+
+    def widen(self, outputs: dict[str, Any], inputs: dict[str, Tensor], traced: Trace) -> None:
+        """Give what was recorded inside the module the rows of the batch, in place."""
+        if self._back is None:
+            return
+        count, inside = int(self._back.max()) + 1, f"{self.call.module}."
+        for name in [name for name in outputs if name.startswith(inside)]:
+            call, output = traced.calls[name][0], outputs[name]
+            if call.rows is not None:
+                outputs[name] = gather(output, call, self._back, count, blank=False)
+            else:
+                wide = self._wide(first_tensor(output), count)
+                outputs[name] = with_first_tensor(output, wide)
+        for name in [name for name in inputs if name.startswith(inside)]:
+            inputs[name] = self._wide(inputs[name], count)
+
+    def _wide(self, tensor: Tensor, count: int) -> Tensor:
+        assert self._back is not None
+        return rows_of(tensor, self._back, tensor.shape[0] // count, count)
+
+
+def _numbers(leaves: Sequence[Tensor], rows: int) -> tuple[int, ...]:
+    """The number of each row's input: equal rows have equal numbers, in order of appearance."""
+    seen: dict[bytes, int] = {}
+    numbers = []
+    for row in range(rows):
+        digest = hashlib.sha256()
+        for leaf in leaves:
+            digest.update(leaf[row].contiguous().flatten().view(torch.uint8).cpu().numpy().data)
+        numbers.append(seen.setdefault(digest.digest(), len(seen)))
+    return tuple(numbers)

@@ -1,0 +1,151 @@
+"""Grounding DINO and MM Grounding DINO as one tower of four stages.
+
+Image and text meet in the fusion encoder, so that a row of the tower is an image with a text. The
+model's own forward pass runs untouched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForZeroShotObjectDetection,
+    AutoTokenizer,
+)
+
+from vlbias.causal.cosine import opened
+from vlbias.causal.detections import class_logits, corners, detection_readout
+from vlbias.causal.example import Inputs
+from vlbias.causal.staged import Batch, Readout, Tower
+from vlbias.errors import BadModel
+from vlbias.files import hash_of_weights, refuse_without_weights
+from vlbias.models.grounding.layout import drawn
+from vlbias.models.grounding.text import Reader
+
+__all__ = ["GroundedDetector", "load"]
+
+
+class GroundedDetector:
+    """A grounded detector as a staged model.
+
+    Args:
+        net: A `GroundingDinoForObjectDetection` or `MMGroundingDinoForObjectDetection`.
+        image_processor: Turns PIL images into pixels with a mask.
+        tokenizer: The text encoder's fast tokenizer, padding on the right; None for an outline.
+        name: Short name for tables.
+        revision: Identity of the weights; a hub commit or a hash.
+
+    Raises:
+        BadModel: if the text encoder is of a family whose blocks are not known, or the tokenizer is
+            not the model's.
+    """
+
+    gives = frozenset({"boxes", "class_prob", "class_logits"})
+
+    def __init__(
+        self, net: nn.Module, image_processor: Any, tokenizer: Any, *, name: str, revision: str
+    ) -> None:
+        self.net, self.name, self.revision = net.eval(), name, revision
+        self._processor = image_processor
+        config: Any = net.config
+        stages, self.ports = drawn(net, config)
+        self.towers = (
+            Tower("model", ("image", "text"), stages, aligned=("roles", "pixel_mask", "size")),
+        )
+        limit = min(config.max_text_len, config.text_config.max_position_embeddings)
+        separators: Any = net.get_submodule("model").special_tokens
+        self._reader = None
+        if tokenizer is not None:
+            self._reader = Reader(name, tokenizer, limit, tuple(separators.tolist()))
+
+    @property
+    def reader(self) -> Reader:
+        """How texts become tokens; an outline has none."""
+        if self._reader is None:
+            raise BadModel(f"{self.name} is an outline without weights; load the model to run it")
+        return self._reader
+
+    def split(self, inputs: Inputs) -> Mapping[str, tuple[Any, ...]]:
+        """One row, or several where the classes do not fit into one text."""
+        image = inputs["image"]
+        return {"model": tuple((image, piece) for piece in self.reader.pieces(inputs["text"]))}
+
+    def collate(self, tower: str, rows: Sequence[Any]) -> Batch:
+        """Pixels padded to the largest image with their mask and `size`, and what `Reader.read` gives.
+
+        Raises:
+            BadData: if an image cannot be read.
+            BadModel: if a text has too many tokens or unknown class names.
+        """
+        images = opened([image for image, _ in rows])
+        pixels = self._processor(images=images, return_tensors="pt")
+        batch = self.reader.read([piece for _, piece in rows])
+        batch["size"] = torch.tensor([image.size for image in images])
+        first = next(self.net.parameters())
+        batch["pixel_values"] = pixels["pixel_values"].to(first.dtype)
+        batch["pixel_mask"] = pixels["pixel_mask"]
+        return {key: value.to(first.device) for key, value in batch.items()}
+
+    def encode(self, tower: str, batch: Batch) -> dict[str, Tensor]:
+        """Boxes in pixels [R, Q, 4] and logits of classes [R, Q, K]."""
+        own = ("roles", "classes", "length", "size")
+        found = self.net(**{key: value for key, value in batch.items() if key not in own})
+        return {
+            "boxes": corners(found.pred_boxes, batch["size"]),
+            "logits": class_logits(found.logits, batch["roles"], int(batch["classes"][0])),
+        }
+
+    def join(self, values: Mapping[str, Any], index: Mapping[str, Tensor]) -> Readout:
+        """Boxes, probabilities and presence; see `detection_readout`."""
+        return detection_readout(values["model"], index["model"])
+
+
+def load(
+    checkpoint: str, *, name: str, device: str = "cpu", dtype: str = "float32", weights: bool = True
+) -> GroundedDetector:
+    """A grounded detector from the hub or from a local folder that `save_pretrained` wrote.
+
+    Args:
+        checkpoint: Hub name or folder.
+        name: Short name for tables.
+        device: "cpu", "cuda", "cuda:1" …
+        dtype: "float32" or "bfloat16"; bfloat16 wipes out small effects.
+        weights: Whether to load them; without them the model has its shape only (an outline).
+
+    Raises:
+        BadModel: if the model, its weights or its processors cannot be loaded, or weights are missing.
+    """
+    folder = Path(checkpoint)
+    try:
+        config = AutoConfig.from_pretrained(checkpoint)
+        if folder.is_dir():
+            refuse_without_weights(folder)
+        if not weights:
+            with torch.device("meta"):
+                net = AutoModelForZeroShotObjectDetection.from_config(config)
+            return GroundedDetector(net, None, None, name=name, revision="outline")
+        net, info = AutoModelForZeroShotObjectDetection.from_pretrained(
+            checkpoint, dtype=getattr(torch, dtype), output_loading_info=True
+        )
+        processor = AutoImageProcessor.from_pretrained(checkpoint)
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint, padding_side="right")
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise BadModel(
+            f"{checkpoint!r} cannot be loaded: {error}. Give a folder that save_pretrained wrote, with "
+            "image processor and tokenizer, or a hub name while online."
+        ) from error
+    if info["missing_keys"]:
+        missing = sorted(info["missing_keys"])
+        raise BadModel(
+            f"{checkpoint!r}: {len(missing)} weights are missing and would be random: {missing[:5]} …; "
+            "fetch the checkpoint again"
+        )
+    revision = hash_of_weights(folder) if folder.is_dir() else str(net.config._commit_hash)
+    return GroundedDetector(net.to(device), processor, tokenizer, name=name, revision=revision)

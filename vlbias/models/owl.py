@@ -1,0 +1,210 @@
+"""OWL-ViT and OWLv2: two towers as in CLIP, joined by a box head that scores every patch.
+
+The image tower ends in the boxes and class embeddings of the patches, the text tower in one
+embedding for every class prompt; the heads are the model's own modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForZeroShotObjectDetection,
+    AutoTokenizer,
+)
+
+from vlbias.causal.cosine import opened, split_dual
+from vlbias.causal.detections import corners, detection_readout
+from vlbias.causal.example import GroundedText, Inputs, mix
+from vlbias.causal.staged import Batch, Port, Readout, Stage, Tower
+from vlbias.errors import BadModel, BadStudy
+from vlbias.files import hash_of_weights, refuse_without_weights
+
+__all__ = ["Owl", "load"]
+
+_TINY = 1e-6
+"""What the library adds to a norm before it divides by it."""
+
+
+class Owl:
+    """An OWL-ViT or OWLv2 detector as a staged model.
+
+    Args:
+        net: An `OwlViTForObjectDetection` or `Owlv2ForObjectDetection`.
+        image_processor: Turns PIL images into pixels.
+        tokenizer: Turns texts into token ids; padding on the right.
+        name: Short name for tables.
+        revision: Identity of the weights; a hub commit or a hash.
+    """
+
+    gives = frozenset({"boxes", "class_prob", "class_logits"})
+
+    def __init__(
+        self, net: nn.Module, image_processor: Any, tokenizer: Any, *, name: str, revision: str
+    ) -> None:
+        self.net, self.name, self.revision = net.eval(), name, revision
+        self._processor, self._tokenizer = image_processor, tokenizer
+        config: Any = net.config
+        self._encoders = config.model_type  # "owlvit" or "owlv2", also the module's name
+        self._limit = config.text_config.max_position_embeddings
+        image, image_ports = _drawn(
+            "image_encoder", f"{self._encoders}.vision_model", config.vision_config
+        )
+        text, text_ports = _drawn(
+            "text_encoder", f"{self._encoders}.text_model", config.text_config
+        )
+        self.towers = (
+            Tower("image_encoder", ("image",), (image,)),
+            Tower("text_encoder", ("text",), (text,), aligned=("length",), length="length"),
+        )
+        self.ports = (*image_ports, *text_ports)
+
+    def split(self, inputs: Inputs) -> Mapping[str, tuple[Any, ...]]:
+        """One image row; one text row for each class.
+
+        Raises:
+            BadStudy: if a text has words beside its list of classes: this model reads each class by
+                itself, so that they would be lost.
+        """
+        text = inputs["text"]
+        if isinstance(text, GroundedText):
+            if text.before.strip() or text.after.strip():
+                expected = "one text per class ('{object}' in it), or 'categories'"
+                raise BadStudy("prompt", str(text)[:80], expected)
+            return split_dual(mix(inputs, {"text": text.phrases}, {"text"}))
+        return split_dual(inputs)
+
+    def collate(self, tower: str, rows: Sequence[Any]) -> Batch:
+        """Pixels and the size that boxes are relative to, or token ids with mask and length.
+
+        Raises:
+            BadData: if an image cannot be read.
+            BadModel: if a text is longer than the text encoder takes.
+        """
+        first = next(self.net.parameters())
+        if tower == "image_encoder":
+            images = opened(rows)
+            pixels = self._processor(images=images, return_tensors="pt")["pixel_values"]
+            # OWLv2 pads to a square, OWL-ViT squeezes
+            sizes = [
+                (max(image.size),) * 2 if self._encoders == "owlv2" else image.size
+                for image in images
+            ]
+            batch = {"pixel_values": pixels.to(first.dtype), "size": torch.tensor(sizes)}
+        else:
+            read = self._tokenizer(list(rows), padding=True, return_tensors="pt")
+            if read["input_ids"].shape[1] > self._limit:
+                longest = max(rows, key=len)
+                raise BadModel(
+                    f"{self.name}: the text {longest[:80]!r} has more than {self._limit} tokens; use "
+                    "a shorter prompt"
+                )
+            mask = read["attention_mask"]
+            batch = {
+                "input_ids": read["input_ids"],
+                "attention_mask": mask,
+                "length": mask.sum(1),
+            }
+        return {key: value.to(first.device) for key, value in batch.items()}
+
+    def encode(self, tower: str, batch: Batch) -> dict[str, Tensor]:
+        """Of an image, class embeddings, boxes, shift and scale of every patch; of a text, "query"."""
+        net: Any = self.net
+        if tower == "text_encoder":
+            read = {key: batch[key] for key in ("input_ids", "attention_mask")}
+            query = getattr(net, self._encoders).get_text_features(**read).pooler_output
+            query = query / query.norm(dim=-1, keepdim=True)
+            return {"query": _unit(query)}
+        grid = net.image_embedder(pixel_values=batch["pixel_values"])[0]
+        patches, head = grid.flatten(1, 2), net.class_head
+        return {
+            "classes": _unit(head.dense0(patches)),
+            "boxes": corners(net.box_predictor(patches, grid), batch["size"]),
+            "shift": head.logit_shift(patches),
+            "scale": head.elu(head.logit_scale(patches)) + 1,
+        }
+
+    def join(self, values: Mapping[str, Any], index: Mapping[str, Tensor]) -> Readout:
+        """Boxes, probabilities and presence; see `detection_readout`."""
+        return _joined(values["image_encoder"], values["text_encoder"]["query"], index)
+
+
+@torch.inference_mode()
+def _joined(image: Mapping[str, Tensor], query: Tensor, index: Mapping[str, Tensor]) -> Readout:
+    rows = index["image_encoder"][:, 0].to(query.device)
+    asked = query[index["text_encoder"].to(query.device)]  # [B, n, D]
+    # in float64, so that a readout does not depend on its neighbours in the batch
+    cosines = image["classes"][rows].double() @ asked.double().transpose(1, 2)
+    logits = (cosines + image["shift"][rows]) * image["scale"][rows]
+    found = {"boxes": image["boxes"][rows], "logits": logits}
+    return detection_readout(found, torch.arange(len(rows))[:, None])
+
+
+def _unit(embedding: Tensor) -> Tensor:
+    return embedding / (torch.linalg.norm(embedding, dim=-1, keepdim=True) + _TINY)
+
+
+def _drawn(stage: str, root: str, config: Any) -> tuple[Stage, tuple[Port, ...]]:
+    layers, heads = config.num_hidden_layers, config.num_attention_heads
+    block = f"{root}.encoder.layers.{{layer}}"
+    neurons = config.intermediate_size
+    ports = (
+        Port(stage, "resid", block, "out", layers, cut=True),
+        Port(stage, "attn", f"{block}.self_attn", "out", layers),
+        Port(stage, "mlp", f"{block}.mlp", "out", layers),
+        Port(stage, "head", f"{block}.self_attn.out_proj", "in", layers, units=heads),
+        Port(stage, "neuron", f"{block}.mlp.fc2", "in", layers, units=neurons),
+    )
+    blocks = tuple(f"{root}.encoder.layers.{i}" for i in range(layers))
+    return Stage(stage, root, blocks=blocks), ports
+
+
+def load(
+    checkpoint: str, *, name: str, device: str = "cpu", dtype: str = "float32", weights: bool = True
+) -> Owl:
+    """A detector from the hub or from a local folder that `save_pretrained` wrote.
+
+    Args:
+        checkpoint: Hub name or folder.
+        name: Short name for tables.
+        device: "cpu", "cuda", "cuda:1" …
+        dtype: "float32" or "bfloat16"; bfloat16 wipes out small effects.
+        weights: Whether to load them; without them the model has its shape only (an outline).
+
+    Raises:
+        BadModel: if the model, its weights or its processors cannot be loaded, or weights are missing.
+    """
+    folder = Path(checkpoint)
+    try:
+        config = AutoConfig.from_pretrained(checkpoint)
+        if folder.is_dir():
+            refuse_without_weights(folder)
+        if not weights:
+            with torch.device("meta"):
+                net = AutoModelForZeroShotObjectDetection.from_config(config)
+            return Owl(net, None, None, name=name, revision="outline")
+        net, info = AutoModelForZeroShotObjectDetection.from_pretrained(
+            checkpoint, dtype=getattr(torch, dtype), output_loading_info=True
+        )
+        processor = AutoImageProcessor.from_pretrained(checkpoint)
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint, padding_side="right")
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise BadModel(
+            f"{checkpoint!r} cannot be loaded: {error}. Give a folder that save_pretrained wrote, with "
+            "image processor and tokenizer, or a hub name while online."
+        ) from error
+    if info["missing_keys"]:
+        missing = sorted(info["missing_keys"])
+        raise BadModel(
+            f"{checkpoint!r}: {len(missing)} weights are missing and would be random: {missing[:5]} …; "
+            "fetch the checkpoint again"
+        )
+    revision = hash_of_weights(folder) if folder.is_dir() else str(net.config._commit_hash)
+    return Owl(net.to(device), processor, tokenizer, name=name, revision=revision)
