@@ -14,6 +14,7 @@ name = "full"
 model = "clip-vit-b32"
 device = "cuda:1"
 dtype = "bfloat16"
+random_weights = 3
 prompt = "caption"
 contrasts = ["null->both", "null->grey"]
 mediators = ["image_encoder", "image_encoder/head.*[*]"]

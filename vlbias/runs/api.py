@@ -46,7 +46,7 @@ def read_study(path: Path, **overrides: Any) -> Study:
 
     Args:
         path: The TOML file.
-        **overrides: "limit", "model" (a folder as seen from here), "device"; None leaves the study's.
+        **overrides: "limit", "model" (a folder or file as seen from here), "device"; None leaves the study's.
 
     Raises:
         BadStudy: if the file or an override is no study.
@@ -57,7 +57,10 @@ def read_study(path: Path, **overrides: Any) -> Study:
     if limit is not None:
         given["dataset"] = study.dataset.model_copy(update={"limit": limit})
         given["name"] = f"{study.name}-limit{limit}"
-    if "model" in given and Path(given["model"]).is_dir():
+    is_local = "model" in given and (
+        Path(given["model"]).is_dir() or Path(given["model"]).suffix == ".gguf"
+    )
+    if is_local:
         given["model"] = str(Path(given["model"]).resolve())
     return Study.parse(study.model_copy(update=given).model_dump())
 
