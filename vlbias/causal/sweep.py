@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -102,12 +102,6 @@ class SweepPlan:
                     copy_rows(patched[name], one.twins, patched[name])
         return Sweep(tape.encoded, patched, aligned)
 
-    def with_mediators(self, mediators: Sequence[Mediator]) -> SweepPlan:
-        """The same plan for other mediators of the tower, without tracing it again."""
-        other = replace(self, mediators=mediators)
-        other._trace = self._trace
-        return other
-
     def is_cut(self, mediator: Mediator) -> bool:
         """Whether replacing the mediator replaces all that the tower passes on.
 
@@ -120,7 +114,7 @@ class SweepPlan:
             port = find_port(self.model, site)
             if (port is None or port.cut) and (site.units, site.positions) == (None, None):
                 closed.add(site.stage)
-        reached = set()
+        reached: set[str] = set()
         for stage in self.tower.stages:
             if stage.name not in closed and (not stage.parents or reached & set(stage.parents)):
                 reached.add(stage.name)
