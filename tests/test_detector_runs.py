@@ -19,7 +19,7 @@ Folder = Callable[[str], Path]
 CHANGES = {
     'mediators = ["image_encoder", "text_encoder", "image_encoder/head.*[*]", "text_encoder/mlp.*"]': (
         'mediators = ["image_encoder", "text_encoder", "fusion_encoder", "fusion_encoder/text_stream.*"]\n'
-        'prompt = "caption+categories"\nkeep_boxes = 20'
+        'prompt = "caption+categories"\nkeep_boxes = 10'
     ),
     '"null->both", "null->placebo-image",\n             "null->null"]': '"null->both", "null->null"]',
     'splits = ["dev", "test"]': 'splits = ["dev", "test"]\nlimit = 8',
@@ -42,7 +42,7 @@ def test_a_run_holds_presence_and_boxes(folder: Path) -> None:
     assert cuts == {"fusion_encoder"}
     keys = run.manifest["cells"]
     found = found_boxes(folder, keys, "null->both", "", "00")
-    assert found.groupby("sample_id").size().max() == 20
+    assert found.groupby("sample_id").size().max() == 10
     assert found["sample_id"].nunique() == len(run.samples)
     # presence is the logit of the best box of a class
     best = found.groupby(["sample_id", "target"])["score"].max()
@@ -78,16 +78,19 @@ def test_average_precision_of_an_arm(folder: Path) -> None:
 
 
 def test_the_page_of_a_detector_is_made(folder: Path, tmp_path: Path) -> None:
-    from vlbias.cli import main
+    from typer.testing import CliRunner
 
-    assert main(["report", str(folder), "--out", str(tmp_path)]) == 0
+    from vlbias.cli import app
+
+    answer = CliRunner().invoke(app, ["report", str(folder), "--out", str(tmp_path)])
+    assert answer.exit_code == 0, (answer.output, answer.exc_info)
 
 
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
         ({'prompt = "caption+categories"': 'prompt = "caption"'}, "prompt"),
-        ({"keep_boxes = 20": "keep_boxes = -1"}, "keep_boxes"),
+        ({"keep_boxes = 10": "keep_boxes = -1"}, "keep_boxes"),
     ],
 )
 def test_studies_that_cannot_be(

@@ -180,15 +180,19 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Test on two photos that a model keeps the adapter contract, with its own weights."""
+    import resource
     from dataclasses import asdict
 
     from vlbias.runs import api
 
+    began = time.monotonic()
     findings = api.check(model, device=device)
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     for finding in () if as_json else findings:
         typer.echo(f"{'ok    ' if finding.passed else 'FAILED'} {finding.name}: {finding.detail}")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    typer.echo(f"{time.monotonic() - began:.0f} s, peak memory {peak:.0f} MiB", err=as_json)
     if not all(finding.passed for finding in findings):
         raise typer.Exit(1)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
 from vlbias.causal.lending import first_tensor, gather, rows_of, with_first_tensor
-from vlbias.causal.trace import Call, Trace
+from vlbias.causal.trace import Call
 
 __all__ = ["Distinct"]
 
@@ -65,24 +65,33 @@ class Distinct:
         )
         return gather(forward(*args, **kwargs), self.call, self._back, count, blank=False)
 
-    def widen(self, outputs: dict[str, Any], inputs: dict[str, Tensor], traced: Trace) -> None:
+    def widen(self, outputs: dict[str, Any], inputs: dict[str, Tensor]) -> None:
         """Give what was recorded inside the module the rows of the batch, in place."""
         if self._back is None:
             return
         count, inside = int(self._back.max()) + 1, f"{self.call.module}."
         for name in [name for name in outputs if name.startswith(inside)]:
-            call, output = traced.calls[name][0], outputs[name]
-            if call.rows is not None:
-                outputs[name] = gather(output, call, self._back, count, blank=False)
+            call = _inside(self.call, name)
+            if call is not None and call.rows is not None:
+                outputs[name] = gather(outputs[name], call, self._back, count, blank=False)
             else:
-                wide = self._wide(first_tensor(output), count)
-                outputs[name] = with_first_tensor(output, wide)
+                wide = self._wide(first_tensor(outputs[name]), count)
+                outputs[name] = with_first_tensor(outputs[name], wide)
         for name in [name for name in inputs if name.startswith(inside)]:
             inputs[name] = self._wide(inputs[name], count)
 
     def _wide(self, tensor: Tensor, count: int) -> Tensor:
         assert self._back is not None
         return rows_of(tensor, self._back, tensor.shape[0] // count, count)
+
+
+def _inside(call: Call, module: str) -> Call | None:
+    """The call of a module somewhere inside another call."""
+    for child in call.children:
+        found = child if child.module == module else _inside(child, module)
+        if found is not None:
+            return found
+    return None
 
 
 def _numbers(leaves: Sequence[Tensor], rows: int) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -105,12 +105,6 @@ class SweepPlan:
                     copy_rows(patched[name], one.twins, patched[name])
         return Sweep(tape.encoded, patched, aligned)
 
-    def with_mediators(self, mediators: Sequence[Mediator]) -> SweepPlan:
-        """The same plan for other mediators of the tower, without tracing it again."""
-        other = replace(self, mediators=mediators)
-        other._trace = self._trace
-        return other
-
     def _views(self, tape: Tape, own: Tensor, donor: Tensor) -> Iterable[tuple[Tape, Tensor]]:
         if self.tower.causal is None or not self.narrow or not self._groups:
             return [(tape, torch.ones_like(own, dtype=torch.bool))]
@@ -128,7 +122,7 @@ class SweepPlan:
             port = find_port(self.model, site)
             if (port is None or port.cut) and (site.units, site.positions) == (None, None):
                 closed.add(site.stage)
-        reached = set()
+        reached: set[str] = set()
         for stage in self.tower.stages:
             if stage.name not in closed and (not stage.parents or reached & set(stage.parents)):
                 reached.add(stage.name)

@@ -177,11 +177,9 @@ def record(
     rows = next(iter(batch.values())).shape[0]
     shared = []
     with ExitStack() as hooks:
-        for stage in tower.stages if traced is not None and len(tower.stages) > 1 else ():
-            if not stage.parents and traced is not None:
-                one = Distinct(model.net, traced.once(stage.module, model.name), rows)
-                hooks.enter_context(one.lent())
-                shared.append(one)
+        for call in _reading_inputs(tower, traced, model.name):
+            shared.append(Distinct(model.net, call, rows))
+            hooks.enter_context(shared[-1].lent())
         for name in outputs:
 
             def keep(_: nn.Module, __: Any, output: Any, name: str = name) -> None:
@@ -196,10 +194,17 @@ def record(
             module = model.net.get_submodule(name)
             hooks.callback(module.register_forward_pre_hook(note, with_kwargs=True).remove)
         encoded = copied(model.encode(tower.name, batch))
-    for one in shared if traced is not None else ():
-        one.widen(seen_out, seen_in, traced)
+    for one in shared:
+        one.widen(seen_out, seen_in)
     alike = {one.call.module: one.number for one in shared if one.number is not None}
     return Tape(batch, encoded, seen_out, seen_in, alike=alike)
+
+
+def _reading_inputs(tower: Tower, traced: Trace | None, model: str) -> list[Call]:
+    """The calls of stages that read inputs only, where rows may share an input but not the other."""
+    if traced is None or len(tower.stages) == 1:
+        return []
+    return [traced.once(stage.module, model) for stage in tower.stages if not stage.parents]
 
 
 @torch.inference_mode()
