@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from vlbias.causal.resumption import Resumption
 from vlbias.causal.staged import CausalModel, StagedModel, Tower
-from vlbias.causal.tape import Resumption, Tape
+from vlbias.causal.tape import Tape
 
 __all__ = ["narrowed", "views"]
 

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 
 from vlbias.causal.lending import copy_rows, fill, pick, put
+from vlbias.causal.resumption import Resumption, plan_resumption
 from vlbias.causal.reuse import Work, reduced
 from vlbias.causal.site import Mediator, Site
 from vlbias.causal.staged import Batch, Encoded, StagedModel, Tower, find_port
 from vlbias.causal.suffix import narrowed, views
-from vlbias.causal.tape import Edit, Resumption, Tape, plan_resumption, record, resume
+from vlbias.causal.tape import Edit, Tape, record, resume
 from vlbias.causal.target import Target, Tokens, live, write_rows
 from vlbias.causal.trace import Point, Trace, trace
 
