@@ -15,4 +15,6 @@ if __name__ == "__main__":
     parser = options(__doc__.splitlines()[0], "with JPEGImages/ and Annotations/")
     parser.add_argument("--sentences", type=Path, help="text files; folder/sentences by default")
     given = parser.parse_args()
-    sys.exit(prepare(given, lambda rule: read_pascal(given.folder, rule, sentences=given.sentences)))
+    sys.exit(
+        prepare(given, lambda rule: read_pascal(given.folder, rule, sentences=given.sentences))
+    )
