@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,11 +112,9 @@ def test_scores_differ_as_log_probabilities_do(
     """Without the sum over the vocabulary, for texts with short, long and mixed candidates."""
     model = loaded(kind)
     lean = model.scores_only()
-    texts = [cloze("nurse"), cloze("nurse", "he", "she ran"), cloze("clerk", "ran home", "ate")]
-    base: list[Inputs] = [{"text": text} for text in texts]
-    cf: list[Inputs] = [
-        {"text": replace(text, text=text.text.replace("The", "the"))} for text in texts
-    ]
+    asked = (("he", "she"), ("he", "she ran"), ("ran home", "ate"))
+    base: list[Inputs] = [{"text": cloze("nurse", *names)} for names in asked]
+    cf: list[Inputs] = [{"text": cloze("man", *names)} for names in asked]
     pairs = enumerate(zip(base, cf, strict=True))
     examples = [Example(str(i), str(i), {"a": a, "b": b}) for i, (a, b) in pairs]
     contrast, found = Contrast("a", "b"), []
