@@ -149,6 +149,7 @@ def disparity(
     )
     shift = fitted - own.estimate if aggregate == "pairwise" else np.nan
     table = object_table(panel, measure_rates(panel, array, measure, thresholds), used, test, level)
+    total = float(rates.value.mean(axis=0).sum())
     return Disparity(
         **_head(panel, rates, used, measure, aggregate, level),
         **_tests(top, test),
@@ -159,7 +160,7 @@ def disparity(
         crossfit_hi=own.hi + shift,
         squared=float((rates.gap**2 - rates.spread**2).mean(axis=0).sum()),
         signed=float(rates.gap.mean(axis=0).sum()),
-        relative=top / float(rates.value.mean(axis=0).sum()) if measure != "score" else np.nan,
+        relative=top / total if measure != "score" and total > 0 else np.nan,
         status="ok",
         objects=table,
     )
