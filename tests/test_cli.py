@@ -29,7 +29,7 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     def loads(*_: Any, **__: Any) -> None:
         pytest.fail("the model was loaded")
 
-    for module in ("vlbias.runs.runner", "vlbias.runs.api"):
+    for module in ("vlbias.runs.runner", "vlbias.runs.checks"):
         monkeypatch.setattr(f"{module}.load_model", loads)
 
 
