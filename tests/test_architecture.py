@@ -151,6 +151,7 @@ def test_ruff_is_content(command: list[str]) -> None:
 
 
 @pytest.mark.skipif(find_spec("mypy") is None, reason="mypy is not installed")
+@pytest.mark.integration
 def test_mypy_is_content() -> None:
     answer = python("-m", "mypy")
     assert answer.returncode == 0, (answer.stdout + answer.stderr)[-3000:]

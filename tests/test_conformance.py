@@ -18,6 +18,8 @@ from vlbias.models.dual import HfDual
 from vlbias.models.toy import Toy
 from vlbias.runs.api import check
 
+pytestmark = pytest.mark.integration
+
 HEARD = "outcomes can be heard"
 REPEATS = "same batch, same answer"
 COMPLETE = "all stages together turn one world into the other"

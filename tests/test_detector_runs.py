@@ -15,6 +15,8 @@ from vlbias.runs import api
 from vlbias.store import Run
 from vlbias.stored_boxes import found_boxes, true_boxes
 
+pytestmark = pytest.mark.integration
+
 Folder = Callable[[str], Path]
 CHANGES = {
     'mediators = ["image_encoder", "text_encoder", "image_encoder/head.*[*]", "text_encoder/mlp.*"]': (

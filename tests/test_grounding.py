@@ -27,6 +27,8 @@ from vlbias.models.grounding import GroundedDetector
 from vlbias.models.grounding.text import Reader
 from vlbias.runs.api import check
 
+pytestmark = pytest.mark.integration
+
 
 def test_a_detector_keeps_the_contract_with_a_plain_text(load: Any) -> None:
     assert failed(check(load("grounding-dino"))) == {}

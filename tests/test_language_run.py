@@ -15,6 +15,8 @@ from vlbias.runs import api
 from vlbias.runs.study import Study
 from vlbias.store import Run
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).resolve().parents[1]
 STUDY = """
 name = "tiny-lm"

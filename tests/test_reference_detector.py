@@ -24,6 +24,8 @@ from vlbias.causal.arms import Contrast, Engine
 from vlbias.causal.example import Example, GroundedText, Picture
 from vlbias.models import load_model
 
+pytestmark = pytest.mark.integration
+
 NAMES = ("person", "dog", "cup")
 SMALL = "--pixels 28 --epochs 2 --batch 4 --views 3 --width 32 --layers 2 --queries 5 --middle 1"
 

@@ -20,6 +20,8 @@ from vlbias.runs import api
 from vlbias.runs.runner import Events, run_plan
 from vlbias.store import Run
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).resolve().parents[1]
 CELLS = 6
 StudyFile = Callable[..., Path]
