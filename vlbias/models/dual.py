@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
+from transformers import AutoModel
 
 from vlbias.causal.cosine import cosine_readout, opened, split_dual
 from vlbias.causal.example import Inputs
 from vlbias.causal.staged import Batch, Port, Readout, Stage, Tower
 from vlbias.errors import BadModel
-from vlbias.files import hash_of_weights, refuse_without_weights
+from vlbias.models.pretrained import pretrained
 
 __all__ = ["HfDual", "load"]
 
@@ -209,34 +206,12 @@ def load(
     Raises:
         BadModel: if the model, its weights or its processors cannot be loaded, or weights are missing.
     """
-    folder = Path(checkpoint)
-    try:
-        config = AutoConfig.from_pretrained(checkpoint)
-        if folder.is_dir():
-            refuse_without_weights(folder)
-        if not weights:
-            with torch.device("meta"):
-                return HfDual(
-                    AutoModel.from_config(config), None, None, name=name, revision="outline"
-                )
-        net, info = AutoModel.from_pretrained(
-            checkpoint,
-            dtype=getattr(torch, dtype),
-            attn_implementation="sdpa",
-            output_loading_info=True,
-        )
-        processor = AutoImageProcessor.from_pretrained(checkpoint)
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint, padding_side="right")
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise BadModel(
-            f"{checkpoint!r} cannot be loaded: {error}. Give a folder that save_pretrained wrote, with "
-            "image processor and tokenizer, or a hub name while online."
-        ) from error
-    if info["missing_keys"]:
-        missing = sorted(info["missing_keys"])
-        raise BadModel(
-            f"{checkpoint!r}: {len(missing)} weights are missing and would be random: {missing[:5]} …; "
-            "fetch the checkpoint again"
-        )
-    revision = hash_of_weights(folder) if folder.is_dir() else str(net.config._commit_hash)
-    return HfDual(net.to(device), processor, tokenizer, name=name, revision=revision)
+    got = pretrained(
+        AutoModel,
+        checkpoint,
+        device=device,
+        dtype=dtype,
+        weights=weights,
+        attn_implementation="sdpa",
+    )
+    return HfDual(got.net, got.image_processor, got.tokenizer, name=name, revision=got.revision)

@@ -7,17 +7,12 @@ embedding for every class prompt; the heads are the model's own modules.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
-    AutoConfig,
-    AutoImageProcessor,
     AutoModelForZeroShotObjectDetection,
-    AutoTokenizer,
 )
 
 from vlbias.causal.cosine import opened, split_dual
@@ -25,7 +20,7 @@ from vlbias.causal.detections import corners, detection_readout
 from vlbias.causal.example import GroundedText, Inputs, mix
 from vlbias.causal.staged import Batch, Port, Readout, Stage, Tower
 from vlbias.errors import BadModel, BadStudy
-from vlbias.files import hash_of_weights, refuse_without_weights
+from vlbias.models.pretrained import pretrained
 
 __all__ = ["Owl", "load"]
 
@@ -181,30 +176,7 @@ def load(
     Raises:
         BadModel: if the model, its weights or its processors cannot be loaded, or weights are missing.
     """
-    folder = Path(checkpoint)
-    try:
-        config = AutoConfig.from_pretrained(checkpoint)
-        if folder.is_dir():
-            refuse_without_weights(folder)
-        if not weights:
-            with torch.device("meta"):
-                net = AutoModelForZeroShotObjectDetection.from_config(config)
-            return Owl(net, None, None, name=name, revision="outline")
-        net, info = AutoModelForZeroShotObjectDetection.from_pretrained(
-            checkpoint, dtype=getattr(torch, dtype), output_loading_info=True
-        )
-        processor = AutoImageProcessor.from_pretrained(checkpoint)
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint, padding_side="right")
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise BadModel(
-            f"{checkpoint!r} cannot be loaded: {error}. Give a folder that save_pretrained wrote, with "
-            "image processor and tokenizer, or a hub name while online."
-        ) from error
-    if info["missing_keys"]:
-        missing = sorted(info["missing_keys"])
-        raise BadModel(
-            f"{checkpoint!r}: {len(missing)} weights are missing and would be random: {missing[:5]} …; "
-            "fetch the checkpoint again"
-        )
-    revision = hash_of_weights(folder) if folder.is_dir() else str(net.config._commit_hash)
-    return Owl(net.to(device), processor, tokenizer, name=name, revision=revision)
+    got = pretrained(
+        AutoModelForZeroShotObjectDetection, checkpoint, device=device, dtype=dtype, weights=weights
+    )
+    return Owl(got.net, got.image_processor, got.tokenizer, name=name, revision=got.revision)
