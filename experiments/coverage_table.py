@@ -93,7 +93,8 @@ def _counts(cells: pd.DataFrame, scenarios: Sequence[str]) -> str:
             many = _get(cells, ("B", s, n), "replicates")
             few = _get(cells, ("B_lin: NIE", s, n), "replicates")
             used = _get(cells, ("objects with support", s, n), "truth")
-            row.append(f"{many:.0f} ({few:.0f}); {used:.0f} objects")
+            rest = f"{0 if pd.isna(few) else few:.0f}"
+            row.append(f"{many:.0f} ({rest}); {used:.0f} objects")
         rows.append(row)
     note = "Replicates of headline rows (of all other rows); objects with support:\n\n"
     return note + _table(["n", *scenarios], rows)
