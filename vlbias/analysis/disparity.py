@@ -136,8 +136,10 @@ def disparity(
         raise BadStudy("groups", panel.groups, "at least two groups")
     used = support(panel, array, thresholds, measure=measure) if objects is None else objects
     rates = measure_rates(panel, array, measure, thresholds, objects=used)
-    used = used[(rates.count > 0).all(axis=0)]  # others have no gap here, which is not a gap of 0
-    rates = measure_rates(panel, array, measure, thresholds, objects=used)
+    there = (rates.count > 0).all(axis=0)
+    if not there.all():  # the others have no gap here, which is not a gap of 0
+        used = used[there]
+        rates = measure_rates(panel, array, measure, thresholds, objects=used)
     if len(used) == 0:
         return _insufficient(panel, array, thresholds, measure, aggregate, level)
     test = label_test(

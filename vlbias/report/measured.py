@@ -71,14 +71,7 @@ class Numbers:
         if self.point["rule"] == "given":
             return None
         rows = self.whole.index(split=self.point["split"])
-        worlds = {
-            self.null_contrast.partition("->")[0]: self.run.slab(self.null_contrast, "", "00")
-        }
-        for contrast in self.contrasts:
-            base, _, other = contrast.partition("->")
-            if other != base:
-                worlds[other] = self.run.slab(contrast, "", "11")
-        return self.whole.take(rows), {name: scores[rows] for name, scores in worlds.items()}
+        return self.whole.take(rows), dict(self._in_worlds(rows))
 
     @cached_property
     def contrasts(self) -> list[str]:
@@ -131,11 +124,15 @@ class Numbers:
 
     def worlds(self) -> Iterator[tuple[str, Floats]]:
         """Worlds and their scores, the null world first; photos without a world are NaN."""
-        yield self.null_contrast.partition("->")[0], self.null
+        yield from self._in_worlds(self.kept)
+
+    def _in_worlds(self, rows: NDArray[np.intp]) -> Iterator[tuple[str, Floats]]:
+        null = self.run.slab(self.null_contrast, "", "00")
+        yield self.null_contrast.partition("->")[0], null[rows]
         for contrast in self.contrasts:
             base, _, other = contrast.partition("->")
             if other != base:
-                yield other, self.scores(contrast, "11")
+                yield other, self.run.slab(contrast, "", "11")[rows]
 
     def conditions(self) -> pd.DataFrame:
         """B, floor, false-positive rate and quality of each world on its own photos."""
