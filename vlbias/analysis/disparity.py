@@ -187,7 +187,9 @@ def _limits(
 def _range_draws(rates: Rates, weights: Floats) -> Floats:
     """[2, D] draws of the sum over objects of largest minus smallest group rate."""
     error = np.stack([weights[:, s] @ rates.residual[s] for s in rates.layout.spans], axis=1)
-    middle = shrinkage(rates.gap, rates.spread) * (rates.value - rates.value.mean(axis=0))
+    middle = shrinkage(rates.gap, rates.spread).mean(axis=0) * (
+        rates.value - rates.value.mean(axis=0)
+    )
     return np.stack([aggregate_gaps(error + c, "range").sum(axis=-1) for c in (0.0, middle)])
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr
+from scipy.special import expit, logit, ndtr
 
 from vlbias.analysis.panel import Floats
 
@@ -35,6 +35,7 @@ __all__ = [
 
 _ROOT_TAU = float(np.sqrt(2 * np.pi))
 _FEW = 10
+_STEPS = 60
 
 
 def density(x: Floats) -> Floats:
@@ -66,20 +67,30 @@ def crossfit_target(gap: Floats, spread: Floats, arm_gap: Floats | None = None) 
     return float(target.mean(axis=-2).sum(axis=-1))
 
 
-def shrinkage(gap: Floats, spread: Floats) -> float:
-    """Positive-part James-Stein factor in 0..1 that takes the noise out of the gaps' size.
+def shrinkage(gap: Floats, spread: Floats) -> npt.NDArray[np.float64]:
+    """Factors in 0..1 that take the noise out of the gaps' size, in the shape of `gap`.
 
     Observed gaps are more dispersed than the true ones. Draws around observed gaps would overstate
-    the sampling error of `crossfit` by up to 40 %; draws around shrunken gaps do not. Fewer than 10
-    gaps cannot tell their noise from their size and are not shrunk (1 is given back): shrinking two
-    or three left the cross-fit functional at 93 % coverage.
+    the sampling error of `crossfit` by up to 40 %; draws around shrunken gaps do not. The factor is
+    that of the posterior mean in the two-groups model (Efron 2008): gaps in standard errors are
+    N(0, 1) for objects without a gap and N(0, 1 + v) for the others, share and v by maximum
+    likelihood. One factor for all objects (James-Stein) would leave the noise of objects without a
+    gap where others have large ones. Fewer than 10 gaps cannot tell noise from size and are not
+    shrunk.
     """
-    z = _scaled(gap, spread)
-    used = int(np.count_nonzero(spread))
-    if used < _FEW:
-        return 1.0
-    total = float((z * z).sum())
-    return max(0.0, 1.0 - used / total) if total > 0 else 0.0
+    there = np.asarray(spread > 0)
+    factor = np.ones(gap.shape)
+    z2 = np.asarray(_scaled(gap, spread)[there], dtype=np.float64) ** 2
+    if len(z2) < _FEW:
+        return factor
+    share, extra, found = 0.5, max(2 * (z2.mean() - 1), 1e-3), np.ones(len(z2))
+    for _ in range(_STEPS):
+        ratio = 0.5 * (z2 * extra / (1 + extra) - np.log1p(extra))
+        found = expit(ratio + logit(share))  # that an object is of those with a gap
+        share = float(np.clip(found.mean(), 1e-6, 1 - 1e-6))
+        extra = max(float((found * z2).sum() / found.sum()) - 1, 1e-6)
+    factor[there] = found * extra / (1 + extra)
+    return factor
 
 
 def _scaled(gap: Floats, spread: Floats) -> Floats:
