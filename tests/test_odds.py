@@ -142,7 +142,20 @@ def test_summaries_are_what_they_are_called() -> None:
     assert mean_of(table, "TE", summary="log") == pytest.approx((odds.y11 - odds.y00).mean())
     difference = np.exp(odds.y11) - np.exp(odds.y00)
     assert mean_of(table, "TE", summary="difference") == pytest.approx(difference.mean())
-    assert ((table["lo"] <= table["estimate"]) & (table["estimate"] <= table["hi"])).all()
+    some = table[table["summary"] != "mean"]
+    assert ((some["lo"] <= some["estimate"]) & (some["estimate"] <= some["hi"])).all()
+
+
+def test_a_mean_of_very_skewed_ratios_has_no_limits() -> None:
+    odds, _, _ = made(200)
+    half = Odds(odds.y00, odds.y00 + 0.3 * (odds.y11 - odds.y00), odds.cluster, 500)
+    heavy = Odds(odds.y00, odds.y00 + 3 * (odds.y11 - odds.y00), odds.cluster, 500)
+    has, lacks = (odds_effects(one).set_index("summary") for one in (half, heavy))
+    assert has.loc["mean", "lo"] < has.loc["mean", "estimate"] < has.loc["mean", "hi"]
+    # skewed to the right, and so are the limits
+    assert has.loc["mean", ["lo", "hi"]].sum() / 2 > has.loc["mean", "estimate"]
+    assert lacks.loc["mean", ["lo", "hi", "p"]].isna().all()
+    assert lacks.loc[["median", "geometric", "log"], ["lo", "hi"]].notna().all(axis=None)
 
 
 def test_medians_of_draws_are_those_of_the_drawn_samples() -> None:

@@ -8,12 +8,14 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri
+from scipy.stats import t
 
 from vlbias.analysis.panel import Floats, Layout
 from vlbias.errors import BadStudy
 
 __all__ = [
     "Interval",
+    "bootstrap_t",
     "bounded",
     "check_level",
     "cluster_weights",
@@ -22,6 +24,7 @@ __all__ = [
     "multipliers",
     "p_value",
     "permutation_p",
+    "student",
 ]
 
 
@@ -101,6 +104,72 @@ def p_value(estimate: float, se: float) -> float:
     if se == 0:
         return 1.0 if estimate == 0 else 0.0
     return float(2 * ndtr(-abs(estimate) / se))
+
+
+def student(
+    total: npt.NDArray[np.float64], count: npt.NDArray[np.intp], level: float = 0.95
+) -> Interval:
+    """Mean over all entries, with Student's limits over clusters; infinite with one cluster.
+
+    Args:
+        total: [C] sums over the entries of each cluster.
+        count: [C] entries of each cluster; clusters without entries are no data.
+        level: Coverage wanted.
+    """
+    estimate, se, clusters = _cluster_mean(total, count)
+    if clusters < 2:
+        return Interval(estimate, np.inf, -np.inf, np.inf, 1.0)
+    reach = float(t.ppf(0.5 + check_level(level) / 2, clusters - 1)) * se
+    p = float(2 * t.sf(abs(estimate) / se, clusters - 1)) if se else p_value(estimate, se)
+    return Interval(estimate, se, estimate - reach, estimate + reach, p)
+
+
+def bootstrap_t(
+    total: npt.NDArray[np.float64],
+    count: npt.NDArray[np.intp],
+    weights: npt.NDArray[np.float64],
+    level: float = 0.95,
+) -> Interval:
+    """As `student`, with quantiles of the studentised mean of resampled clusters (Efron 1981).
+
+    Follows moderate skewness, which Student's limits ignore.
+
+    Args:
+        total: [C].
+        count: [C].
+        weights: [D, C] how often each cluster is drawn; see `cluster_weights`.
+        level: Coverage wanted.
+    """
+    plain = student(total, count, level)
+    if not np.isfinite(plain.se) or plain.se == 0:
+        return plain
+    entries = weights @ count
+    known = entries > 0
+    entries = np.where(known, entries, 1)
+    mean = (weights @ total) / entries
+    squares = weights @ total**2 - 2 * mean * (weights @ (total * count))
+    squares += mean**2 * (weights @ np.square(count))
+    error = np.sqrt(np.maximum(squares, 0)) / entries
+    # a draw of one cluster alone has no error and is no evidence either way
+    known &= error > 1e-9 * plain.se
+    tail = (1 - check_level(level)) / 2
+    low, high = np.quantile((mean - plain.estimate)[known] / error[known], [tail, 1 - tail])
+    lo, hi = plain.estimate - float(high) * plain.se, plain.estimate - float(low) * plain.se
+    return Interval(plain.estimate, plain.se, lo, hi, plain.p)
+
+
+def _cluster_mean(
+    total: npt.NDArray[np.float64], count: npt.NDArray[np.intp]
+) -> tuple[float, float, int]:
+    """Mean, its standard error and the number of clusters with entries."""
+    clusters = int(np.count_nonzero(count))
+    estimate = float(total.sum() / count.sum())
+    square = float(((total - estimate * count) ** 2).sum())
+    return (
+        estimate,
+        float(np.sqrt(square * clusters / max(clusters - 1, 1)) / count.sum()),
+        clusters,
+    )
 
 
 def bounded(

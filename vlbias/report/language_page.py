@@ -89,8 +89,8 @@ def _headline(main: pd.DataFrame) -> str:
 def _readings(tables: LanguageTables) -> list[str]:
     rows = tables.totals[(tables.totals["summary"] == "mean") & (tables.totals["effect"] == "TE")]
     return [
-        f"{row['contrast']}, {row['target']}, {row['samples']} samples: mean {row['estimate']:.3f} "
-        f"[{row['lo']:.3f}, {row['hi']:.3f}], n = {row['n']}, {row['positive']:.0%} towards it."
+        f"{row['contrast']}, {row['target']}, {row['samples']} samples: mean {_with_limits(row)}, "
+        f"n = {row['n']}, {row['positive']:.0%} towards it."
         for _, row in rows.iterrows()
     ]
 
@@ -109,6 +109,8 @@ def _side_by_side(effects: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 
 
 def _with_limits(row: pd.Series[Any]) -> str:
+    if row[["lo", "hi"]].isna().all():
+        return f"{row['estimate']:.3f} (no limits)"
     return f"{row['estimate']:.3f} [{row['lo']:.3f}, {row['hi']:.3f}]"
 
 
