@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -277,11 +279,16 @@ def test_fisher_matches_scipy():
         assert fisher_exact((x, y), (n, m)) == pytest.approx(want, rel=1e-6, abs=1e-12)
 
 
-def test_held_out_signs_are_signs():
+def test_held_out_signs_are_those_of_the_gaps():
     panel, scores = data()
     used = support(panel, scores, ZERO)
     signs = held_out_signs(panel, scores, ZERO, objects=used)
-    assert set(np.unique(signs)) <= {-1.0, 0.0, 1.0}
+    found = disparity(panel, scores, ZERO, objects=used, rng=np.random.default_rng(0))
+    gap = found.objects["gap"].to_numpy()[used]
+    assert (signs[0] == np.sign(gap)).all()
+    assert len(set(signs[0])) > 1
+    flipped = replace(panel, groups=panel.groups[::-1])
+    assert (held_out_signs(flipped, scores, ZERO, objects=used) == -signs).all()
 
 
 def test_auc_gap_equals_the_pairwise_definition_and_finds_bias():
