@@ -18,6 +18,7 @@ from vlbias.analysis.means import mean_effects
 from vlbias.analysis.odds import Odds, odds_effects
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.planted import Condition, PlantedWorld
+from vlbias.analysis.ranking import bias_amplification
 
 PARTS = ("image", "text", "fusion")
 PATH = ("null", "layer 1", "layers 1-2", "layers 1-3")
@@ -33,6 +34,7 @@ def others(n: int, scenario: str, seed: int) -> list[dict]:
     arms = _modalities(left) | _coalitions(left) | _path(left)
     panel, y = world.draw(n, arms, rng)
     rows = _areas(world, panel, y["null"], rng) + _odds(n, rng) + _means(world, panel, y, left)
+    rows += _amplification(world, panel, y["null"], rng)
     used = support(panel, y["null"], ZERO)
     if len(used) == 0:
         return rows
@@ -151,6 +153,21 @@ def _means(world: PlantedWorld, panel: Panel, y: Mapping[str, Floats], left: flo
     for row in table.itertuples():
         goal = {"a": change / 2, "b": -change / 2, "a - b": change}[row.group]
         record(rows, f"mean score: TE, {row.group}", row.lo, row.hi, goal)
+    return rows
+
+
+def _amplification(
+    world: PlantedWorld, panel: Panel, scores: Floats, rng: np.random.Generator
+) -> list[dict]:
+    """Predictions know nothing of what is there: they differ from it in every cell."""
+    attribute = np.stack([panel.group == g for g in panel.groups], axis=1)
+    _, (lo, hi), table = bias_amplification(
+        attribute, panel.present, scores >= 0, draws=DRAWS, rng=rng
+    )
+    delta = world.rates(Condition()) - world.prevalence
+    rows: list[dict] = []
+    goal = float((table["sign"].to_numpy().reshape(delta.shape) * delta).mean())
+    record(rows, "bias amplification, signs from the other half", lo, hi, goal)
     return rows
 
 

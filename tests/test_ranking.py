@@ -101,7 +101,7 @@ def test_bias_amplification_by_hand_in_both_directions():
     cook = np.r_[np.repeat([1, 0], [6, 4]), np.repeat([1, 0], [4, 6])][:, None]
     hat = np.r_[np.repeat([1, 0], [8, 2]), np.repeat([1, 0], [2, 8])][:, None]
     estimate, (lo, hi), table = bias_amplification(
-        attribute, cook, hat, rng=np.random.default_rng(0)
+        attribute, cook, hat, signs=[[1], [-1]], rng=np.random.default_rng(0)
     )
     assert estimate == pytest.approx(0.2)  # +0.2 for women, -(-0.2) for men
     assert lo < 0.2 < hi
@@ -111,10 +111,30 @@ def test_bias_amplification_by_hand_in_both_directions():
     cooks = np.flatnonzero(cook[:, 0])
     women[cooks] = [[1, 0]] * 9 + [[0, 1]]
     back, _, table = bias_amplification(
-        attribute, cook, women, direction="task to attribute", rng=np.random.default_rng(0)
+        attribute,
+        cook,
+        women,
+        direction="task to attribute",
+        signs=[[1], [-1]],
+        rng=np.random.default_rng(0),
     )
     assert table["delta"].tolist() == pytest.approx([0.3, -0.3])
     assert back == pytest.approx(0.3)
+
+
+def test_amplification_of_tasks_without_correlation_is_zero_and_covered():
+    # with signs of the same images the estimate is pulled away from 0 and limits cover in 7 of 10
+    covered, estimates = [], []
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        attribute = np.eye(2)[rng.integers(0, 2, 300)]
+        task = (rng.random((300, 20)) < 0.2).astype(float)
+        hat = (rng.random((300, 20)) < np.where(task == 1, 0.7, 0.1)).astype(float)
+        estimate, (lo, hi), _ = bias_amplification(attribute, task, hat, draws=200, rng=rng)
+        covered.append(lo <= 0 <= hi)
+        estimates.append(estimate)
+    assert np.mean(covered) > 0.88
+    assert abs(np.mean(estimates)) < 3 * np.std(estimates) / np.sqrt(150)
 
 
 def test_empty_cells_are_named_not_dropped_by_nanmean():
