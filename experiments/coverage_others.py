@@ -167,7 +167,7 @@ def _amplification(
     delta = world.rates(Condition()) - world.prevalence
     rows: list[dict] = []
     goal = float((table["sign"].to_numpy().reshape(delta.shape) * delta).mean())
-    record(rows, "bias amplification, signs from the other half", lo, hi, goal)
+    record(rows, "bias amplification, signs from half the images", lo, hi, goal)
     return rows
 
 

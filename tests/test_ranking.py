@@ -133,7 +133,7 @@ def test_amplification_of_tasks_without_correlation_is_zero_and_covered():
         estimate, (lo, hi), _ = bias_amplification(attribute, task, hat, draws=200, rng=rng)
         covered.append(lo <= 0 <= hi)
         estimates.append(estimate)
-    assert np.mean(covered) > 0.88
+    assert np.mean(covered) > 0.9
     assert abs(np.mean(estimates)) < 3 * np.std(estimates) / np.sqrt(150)
 
 
@@ -143,7 +143,7 @@ def test_empty_cells_are_named_not_dropped_by_nanmean():
     estimate, _, table = bias_amplification(attribute, task, task, rng=np.random.default_rng(0))
     assert estimate == 0.0
     assert table["status"].tolist() == ["ok", "ok", "insufficient"]
-    with pytest.raises(BadTable, match=r"\(20, 2\)"):
+    with pytest.raises(BadTable, match="predicted as task"):
         bias_amplification(attribute, task, np.zeros((20, 2)), rng=np.random.default_rng(0))
 
 

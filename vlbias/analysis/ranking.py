@@ -187,7 +187,7 @@ def bias_amplification(
 
     Correlations of the same images would count their noise: a task that is no more frequent in one
     group seems amplified or reduced by chance, and limits around that cover in 7 of 10 data sets.
-    Without `signs` each random half of the images therefore takes them from the other half.
+    Without `signs` a random half of the images gives them and is measured no more.
 
     Args:
         attribute: [n, A] true attributes, one-hot.
@@ -210,21 +210,28 @@ def bias_amplification(
             f"attribute {a.shape}, task {t.shape}, predicted {hat.shape}: one row per image, and "
             f"predicted as {'task' if is_forward else 'attribute'}"
         )
-    own = _signs(a, t, signs, rng)
-    given, true = (a, t) if is_forward else (t, a)
-    own = own if is_forward else own.transpose(0, 2, 1)
+    rows = np.arange(len(a))
+    if signs is None:
+        half = rng.permutation(rows)
+        rows, held = half[::2], half[1::2]
+        signs = correlation_signs(a[held], t[held])
+    own = np.sign(np.asarray(signs, dtype=np.float64))
+    if own.shape != (a.shape[1], t.shape[1]):
+        raise BadTable(f"signs {own.shape}: expected one row per attribute, one column per task")
+    sign = own if is_forward else own.T
+    given, true = (a[rows], t[rows]) if is_forward else (t[rows], a[rows])
     count = given.sum(axis=0)
     used = count > 0
     if not used.any():
         raise BadTable("no image has any of the conditions")
-    change = hat - true
-    gain = given[:, used] * np.einsum("nt,ngt->ng", change, own[:, used])
+    change = hat[rows] - true
+    gain = given[:, used] * (change @ sign[used].T)
     estimate = float((gain.sum(axis=0) / count[used]).mean() / true.shape[1])
-    weights = cluster_weights(len(a), draws, rng)
+    weights = cluster_weights(len(rows), draws, rng)
     drawn = ((weights @ gain) / np.maximum(weights @ given[:, used], 1e-9)).mean(axis=1)
     tail = (1 - level) / 2
     lo, hi = np.quantile(drawn / true.shape[1], [tail, 1 - tail])
-    delta, sign = (given.T @ change) / np.maximum(count, 1)[:, None], own.mean(axis=0)
+    delta = (given.T @ change) / np.maximum(count, 1)[:, None]
     table = pd.DataFrame(
         [
             (i, j, int(count[i]), sign[i, j], delta[i, j] if used[i] else np.nan,
@@ -246,24 +253,6 @@ def correlation_signs(attribute: npt.ArrayLike, task: npt.ArrayLike) -> npt.NDAr
     a, t = np.asarray(attribute, dtype=np.float64), np.asarray(task, dtype=np.float64)
     together = (a.T @ t) / len(a)
     return np.where(together > a.mean(axis=0)[:, None] * t.mean(axis=0), 1.0, -1.0)
-
-
-def _signs(
-    a: npt.NDArray[np.float64],
-    t: npt.NDArray[np.float64],
-    given: npt.ArrayLike | None,
-    rng: np.random.Generator,
-) -> npt.NDArray[np.float64]:
-    """[n, A, T] signs for each image: as given, or from the half that the image is not in."""
-    shape = (len(a), a.shape[1], t.shape[1])
-    if given is not None:
-        signs = np.asarray(given, dtype=np.float64)
-        if signs.shape != shape[1:]:
-            raise BadTable(f"signs {signs.shape}: expected {shape[1:]}, attributes by tasks")
-        return np.broadcast_to(np.sign(signs), shape)
-    first = rng.permutation(len(a)) < len(a) / 2
-    halves = [correlation_signs(a[rows], t[rows]) for rows in (~first, first)]
-    return np.where(first[:, None, None], halves[0], halves[1])
 
 
 def calibration_gap(
