@@ -94,7 +94,7 @@ def prepare(
         rng = np.random.default_rng([settings.seed, 2_000_003, number])
         plan = plan_scenes([(h, w) for w, h in sizes.tolist()], views, rng)
         shape = (len(photos), views, taps, backbone.config.hidden_size, side, side)
-        file = FeatureFile(folder / f"features-{settings.key}-{name}.npy", shape)
+        file = FeatureFile(folder / f"features-{settings.features_key}-{name}.npy", shape)
         task = progress.add_task(f"backbone, {name}", total=len(photos), completed=file.done)
         file.fill(
             backbone,

@@ -94,8 +94,8 @@ def train(
         trainer = Trainer(model, tokenizer, corpus, bank, settings)
         task = progress.add_task("training", total=settings.epochs * trainer.steps)
 
-        def measure(current: Any) -> dict[str, float]:
-            numbers = dev_numbers(current, tokenizer, corpus, hidden, frozen)
+        def measure() -> dict[str, float]:
+            numbers = dev_numbers(model, tokenizer, corpus, hidden, frozen)
             console.print(f"epoch {trainer.progress.epoch} on dev: {shown(numbers)}")
             return numbers
 

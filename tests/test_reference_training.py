@@ -66,18 +66,20 @@ def total_of(model: Any) -> float:
     return sum(float(p.detach().double().abs().sum()) for p in model.parameters())
 
 
-def rising() -> Callable[[Any], dict[str, float]]:
-    """A measure whose score is better at every call, so that the last epoch is the best."""
+def run(trainer: Any, checkpoint: Path, report: Callable[[], None] = lambda: None) -> None:
+    """Trains with a score that is better at every call, so that the last epoch is the best."""
     calls = itertools.count()
-    return lambda model: {"score": float(next(calls)), "total": total_of(model)}
+    trainer.run(
+        lambda: {"score": float(next(calls)), "total": total_of(trainer.model)}, checkpoint, report
+    )
 
 
 def test_the_same_seed_gives_the_same_weights(folder: Path, tmp_path: Path) -> None:
     totals = []
-    for run, seed in enumerate((0, 0, 1)):
+    for number, seed in enumerate((0, 0, 1)):
         trainer = tiny_trainer(folder, seed=seed)
         before = total_of(trainer.model)
-        trainer.run(rising(), tmp_path / f"{run}.pt")
+        run(trainer, tmp_path / f"{number}.pt")
         totals.append([row["dev_total"] for row in trainer.progress.history])
         assert totals[-1][-1] != before
     assert totals[0] == totals[1]
@@ -89,7 +91,7 @@ def test_a_killed_run_ends_where_an_unbroken_one_does(
     folder: Path, tmp_path: Path, step: int
 ) -> None:
     unbroken = tiny_trainer(folder)
-    unbroken.run(rising(), tmp_path / "unbroken.pt")
+    run(unbroken, tmp_path / "unbroken.pt")
     assert unbroken.steps == 3
 
     class Killed(BaseException):
@@ -103,10 +105,10 @@ def test_a_killed_run_ends_where_an_unbroken_one_does(
             raise Killed
 
     with pytest.raises(Killed):
-        tiny_trainer(folder).run(rising(), tmp_path / "killed.pt", report)
+        run(tiny_trainer(folder), tmp_path / "killed.pt", report)
     (tmp_path / "killed.partial").write_bytes(b"half a checkpoint")
     resumed = tiny_trainer(folder)
-    resumed.run(rising(), tmp_path / "killed.pt")
+    run(resumed, tmp_path / "killed.pt")
     assert [row["dev_total"] for row in resumed.progress.history] == [
         row["dev_total"] for row in unbroken.progress.history
     ]
@@ -119,8 +121,8 @@ def test_training_stops_when_dev_no_longer_improves(folder: Path, tmp_path: Path
     trainer = tiny_trainer(folder, epochs=20, patience=2)
     kept: list[dict[str, torch.Tensor]] = []
 
-    def measured(model: Any) -> dict[str, float]:
-        kept.append({name: p.detach().clone() for name, p in model.named_parameters()})
+    def measured() -> dict[str, float]:
+        kept.append({n: p.detach().clone() for n, p in trainer.model.named_parameters()})
         return {"score": next(scores)}
 
     progress = trainer.run(measured, tmp_path / "checkpoint.pt")
@@ -130,18 +132,18 @@ def test_training_stops_when_dev_no_longer_improves(folder: Path, tmp_path: Path
 
 
 def test_a_checkpoint_of_other_photos_is_refused(folder: Path, tmp_path: Path) -> None:
-    tiny_trainer(folder, epochs=1).run(rising(), tmp_path / "checkpoint.pt")
+    run(tiny_trainer(folder, epochs=1), tmp_path / "checkpoint.pt")
     captions = json.loads((folder / "captions.json").read_text())
     captions["annotations"][2]["caption"] = "a small cat"
     (folder / "captions.json").write_text(json.dumps(captions))
     with pytest.raises(BadData, match="other photos"):
-        tiny_trainer(folder, epochs=1).run(rising(), tmp_path / "checkpoint.pt")
+        run(tiny_trainer(folder, epochs=1), tmp_path / "checkpoint.pt")
 
 
 def test_frozen_parts_stay_and_upper_parts_move(folder: Path, tmp_path: Path) -> None:
     trainer = tiny_trainer(folder)
     before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
-    trainer.run(rising(), tmp_path / "checkpoint.pt")
+    run(trainer, tmp_path / "checkpoint.pt")
     moved = {n for n, p in trainer.model.named_parameters() if not torch.equal(p, before[n])}
     assert moved <= set(trainer.trainable)
     assert not any(".layer.0." in name or "embeddings" in name for name in moved)
