@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import starmap
 from typing import Any
 
 import numpy as np
@@ -21,13 +20,20 @@ __all__ = ["fisher_exact", "newcombe", "object_table", "signed_summary"]
 
 
 def newcombe(
-    events: tuple[float, float], counts: tuple[float, float], level: float = 0.95
-) -> tuple[float, float]:
-    """Limits for a difference of two proportions (Newcombe 1998, method 10)."""
+    events: npt.ArrayLike, counts: npt.ArrayLike, level: float = 0.95
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Limits for differences of two proportions (Newcombe 1998, method 10).
+
+    Args:
+        events: [2, ...] of the two groups.
+        counts: [2, ...] of which they are.
+        level: Coverage wanted.
+    """
+    hit, n = np.asarray(events, np.float64), np.asarray(counts, np.float64)
     lo, hi = confint_proportions_2indep(
-        events[0], counts[0], events[1], counts[1], method="newcomb", alpha=1 - level
+        hit[0], n[0], hit[1], n[1], method="newcomb", alpha=1 - level
     )
-    return float(lo), float(hi)
+    return np.asarray(lo), np.asarray(hi)
 
 
 def fisher_exact(events: tuple[float, float], counts: tuple[float, float]) -> float:
@@ -140,16 +146,9 @@ def _limits(
     events = value * count
     is_count = np.abs(events - np.round(events)).max(initial=0) < 1e-6
     if is_count and (value >= 0).all() and (value <= 1).all() and rates.layout.is_flat:
-        pairs = zip(np.round(events).T, count.T, strict=True)
-        rows = list(starmap(_two_proportions(level), pairs))
-        return np.column_stack([gap, np.array(rows).reshape(-1, 3)]), "newcombe"
+        whole = np.round(events)
+        lo, hi = newcombe(whole, count, level)
+        exact = [fisher_exact((a, b), (n, m)) for a, b, n, m in zip(*whole, *count, strict=True)]
+        return np.column_stack([gap, lo, hi, np.array(exact, float)]), "newcombe"
     reach = -ndtri((1 - level) / 2) * rates.spread[0, used]
     return np.stack([gap, gap - reach, gap + reach, gone], axis=1), "normal"
-
-
-def _two_proportions(level: float) -> Any:
-    def both(events: npt.NDArray[np.float64], counts: npt.NDArray[np.float64]) -> tuple[float, ...]:
-        lo, hi = newcombe((events[0], events[1]), (counts[0], counts[1]), level)
-        return lo, hi, fisher_exact((events[0], events[1]), (counts[0], counts[1]))
-
-    return both
