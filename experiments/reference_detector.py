@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -114,9 +115,9 @@ def train(
     console = Console(stderr=True)
     reader = reader_of(net, tokenizer)
     backbone = net.model.backbone.conv_encoder.model
-    with bar(console) as progress:
+    with ExitStack() as stack, bar(console) as progress:
         splits = prepare(corpus, backbone, folder, settings, progress)
-        kept, backbone = with_kept(net)
+        kept = stack.enter_context(with_kept(net, text=settings.rate_text == 0))
 
         def measured(name: str) -> dict[str, float]:
             split = splits[name]
@@ -159,7 +160,6 @@ def train(
 
         reached = trainer.run(measure, folder / f"checkpoint-{settings.key}.pt", report)
         test = measured("test")
-    net.model.backbone.conv_encoder.model = backbone
     return {
         "best_epoch": reached.best_epoch,
         "history": reached.history,

@@ -18,7 +18,7 @@ import torch
 from reference_parts import EXPERIMENTS, draw_photos, photos, views
 from tiny_detectors import bert_tokenizer
 from torch import nn
-from transformers import BertConfig, BertModel, Dinov2Config, Dinov2Model
+from transformers import BertConfig, BertModel, Dinov2Backbone, Dinov2Config, Dinov2Model
 
 from vlbias.causal.arms import Contrast, Engine
 from vlbias.causal.example import Example, GroundedText, Picture
@@ -164,6 +164,46 @@ def test_what_is_trained_and_what_stays(script: Any, folder: Path, tmp_path: Pat
         assert torch.equal(backbone[name], weight), name
     learned = dict(model.net.model.text_backbone.named_parameters())
     assert any(not torch.equal(learned[n], p) for n, p in text.named_parameters() if n in learned)
+
+
+def test_kept_texts_are_what_the_encoder_gives(script: Any) -> None:
+    detector = sys.modules["reference.detector"]
+    vision, text = tiny_encoders()
+    net = detector.assemble(vision, text, width=32, layers=2, queries=5, taps=[2])
+    reader = detector.reader_of(net, bert_tokenizer())
+    prompts = [detector.prompt_of(caption, NAMES) for caption in ("", "A dog and a cup.", "A dog.")]
+    tokens = reader.read([reader.pieces(prompt)[0] for prompt in prompts])
+    given = {key: tokens[key] for key in ("input_ids", "attention_mask", "token_type_ids")}
+    with torch.inference_mode():
+        with detector.with_kept(net, text=True):
+            assert not any(".text_backbone." in name for name, _ in net.named_parameters())
+            words = net.model.text_backbone
+            states = [words(*_masks(net, given)).last_hidden_state for _ in range(2)]
+        direct = net.model.text_backbone(*_masks(net, given)).last_hidden_state
+    assert torch.equal(states[0], states[1])
+    real = given["input_ids"] != 0
+    assert torch.allclose(states[0][real], direct[real], atol=2e-3)
+    assert isinstance(net.model.backbone.conv_encoder.model, Dinov2Backbone)
+    assert any(".text_backbone." in name for name, _ in net.named_parameters())
+
+
+def _masks(net: Any, given: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    from transformers.models.grounding_dino.modeling_grounding_dino import (
+        generate_masks_with_special_tokens_and_transfer_map as masks,
+    )
+
+    mask, position = masks(given["input_ids"], net.model.special_tokens)
+    return given["input_ids"], mask[:, None], given["token_type_ids"], position
+
+
+def test_a_frozen_text_encoder_stays(script: Any, folder: Path, tmp_path: Path) -> None:
+    arguments = ["--photos", str(folder), "--out", str(tmp_path / "model"), "--device", "cpu"]
+    assert script.main([*arguments, *SMALL.split(), "--rate-text", "0"]) == 0
+    model: Any = load_model(str(tmp_path / "model"))
+    learned = dict(model.net.model.text_backbone.named_parameters())
+    for name, parameter in tiny_encoders()[1].named_parameters():
+        if name in learned:
+            assert torch.equal(learned[name], parameter), name
 
 
 class TestLoss:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,13 +16,22 @@ from transformers import (
     GroundingDinoForObjectDetection,
     GroundingDinoImageProcessor,
 )
-from transformers.modeling_outputs import BackboneOutput
+from transformers.modeling_outputs import BackboneOutput, BaseModelOutput
 
 from vlbias.causal.detections import class_logits
 from vlbias.causal.example import GroundedText
 from vlbias.models.grounding.text import Reader
 
-__all__ = ["Kept", "assemble", "detect", "image_processor", "prompt_of", "reader_of", "with_kept"]
+__all__ = [
+    "Kept",
+    "KeptText",
+    "assemble",
+    "detect",
+    "image_processor",
+    "prompt_of",
+    "reader_of",
+    "with_kept",
+]
 
 BICUBIC = 3  # PIL's number
 TOKENS = 256
@@ -41,6 +51,42 @@ class Kept(nn.Module):
     def forward(self, pixel_values: Tensor, **_: Any) -> BackboneOutput:
         """The maps, whatever the pixels."""
         return BackboneOutput(feature_maps=self.maps)
+
+
+class KeptText(nn.Module):
+    """Stands for a frozen text encoder in training: each text is encoded once, in half precision.
+
+    Args:
+        encoder: The text encoder, no parameter of this module.
+    """
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self._encoder, self._states = (encoder,), dict[bytes, Tensor]()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor,
+        position_ids: Tensor,
+        **_: Any,
+    ) -> BaseModelOutput:
+        """The states of each row's tokens; zeros where it is padded."""
+        counts = (input_ids != self._encoder[0].config.pad_token_id).sum(1).tolist()
+        keys = [row[:n].numpy().tobytes() for row, n in zip(input_ids.cpu(), counts, strict=True)]
+        fresh = [i for i, key in enumerate(keys) if key not in self._states]
+        if fresh:
+            with torch.no_grad():
+                found = self._encoder[0](
+                    input_ids[fresh], attention_mask[fresh], token_type_ids[fresh],
+                    position_ids[fresh],
+                ).last_hidden_state  # fmt: skip
+            for i, states in zip(fresh, found, strict=True):
+                self._states[keys[i]] = states[: counts[i]].half().clone()
+        rows = nn.utils.rnn.pad_sequence([self._states[key] for key in keys], batch_first=True)
+        short = input_ids.shape[1] - rows.shape[1]
+        return BaseModelOutput(nn.functional.pad(rows.float(), (0, 0, 0, short)))
 
 
 def assemble(
@@ -109,12 +155,18 @@ def prompt_of(caption: str, categories: Sequence[str]) -> GroundedText:
     return GroundedText(f"{words}. " if words else "", tuple(categories))
 
 
-def with_kept(net: GroundingDinoForObjectDetection) -> tuple[Kept, nn.Module]:
-    """Put `Kept` in the backbone's place; gives it and the backbone, to be put back."""
-    encoder = net.model.backbone.conv_encoder
+@contextmanager
+def with_kept(net: GroundingDinoForObjectDetection, *, text: bool) -> Iterator[Kept]:
+    """Puts `Kept` in the backbone's place, and `KeptText` in the text encoder's if asked for."""
+    encoder, words = net.model.backbone.conv_encoder, net.model.text_backbone
     kept, backbone = Kept(), encoder.model
     encoder.model = kept
-    return kept, backbone
+    if text:
+        net.model.text_backbone = KeptText(words)
+    try:
+        yield kept
+    finally:
+        encoder.model, net.model.text_backbone = backbone, words
 
 
 def forward(net: Any, kept: Kept, features: Tensor, tokens: dict[str, Tensor], side: int) -> Any:

@@ -39,7 +39,7 @@ class Settings(Schedule):
     middle: int = 8  # block of the backbone that is read beside the last one; 0 for none
     without_caption: float = 0.1  # share of steps whose prompt is the list of categories alone
     rate: float = 2e-4
-    rate_text: float = 2e-5
+    rate_text: float = 2e-5  # 0 freezes the text encoder, whose outputs are then kept
     decay: float = 1e-4
 
     @property
@@ -50,7 +50,7 @@ class Settings(Schedule):
 
 
 class DetectorTrainer(Loop):
-    """Trains everything but the backbone on the fit split.
+    """Trains everything but the backbone, and the text encoder if it has a rate, on the fit split.
 
     Args:
         net: The detector with `Kept` in its backbone's place; changed in place.
@@ -85,7 +85,7 @@ class DetectorTrainer(Loop):
                 "rate": settings.rate_text if is_text else settings.rate,
                 "weight_decay": settings.decay,
             }
-            for is_text in (False, True)
+            for is_text in ((False, True) if settings.rate_text else (False,))
         ]
         super().__init__(photos, trainable, groups, settings)
 
