@@ -29,6 +29,9 @@ screen = 0.1
 align = "wording"
 seed = 11
 
+[regions]
+own = "boxes.json"
+
 [dataset]
 name = "own"
 path = "photos.csv"
@@ -70,6 +73,7 @@ def test_every_key_of_the_file_reaches_the_study(tmp_path: Path) -> None:
     study = Study.load(write(tmp_path, FULL))
     assert study.device == "cuda:1"
     assert study.dataset.path == tmp_path / "photos.csv"
+    assert study.regions == {"own": str(tmp_path / "boxes.json")}
     assert study.dataset.labels.rule().dominance == 1.5
     assert study.worlds["grey"].world().strength == 0.5
     assert study.operating_point.thresholds == {"cup": 1.5, "dog": -0.5}

@@ -13,7 +13,7 @@ from vlbias.errors import BadStudy
 __all__ = ["WORLDS", "World", "channels_changed"]
 
 _IMAGES = (None, "mask-gender", "placebo", "background", "object")
-_REGIONS = ("person", "person-mask", "head", "face")
+_REGIONS = ("person", "person-mask", "head", "face", "own")
 _TEXTS = (None, "replace-gender", "swap-gender", "placebo")
 
 
@@ -41,7 +41,7 @@ class World:
     text: Literal["replace-gender", "swap-gender", "placebo"] | None = None
     fill: Literal["blur", "mean", "black", "inpaint"] = "blur"
     strength: float = 1.0
-    region: Literal["person", "person-mask", "head", "face"] = "person"
+    region: Literal["person", "person-mask", "head", "face", "own"] = "person"
     keep_objects: bool = False
 
     def __post_init__(self) -> None:

@@ -11,12 +11,12 @@ from typing import Any
 from vlbias.causal.example import Example
 from vlbias.causal.staged import StagedModel, Tower
 from vlbias.data.prompts import prompt_named, set_word
-from vlbias.data.regions import with_person_regions
 from vlbias.data.table import Dataset
 from vlbias.errors import BadData, BadStudy
 from vlbias.models import outline_model
 from vlbias.runs.conditions import Condition, Part, conditions_of, refuse_same_photo
 from vlbias.runs.passes import Asked, is_dual
+from vlbias.runs.places import carrying_regions
 from vlbias.runs.plan import Plan, make_plan
 from vlbias.runs.protocol import MitigationStudy, Setting
 from vlbias.runs.reach import changes_tokens
@@ -102,7 +102,8 @@ def make_mitigation_plan(
     plan = make_plan(study, note)
     if any("regions" in setting.make().needs for setting in settings):
         note("placing regions and their placebos")
-        plan = replace(plan, examples=tuple(with_person_regions(plan.examples, seed=study.seed)))
+        carrying = carrying_regions(plan.examples, plan.regions, seed=study.seed)
+        plan = replace(plan, examples=tuple(carrying))
     if not isinstance(plan.dataset, Dataset):
         raise BadStudy(
             "dataset.name", study.dataset.name, "photos: mitigations are judged on photos"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from vlbias.causal.arms import Contrast, Engine, altered_channels
 from vlbias.causal.example import Example
+from vlbias.causal.region import Region
 from vlbias.causal.site import Mediator
 from vlbias.causal.staged import StagedModel, resolve
 from vlbias.data import DATASETS, read_text_dataset
@@ -15,10 +18,11 @@ from vlbias.data.labels import Funnel
 from vlbias.data.prompts import prompt_named
 from vlbias.data.table import Dataset, verify_images
 from vlbias.data.texts import Texts
-from vlbias.data.worlds import channels_changed, make_examples
+from vlbias.data.worlds import World, channels_changed, make_examples
 from vlbias.errors import BadData, BadStudy, UnknownName
 from vlbias.models import outline_model
 from vlbias.outcomes import OUTCOMES
+from vlbias.runs.places import read_regions, refuse_regions
 from vlbias.runs.study import Study
 
 __all__ = ["Plan", "count_rows", "engine_of", "make_plan", "read_dataset"]
@@ -34,6 +38,7 @@ class Plan:
         examples: In their worlds, those of the asked splits and groups.
         mediators: With wildcards resolved.
         rows: Of the long table, exactly.
+        regions: Name to the region of each photo, for those that the study gives.
     """
 
     study: Study
@@ -41,6 +46,7 @@ class Plan:
     examples: tuple[Example, ...]
     mediators: tuple[Mediator, ...]
     rows: int
+    regions: Mapping[str, Mapping[str, Region]] = dataclasses.field(default_factory=dict)
 
     def with_rows(self, rows: int) -> Plan:
         """The plan with its number of rows."""
@@ -84,18 +90,19 @@ def make_plan(study: Study, note: Callable[[str], None] = lambda text: None) -> 
         if value != plain:
             raise BadStudy(field, value, f"{plain!r} for photos: only texts have it")
     dataset = read_dataset(study)
+    refuse_regions(study)
     worlds = {name: spec.world() for name, spec in study.worlds.items()}
-    examples = tuple(
-        make_examples(
-            dataset,
-            worlds,
-            study.prompt,
-            splits=study.dataset.splits,
-            groups=study.dataset.groups,
-            seed=study.seed,
-            limit=study.dataset.limit,
-        )
+    making = partial(
+        make_examples,
+        dataset,
+        prompt=study.prompt,
+        splits=study.dataset.splits,
+        groups=study.dataset.groups,
+        seed=study.seed,
+        limit=study.dataset.limit,
     )
+    regions = read_regions(study, making({"null": World()}), note) if study.regions else {}
+    examples = tuple(making(worlds, regions=tuple(regions.values())))
     _refuse_small_groups(study, examples)
     note("reading the model's outline")
     outline = outline_model(study.model)
@@ -105,7 +112,7 @@ def make_plan(study: Study, note: Callable[[str], None] = lambda text: None) -> 
     note("opening every photo")
     used = {example.id for example in examples}
     verify_images(replace(dataset, frame=dataset.frame[dataset.frame["id"].isin(used)]))
-    plan = Plan(study, dataset, examples, mediators, 0)
+    plan = Plan(study, dataset, examples, mediators, 0, regions)
     return plan.with_rows(count_rows(plan, outline))
 
 

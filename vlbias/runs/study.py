@@ -75,7 +75,7 @@ class WorldSpec(Frozen):
     text: Literal["replace-gender", "swap-gender", "placebo"] | None = None
     fill: Literal["blur", "mean", "black", "inpaint"] = "blur"
     strength: float = Field(1.0, ge=0, le=1)
-    region: Literal["person"] = "person"
+    region: Literal["person", "person-mask", "head", "face", "own"] = "person"
     keep_objects: bool = False
 
     def world(self) -> World:
@@ -115,6 +115,9 @@ class Study(Frozen):
         random_weights: Seed of random weights in place of the trained ones; language models only.
         prompt: A named prompt, or "custom:" and a template.
         worlds: Name to what is done; the standard worlds if not given.
+        regions: Where regions other than the person boxes come from: `head` a COCO person_keypoints
+            file, `person-mask` a COCO instances file, `face` a detector ("facenet", "opencv"), `own` a
+            JSON file of photo ids to lists of boxes.
         contrasts: "base->other", in the order they are run.
         unmediated: Further contrasts of which only the two worlds are run, without mediators: how
             much B moves under changes that should not matter, for example.
@@ -142,6 +145,7 @@ class Study(Frozen):
     worlds: Mapping[str, WorldSpec] = Field(
         default_factory=lambda: {name: WorldSpec(**asdict(world)) for name, world in WORLDS.items()}
     )
+    regions: Mapping[Literal["head", "face", "person-mask", "own"], str] = {}
     contrasts: tuple[str, ...] = ("null->both",)
     unmediated: tuple[str, ...] = ()
     mediators: tuple[str, ...] = ()
@@ -210,7 +214,8 @@ class Study(Frozen):
         if self.dataset.path is not None:
             path = folder / self.dataset.path
             changes["dataset"] = self.dataset.model_copy(update={"path": path})
-        return self.model_copy(update=changes)
+        files = {n: at if n == "face" else str(folder / at) for n, at in self.regions.items()}
+        return self.model_copy(update={**changes, "regions": files})
 
     @property
     def is_of_texts(self) -> bool:
