@@ -8,20 +8,14 @@ taken from the other world, y11 / y10 - 1.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from vlbias.analysis.inference import (
-    Interval,
-    bootstrap_t,
-    check_level,
-    cluster_weights,
-    p_value,
-    student,
-)
+from vlbias.analysis.inference import check_level, cluster_weights
+from vlbias.analysis.log_ratios import LogRatios
 from vlbias.errors import BadTable
 
 __all__ = [
@@ -146,7 +140,7 @@ def odds_effects(
     def add(mediator: str, effect: str, arms: Mapping[str, Values]) -> None:
         after, before = (arms[arm] for arm in EFFECTS[effect])
         known = ~(np.isnan(after) | np.isnan(before))
-        spread = _Spread(after[known], before[known], code[known], weights, level)
+        spread = LogRatios(after[known], before[known], code[known], weights, level)
         about = {
             "n": int(known.sum()),
             "n_clusters": len(np.unique(code[known])),
@@ -162,70 +156,6 @@ def odds_effects(
         for effect in ("NDE", "NIE", "NIE*", "NDE*"):
             add(name, effect, {"00": odds.y00, "11": odds.y11, "01": y01, "10": y10})
     return pd.DataFrame(rows)
-
-
-_NONE = Interval(np.nan, np.nan, np.nan, np.nan, np.nan)
-_SKEWED = 1.2
-"""Standard deviation of logarithms beyond which limits of a mean of ratios do not cover."""
-
-
-@dataclass(frozen=True)
-class _Spread:
-    after: Values
-    before: Values
-    code: npt.NDArray[np.intp]
-    weights: Values
-    level: float
-
-    def summaries(self, medians: bool) -> dict[str, Interval]:
-        names = ("mean", *(("median",) if medians else ()), "geometric", "log", "difference")
-        if not len(self.after):
-            return dict.fromkeys(names, _NONE)
-        change = self.after - self.before
-        ratio = np.expm1(change)
-        log = self._plain(change)
-        found = {"mean": self._mean(ratio, np.std(change)), "log": log}
-        ends = np.expm1([log.estimate, log.lo, log.hi])
-        found["geometric"] = Interval(ends[0], np.nan, ends[1], ends[2], log.p)
-        # the larger of the two odds rules the difference
-        heavy = np.std(np.maximum(self.after, self.before))
-        found["difference"] = self._mean(np.exp(self.after) - np.exp(self.before), heavy)
-        if medians:
-            found["median"] = self._median(ratio)
-        return {name: found[name] for name in names}
-
-    def _sums(self, values: Values) -> tuple[Values, npt.NDArray[np.intp]]:
-        """[C] sums and counts of the clusters that have samples; others are no data."""
-        clusters = self.weights.shape[1]
-        total = np.bincount(self.code, np.asarray(values, np.float64), clusters).astype(np.float64)
-        return total, np.bincount(self.code, minlength=clusters)
-
-    def _plain(self, values: Values) -> Interval:
-        total, count = self._sums(values)
-        return student(total, count, self.level)
-
-    def _mean(self, values: Values, skew: np.floating) -> Interval:
-        total, count = self._sums(values)
-        if skew > _SKEWED:
-            return replace(_NONE, estimate=float(values.mean()))
-        return bootstrap_t(total, count, self.weights, self.level)
-
-    def _median(self, values: Values) -> Interval:
-        order = np.argsort(values)
-        ordered, drawn = values[order], np.empty(len(self.weights))
-        for row, weight in enumerate(self.weights):
-            reached = np.cumsum(weight[self.code[order]])
-            if reached[-1] == 0:
-                drawn[row] = np.nan
-                continue
-            # the middle of the two values in the middle, as the median of the drawn samples is
-            first = np.searchsorted(reached, reached[-1] / 2)
-            second = np.searchsorted(reached, reached[-1] / 2, side="right")
-            drawn[row] = (ordered[first] + ordered[second]) / 2
-        tail = (1 - self.level) / 2
-        lo, hi = np.nanquantile(drawn, [tail, 1 - tail])
-        estimate, se = float(np.median(values)), float(np.nanstd(drawn))
-        return Interval(estimate, se, float(lo), float(hi), p_value(estimate, se))
 
 
 def synergy(effects: pd.DataFrame, parts: Mapping[str, tuple[str, ...]]) -> pd.DataFrame:
