@@ -194,27 +194,14 @@ def _drawn(stage: str, root: str, config: Any, net: nn.Module) -> tuple[Stage, t
     return Stage(stage, root, blocks=blocks, tail=tail), ports
 
 
-def load(
-    checkpoint: str, *, name: str, device: str = "cpu", dtype: str = "float32", weights: bool = True
-) -> HfDual:
+def load(checkpoint: str, *, name: str, **options: Any) -> HfDual:
     """A dual encoder from the hub or from a local folder that `save_pretrained` wrote.
 
     Args:
         checkpoint: Hub name or folder.
         name: Short name for tables.
-        device: "cpu", "cuda", "cuda:1" …
-        dtype: "float32" or "bfloat16"; bfloat16 wipes out small effects.
-        weights: Whether to load them; without them the model has its shape only (an outline).
-
-    Raises:
-        BadModel: if the model, its weights or its processors cannot be loaded, or weights are missing.
+        options: `device`, `dtype` and `weights`; see `vlbias.models.pretrained.pretrained`, which
+            raises what cannot be loaded.
     """
-    got = pretrained(
-        AutoModel,
-        checkpoint,
-        device=device,
-        dtype=dtype,
-        weights=weights,
-        attn_implementation="sdpa",
-    )
+    got = pretrained(AutoModel, checkpoint, attn_implementation="sdpa", **options)
     return HfDual(got.net, got.image_processor, got.tokenizer, name=name, revision=got.revision)

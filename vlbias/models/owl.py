@@ -163,22 +163,14 @@ def _drawn(stage: str, root: str, config: Any) -> tuple[Stage, tuple[Port, ...]]
     return Stage(stage, root, blocks=blocks), ports
 
 
-def load(
-    checkpoint: str, *, name: str, device: str = "cpu", dtype: str = "float32", weights: bool = True
-) -> Owl:
+def load(checkpoint: str, *, name: str, **options: Any) -> Owl:
     """A detector from the hub or from a local folder that `save_pretrained` wrote.
 
     Args:
         checkpoint: Hub name or folder.
         name: Short name for tables.
-        device: "cpu", "cuda", "cuda:1" …
-        dtype: "float32" or "bfloat16"; bfloat16 wipes out small effects.
-        weights: Whether to load them; without them the model has its shape only (an outline).
-
-    Raises:
-        BadModel: if the model, its weights or its processors cannot be loaded, or weights are missing.
+        options: `device`, `dtype` and `weights`; see `vlbias.models.pretrained.pretrained`, which
+            raises what cannot be loaded.
     """
-    got = pretrained(
-        AutoModelForZeroShotObjectDetection, checkpoint, device=device, dtype=dtype, weights=weights
-    )
+    got = pretrained(AutoModelForZeroShotObjectDetection, checkpoint, **options)
     return Owl(got.net, got.image_processor, got.tokenizer, name=name, revision=got.revision)

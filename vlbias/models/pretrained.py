@@ -35,7 +35,13 @@ class Pretrained:
 
 
 def pretrained(
-    maker: Any, checkpoint: str, *, device: str, dtype: str, weights: bool, **options: Any
+    maker: Any,
+    checkpoint: str,
+    *,
+    device: str = "cpu",
+    dtype: str = "float32",
+    weights: bool = True,
+    **options: Any,
 ) -> Pretrained:
     """A model of images and texts from the hub or from a folder that `save_pretrained` wrote.
 

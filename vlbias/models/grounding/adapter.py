@@ -102,24 +102,16 @@ class GroundedDetector:
         return detection_readout(values["model"], index["model"])
 
 
-def load(
-    checkpoint: str, *, name: str, device: str = "cpu", dtype: str = "float32", weights: bool = True
-) -> GroundedDetector:
+def load(checkpoint: str, *, name: str, **options: Any) -> GroundedDetector:
     """A grounded detector from the hub or from a local folder that `save_pretrained` wrote.
 
     Args:
         checkpoint: Hub name or folder.
         name: Short name for tables.
-        device: "cpu", "cuda", "cuda:1" …
-        dtype: "float32" or "bfloat16"; bfloat16 wipes out small effects.
-        weights: Whether to load them; without them the model has its shape only (an outline).
-
-    Raises:
-        BadModel: if the model, its weights or its processors cannot be loaded, or weights are missing.
+        options: `device`, `dtype` and `weights`; see `vlbias.models.pretrained.pretrained`, which
+            raises what cannot be loaded.
     """
-    got = pretrained(
-        AutoModelForZeroShotObjectDetection, checkpoint, device=device, dtype=dtype, weights=weights
-    )
+    got = pretrained(AutoModelForZeroShotObjectDetection, checkpoint, **options)
     return GroundedDetector(
         got.net, got.image_processor, got.tokenizer, name=name, revision=got.revision
     )
