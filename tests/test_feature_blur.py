@@ -96,24 +96,31 @@ def test_gaussian_and_ring_are_the_means_they_are_said_to_be() -> None:
     weight = torch.zeros(4, 5)
     weight[1:3, 1:2] = 1.0
     weight[0, 3] = 0.5
-    tokens = grid.view(20, 3)
-    covered = [3, 6, 11]
+    other = torch.randn(4, 5, 3, generator=generator, dtype=torch.double)
+    special = torch.randn(2, 1, 3, generator=generator, dtype=torch.double)
+    # two photos with a class token before the grid; the second one's region is the last token
+    weights = torch.stack([weight.flatten(), torch.eye(20)[19]])
+    batch = torch.cat([special, torch.stack([grid, other]).view(2, 20, 3)], 1)
     for fill in ("gaussian", "ring"):
         how = Smoothing(fill, 1.5, 1, keep_norms=False)  # type: ignore[arg-type]
-        patch = how.patch(weight.flatten(), (4, 5), tokens)
+        patch = how.patch(weights, (4, 5), batch, before=1, rows=[0, 1])
         assert patch is not None
-        assert patch.tokens.tolist() == covered
-        found = how.smoothed(tokens, patch, (4, 5), 0.8)
-        near = {(i, j) for k in covered for i in range(4) for j in range(5)
-                if max(abs(i - k // 5), abs(j - k % 5)) <= 1}  # fmt: skip
-        ring = [grid[i, j] for i, j in near if 5 * i + j not in covered]
-        mean = torch.stack(ring).mean(0).expand(20, 3)
-        full = slow_gaussian(grid, 1.5).view(20, 3) if fill == "gaussian" else mean
-        for row, number in enumerate(covered):
-            share = 0.8 * float(weight.flatten()[number])
-            expected = (1 - share) * tokens[number] + share * full[number]
-            assert torch.allclose(found[row], expected, atol=1e-6), (fill, number)
-    assert how.patch(torch.zeros(20), (4, 5), tokens) is None
+        found = batch.clone()
+        how.apply(found, patch, 0.8)
+        for photo, whole in enumerate((grid, other)):
+            covered = weights[photo].nonzero().flatten().tolist()
+            near = {(i, j) for k in covered for i in range(4) for j in range(5)
+                    if max(abs(i - k // 5), abs(j - k % 5)) <= 1}  # fmt: skip
+            ring = [whole[i, j] for i, j in near if 5 * i + j not in covered]
+            mean = torch.stack(ring).mean(0).expand(20, 3)
+            full = slow_gaussian(whole, 1.5).view(20, 3) if fill == "gaussian" else mean
+            share = 0.8 * weights[photo].double()[:, None]
+            expected = (1 - share) * whole.view(20, 3) + share * full
+            assert torch.allclose(found[photo, 1:], expected, atol=1e-6), (fill, photo)
+            away = (weights[photo] == 0).nonzero().flatten() + 1
+            assert torch.equal(found[photo, away], batch[photo, away])
+        assert torch.equal(found[:, 0], batch[:, 0])
+    assert how.patch(weights * 0, (4, 5), batch, before=1, rows=[0, 1]) is None
 
 
 def test_tokens_are_chosen_by_the_share_that_is_covered() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from vlbias.causal.distinct import RUNNING
@@ -19,7 +20,7 @@ from vlbias.causal.staged import Batch, Encoded, StagedModel
 from vlbias.data.regions import lacking
 from vlbias.errors import BadData, BadStudy
 from vlbias.mitigations.base import Learned, Mitigation, Need
-from vlbias.mitigations.coverage import Drawing, Grid, on_grid, picture_of
+from vlbias.mitigations.coverage import Drawing, on_grid, picture_of
 from vlbias.mitigations.mitigated import MitigatedModel, revised
 from vlbias.mitigations.places import Place, changed, placed
 from vlbias.mitigations.smoothing import Patch, Smoothing, covered_tokens
@@ -161,7 +162,7 @@ class _Blurred(MitigatedModel):
         self._smoothing = Smoothing(
             settings.fill, settings.sigma, settings.ring, settings.keep_norms
         )
-        self._known: dict[tuple[int, ...], tuple[list[Patch | None], int, Grid]] = {}
+        self._known: dict[tuple[int, ...], list[Patch]] = {}
 
     def collate(self, tower: str, rows: Sequence[Any]) -> Batch:
         """The batch, with the share of each pixel that lies in the region."""
@@ -193,22 +194,18 @@ class _Blurred(MitigatedModel):
                 "(or vlbias), not the network itself"
             )
         if tensor.ndim == 4:
-            flat = tensor.flatten(2).mT.contiguous()  # [R, P, C]
-            return self._changed(flat, tensor, strength).mT.reshape(tensor.shape)
-        return self._changed(tensor.clone(), tensor, strength)
+            tokens = tensor.flatten(2).mT.contiguous()  # [R, P, C]
+            return self._changed(tokens, tensor, strength).mT.reshape(tensor.shape)
+        return self._changed(tensor.clone(memory_format=torch.contiguous_format), tensor, strength)
 
     def _changed(self, tokens: Tensor, feature: Tensor, strength: float) -> Tensor:
         """The tokens [R, T, D] of a feature, those of the regions smoothed in place."""
-        patches, before, grid = self._patches(feature)
-        for row, (patch, shape) in enumerate(zip(patches, grid, strict=True)):
-            if patch is not None:
-                own = tokens[row, before : before + shape[0] * shape[1]]
-                new = self._smoothing.smoothed(own, patch, shape, strength)
-                own.index_copy_(0, patch.tokens, new)
+        for patch in self._patches(tokens, feature):
+            self._smoothing.apply(tokens, patch, strength)
         return tokens
 
-    def _patches(self, feature: Tensor) -> tuple[list[Patch | None], int, Grid]:
-        """What is smoothed in each row, how many tokens stand before, and the grids."""
+    def _patches(self, tokens: Tensor, feature: Tensor) -> list[Patch]:
+        """What is smoothed, one patch for all rows whose grids have the same shape."""
         spatial = feature.shape[2:] if feature.ndim == 4 else feature.shape[1:2]
         key = (feature.shape[0], *spatial)
         if key not in self._known:
@@ -217,14 +214,16 @@ class _Blurred(MitigatedModel):
             if rows is not None and len(rows) == len(feature):
                 share = share[rows]
                 shapes = None if shapes is None else shapes[rows]
-            covered, before, grid = on_grid(share, feature, shapes)
-            patches = [
-                self._smoothing.patch(
-                    covered_tokens(one[: h * w], self._settings.threshold), (h, w), feature
+            covered, before, grids = on_grid(share, feature, shapes)
+            patches = []
+            for shape in dict.fromkeys(grids):
+                alike = [row for row, own in enumerate(grids) if own == shape]
+                part = covered[alike, : shape[0] * shape[1]]
+                weight = covered_tokens(part, self._settings.threshold)
+                patches.append(
+                    self._smoothing.patch(weight, shape, tokens, before=before, rows=alike)
                 )
-                for one, (h, w) in zip(covered, grid, strict=True)
-            ]
-            self._known[key] = (patches, before, grid)
+            self._known[key] = [patch for patch in patches if patch is not None]
         return self._known[key]
 
 

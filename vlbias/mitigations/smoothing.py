@@ -1,8 +1,7 @@
-"""Tokens of one photo smoothed where a region covers them, and nothing else touched or computed."""
+"""Tokens of photos smoothed where regions cover them, and nothing else touched."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,33 +13,35 @@ __all__ = ["Patch", "Smoothing", "covered_tokens"]
 
 
 def covered_tokens(share: Tensor, threshold: float | None) -> Tensor:
-    """How much each token is smoothed, [P], from the share of it that is covered."""
+    """How much each token is smoothed, [..., P], from the share of it that is covered."""
     if threshold is None:
         return share
-    most = share.max()
+    most = share.amax(-1, keepdim=True)
     return ((share >= most.clamp(max=threshold)) & (most > 0)).float()
 
 
 @dataclass(frozen=True)
 class Patch:
-    """What is smoothed in one photo, prepared once for all blocks.
+    """What is smoothed in photos whose grids have one shape, prepared once for all blocks.
 
     Args:
-        tokens: Numbers of the covered tokens on the grid, [n].
-        weight: How much each is smoothed, [n, 1].
-        source: Rows and columns of the grid that are read.
-        rows: Weights of the read rows for each row of the region's bounding box.
-        columns: The same of the columns.
-        inner: Numbers of the covered tokens in the bounding box, [n].
-        ring: Numbers of the tokens around the region.
+        rows: Numbers of the photos in the batch, or a slice of all.
+        span: Which of a photo's tokens are those of the grid.
+        shape: Rows and columns of the grid.
+        tokens: The N covered tokens, counted through all tokens of the batch.
+        cells: The same, counted through the grids of these photos.
+        weight: How much each is smoothed, [N, 1].
+        kernels: How much of every row of the grid is in each, [H, H], and the same of columns, [W, W].
+        ring: How much of every token is in the mean around the region of each photo, [photos, P].
     """
 
+    rows: Tensor | slice
+    span: slice
+    shape: tuple[int, int]
     tokens: Tensor
+    cells: Tensor
     weight: Tensor
-    source: tuple[slice, slice]
-    rows: Tensor
-    columns: Tensor
-    inner: Tensor
+    kernels: tuple[Tensor, Tensor]
     ring: Tensor
 
 
@@ -53,62 +54,73 @@ class Smoothing:
     ring: int
     keep_norms: bool
 
-    def patch(self, weight: Tensor, shape: tuple[int, int], like: Tensor) -> Patch | None:
-        """The patch of a photo, or None where nothing is covered.
+    def patch(
+        self, weight: Tensor, shape: tuple[int, int], like: Tensor, *, before: int, rows: list[int]
+    ) -> Patch | None:
+        """The patch of some photos of a batch, or None where nothing is covered.
 
         Args:
-            weight: How much each token is smoothed, [P].
+            weight: How much each token of their grids is smoothed, [photos, P].
             shape: Rows and columns of the grid.
-            like: Of the tokens' type and device.
+            like: The tokens of the batch, [R, T, D].
+            before: Tokens that stand before those of the grid.
+            rows: Numbers of the photos in the batch.
         """
         weight = weight.to(like)
-        tokens = weight.nonzero().flatten()
-        if not len(tokens):
+        photo, cell = weight.nonzero(as_tuple=True)
+        if not len(photo):
             return None
-        width = shape[1]
-        bounds, sources, kernels = [], [], []
-        for place, length in ((tokens // width, shape[0]), (tokens % width, width)):
-            first, last = int(place.min()), int(place.max())
-            reach = math.ceil(3 * self.sigma)
-            read = slice(max(0, first - reach), min(length, last + reach + 1))
-            bounds.append((first, last))
-            sources.append(read)
-            kernels.append(self._kernel(first, last, read, like))
-        inner = (tokens // width - bounds[0][0]) * (bounds[1][1] - bounds[1][0] + 1)
-        inner = inner + tokens % width - bounds[1][0]
-        around = _around(weight, shape, self.ring)
-        source = (sources[0], sources[1])
-        return Patch(tokens, weight[tokens, None], source, *kernels, inner, around)
+        numbers = torch.tensor(rows, device=like.device)
+        count = shape[0] * shape[1]
+        return Patch(
+            slice(None) if len(rows) == len(like) else numbers,
+            slice(before, before + count),
+            shape,
+            numbers[photo] * like.shape[1] + before + cell,
+            photo * count + cell,
+            weight[photo, cell, None],
+            (self._kernel(shape[0], like), self._kernel(shape[1], like)),
+            torch.stack([_around(one, shape, self.ring) for one in weight]),
+        )
 
-    def _kernel(self, first: int, last: int, read: slice, like: Tensor) -> Tensor:
+    def _kernel(self, length: int, like: Tensor) -> Tensor:
         """Gaussian weights [out, in], adding up to one also at the borders of the grid."""
-        made = torch.arange(first, last + 1, device=like.device, dtype=torch.float32)
-        given = torch.arange(read.start, read.stop, device=like.device, dtype=torch.float32)
-        weight = torch.exp(-0.5 * ((made[:, None] - given) / self.sigma) ** 2)
+        place = torch.arange(length, device=like.device, dtype=torch.float32)
+        weight = torch.exp(-0.5 * ((place[:, None] - place) / self.sigma) ** 2)
         return (weight / weight.sum(1, keepdim=True)).to(like.dtype)
 
-    def smoothed(
-        self, tokens: Tensor, patch: Patch, shape: tuple[int, int], strength: float
-    ) -> Tensor:
-        """The covered tokens [n, D] as they become, of the tokens [P, D] of the grid."""
-        old = tokens.index_select(0, patch.tokens)
+    def apply(self, tokens: Tensor, patch: Patch, strength: float) -> None:
+        """Smooths the covered tokens in place.
+
+        Args:
+            tokens: Of the batch, [R, T, D], contiguous.
+            patch: Which of them, and how much.
+            strength: From 0, nothing, to 1.
+        """
+        flat = tokens.view(-1, tokens.shape[-1])
+        grid = tokens[patch.rows, patch.span]
+        old = flat.index_select(0, patch.tokens)
         if self.fill == "gaussian":
-            part = tokens.unflatten(0, shape)[patch.source]
-            across = patch.columns @ part  # [rows read, columns of the box, D]
-            down = patch.rows @ across.flatten(1)
-            box = down.view(-1, tokens.shape[1])
-            smooth = box.index_select(0, patch.inner)
+            across = patch.kernels[1] @ grid.unflatten(1, patch.shape)
+            smooth = (patch.kernels[0] @ across.flatten(2)).view(-1, tokens.shape[-1])
+            smooth = smooth.index_select(0, patch.cells)
         else:
-            smooth = tokens.index_select(0, patch.ring).mean(0, keepdim=True).expand_as(old)
+            count = patch.shape[0] * patch.shape[1]
+            mean = (patch.ring[:, None] @ grid).squeeze(1)
+            smooth = mean.index_select(0, patch.cells // count)
         if self.keep_norms:
             before, now = (torch.linalg.vector_norm(x, dim=1, keepdim=True) for x in (old, smooth))
             smooth = smooth * (before / now.clamp(min=torch.finfo(now.dtype).tiny))
-        return torch.lerp(old, smooth, strength * patch.weight)
+        flat.index_copy_(0, patch.tokens, torch.lerp(old, smooth, strength * patch.weight))
 
 
 def _around(weight: Tensor, shape: tuple[int, int], width: int) -> Tensor:
-    """The tokens up to `width` away from the region; where all are covered, those covered least."""
+    """Equal weights, adding up to 1, of the tokens up to `width` away from the region of a photo.
+
+    Where all tokens are covered, of those covered least.
+    """
     inside = (weight > 0).view(1, 1, *shape).float()
     wide = functional.max_pool2d(inside, 2 * width + 1, stride=1, padding=width)
     ring = ((wide > 0) & (inside == 0)).flatten()
-    return (ring if bool(ring.any()) else weight == weight.min()).nonzero().flatten()
+    chosen = ring if bool(ring.any()) else weight == weight.min()
+    return (chosen / chosen.sum()).to(weight)
