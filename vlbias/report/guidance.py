@@ -1,0 +1,92 @@
+"""How a page is to be read, what its words mean, and how its findings are to be worded."""
+
+from __future__ import annotations
+
+__all__ = ["GLOSSARY", "LIMITS", "TEXT_LIMITS", "WORDING"]
+
+LIMITS = (
+    "Groups are perceived gender: the word choices of captioners, binary where they are. They say "
+    "nothing about anyone's identity, and captioners read gender from context too.",
+    "Masking a person changes more than gender: pose, edges, worn and held objects. Read an effect "
+    "beside the effect of its placebo, and photos without a placebo region are not in that comparison.",
+    "A mediator that cuts its encoder (the whole encoder, a residual stream) carries the total effect "
+    "by construction. It is marked 'cut', and no share is given.",
+    "Direct and indirect effects need not add up: TE = NDE + NIE + INT, and the sum of absolute gaps "
+    "creates interaction of its own when a gap changes sign.",
+    "B sums absolute values, so its plug-in is never 0: read it only beside its noise floor. Objects "
+    "without enough photos in both groups are 'insufficient', which is not 0.",
+)
+
+TEXT_LIMITS = (
+    "Gender here is a matter of words: pronouns, and stereotype scores or labour statistics of English "
+    "occupations. Most sets ask for two pronouns only. Nothing is said about any person.",
+    "Only what the prompts ask is measured: a few hand-written frames, and one word or one clause behind "
+    "them. Another frame can give another effect; compare templates before wording a result.",
+    "The effect is a mean of ratios of odds, ruled by few large ones. Read median and geometric mean "
+    "beside it. Filtered samples were chosen by their total effect: read them beside all samples and "
+    "beside random weights, which show a filtered effect too.",
+    "'man' or 'woman' in the place of a profession changes more than gender: frequency, age, and that it is "
+    "no profession. Read set-gender beside the contrast with 'person'.",
+    "Effects of components overlap and back each other up: a sum of single effects is not the effect of "
+    "the components together, and TE is not NDE + NIE. Only the joint effect says what a set does.",
+    "Attention weights as mediators leave out what values and MLPs carry. A mediator that cuts the model (the "
+    "residual stream, the embedding of all that differs) carries the total effect by construction.",
+    "Samples whose worlds have different numbers of tokens have a total effect but no mediators, unless "
+    "the study says how to align them; the mediators' numbers are those of the others.",
+)
+
+WORDING = (
+    (
+        "photos whose captioners used feminine words; perceived gender",
+        "women; gender; sex",
+        "The label is the word choice of people who saw a photo. Nobody in it was asked.",
+    ),
+    (
+        "the model reports handbags that are not there more often on photos described with feminine words",
+        "the model thinks that women carry handbags; the model is sexist",
+        "What is measured is a difference of error rates, on these photos, at this operating point.",
+    ),
+    (
+        "no difference could be told from noise with this many photos; one below the smallest detectable "
+        "B would not have been seen",
+        "the model is unbiased; the bias is not significant, so there is none",
+        "`vlbias power` says what so many photos can show.",
+    ),
+    (
+        "blurring the persons lowers B by more than blurring as many other pixels",
+        "gender causes; removing gender",
+        "The intervention is a blur or a word. It takes away pose, clothes and edges too.",
+    ),
+    (
+        "so much of the effect runs through this head, replaced on its own",
+        "the bias is stored in this head",
+        "Indirect effects overlap and do not add up. Others can take over what one no longer does.",
+    ),
+    (
+        "persons who are described by neither list of words are not in these numbers",
+        "both genders; everyone",
+        "Two groups are what captions give, not what people are. Own photos can have any number.",
+    ),
+)
+"""What to write, what not to write, and why."""
+
+GLOSSARY = (
+    ("B, plug-in", "Sum over objects of the absolute gap in false-positive rate between the groups. "
+     "Noise alone makes it positive."),
+    ("noise floor", "Mean of the plug-in B when the groups of the photos are shuffled."),
+    ("B, cross-fit", "Signs of the gaps from one half of the photos, gaps from the other half: near 0 where "
+     "there is no bias, a little small where there is."),
+    ("B_lin", "The gaps summed in the direction that they have without intervention. Linear, so that "
+     "parts of it can be attributed; can be negative."),
+    ("score_gap_lin", "The same for mean scores of photos without the object; no threshold."),
+    ("world, contrast", "Photo and text as they are (null) or with something taken out. A contrast compares "
+     "two worlds of the same photo."),
+    ("TE, NDE, NIE, INT", "Total effect of a contrast; the part past a mediator; the part through it alone; what "
+     "neither explains alone. TE = NDE + NIE + INT."),
+    ("cut", "A mediator that everything passes: its indirect effect is the total effect by construction."),
+    ("placebo", "As many pixels away from persons, or as many words that tell no gender."),
+    ("attributable", "Change of a world minus the change that a moved threshold brings to the same mean "
+     "false-positive rate."),
+    ("p_adjusted, p_max_t", "p-values corrected for all mediators of a contrast, or for all objects."),
+)  # fmt: skip
+"""Words of the page and what they mean."""
