@@ -69,7 +69,6 @@ def operating(table: pd.DataFrame) -> str:
     said = []
     for name, whole in table[table["B_crossfit"].notna()].groupby("arm", sort=False):
         first, last = whole.iloc[0], whole.iloc[-1]
-        said.append(
-            f"{name}: {first['B_crossfit']:.3f} at {first['fpr']:g}, {last['B_crossfit']:.3f} at {last['fpr']:g}"
-        )
+        ends = (f"{row['B_crossfit']:.3f} at {row['fpr']:g}" for row in (first, last))
+        said.append(f"{name}: {', '.join(ends)}")
     return f"Curves of cross-fit B over false-positive rates. {'; '.join(said)}."

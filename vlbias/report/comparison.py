@@ -118,7 +118,7 @@ def _points(table: pd.DataFrame) -> Figure:
     axis.plot(table["B_plugin"], place, "s", ms=4, mfc="none", color=GREY, label="B, plug-in")
     axis.plot(table["floor"], place, "|", ms=11, mew=2.5, color=ORANGE, label="noise floor")
     axis.set_yticks(place, table["run"])
-    axis.invert_yaxis()
+    axis.set_ylim(len(table) - 0.4, -0.6)
     axis.axvline(0, color=GREY, lw=0.8)
     axis.set_xlabel("B: sum over objects of |FPR gap|")
     axis.spines[["top", "right", "left"]].set_visible(False)

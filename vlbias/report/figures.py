@@ -220,7 +220,7 @@ def _points(
 
 def _dress(axis: object, names: list[str], label: str) -> None:
     axis.set_yticks(range(len(names)), names)  # type: ignore[attr-defined]
-    axis.invert_yaxis()  # type: ignore[attr-defined]
+    axis.set_ylim(len(names) - 0.4, -0.6)  # type: ignore[attr-defined]
     axis.axvline(0, color=GREY, lw=0.8)  # type: ignore[attr-defined]
     axis.set_xlabel(label)  # type: ignore[attr-defined]
     axis.spines[["top", "right", "left"]].set_visible(False)  # type: ignore[attr-defined]

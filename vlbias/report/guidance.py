@@ -81,8 +81,8 @@ GLOSSARY = (
     ("score_gap_lin", "The same for mean scores of photos without the object; no threshold."),
     ("world, contrast", "Photo and text as they are (null) or with something taken out. A contrast compares "
      "two worlds of the same photo."),
-    ("TE, NDE, NIE, INT", "Total effect of a contrast; the part past a mediator; the part through it alone; what "
-     "neither explains alone. TE = NDE + NIE + INT."),
+    ("TE, NDE, NIE, INT", "Total effect of a contrast; the part past a mediator; the part through it alone; "
+     "what neither explains alone. TE = NDE + NIE + INT."),
     ("cut", "A mediator that everything passes: its indirect effect is the total effect by construction."),
     ("placebo", "As many pixels away from persons, or as many words that tell no gender."),
     ("attributable", "Change of a world minus the change that a moved threshold brings to the same mean "

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from vlbias.report.blocks import Block, Part, Section, block
 from vlbias.report import language_figures as drawn
+from vlbias.report.blocks import Block, Part, Section, block
 from vlbias.report.language import LanguageTables
 from vlbias.report.words import lacking_in_words
 from vlbias.store import Run

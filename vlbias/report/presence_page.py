@@ -46,7 +46,8 @@ def _bias(tables: Tables, groups: Sequence[str]) -> Iterator[Block]:
         "B of every world beside its noise floor",
         "Bars are the sum that is usually printed; the mark across is what shuffled groups give, the dot the "
         "cross-fit estimate, the line where B itself may lie. Every world at the same thresholds: a B that "
-        f"merely follows the mean false-positive rate is a matter of strictness. {floor_in_words(tables.conditions)}",
+        "merely follows the mean false-positive rate is a matter of strictness. "
+        f"{floor_in_words(tables.conditions)}",
         table=tables.conditions,
         figure=figures.conditions(tables.conditions),
         alt=alt.conditions(tables.conditions),
@@ -205,7 +206,8 @@ def _whole(effects: pd.DataFrame, several: Sequence[str]) -> pd.DataFrame:
 
 def _strongest(effects: pd.DataFrame, most: int = 20) -> pd.DataFrame:
     inside = effects["mediator"].str.contains("/") & (effects["effect"] == "NIE")
-    rows = effects[inside & (effects["functional"] == "B_lin")]
+    # what equals the total effect by construction, as all of a world against itself, finds nothing
+    rows = effects[inside & (effects["functional"] == "B_lin") & ~effects["cut"]]
     return rows.sort_values("p", kind="stable").head(most)
 
 
