@@ -143,7 +143,7 @@ def _has_groups(reader: str, place: Path) -> bool:
     columns = set(_columns(place))
     meant = any(name.lower() in _MEANT["group"] for name in columns)
     named = {"image"} <= columns and ("labels" in columns or "boxes" in columns)
-    if "group" not in columns and (meant or "captions" not in columns) or not named:
+    if ("group" not in columns and (meant or "captions" not in columns)) or not named:
         raise BadData(_renaming(place))
     return "group" in columns
 
