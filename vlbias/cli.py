@@ -193,12 +193,15 @@ def report(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for the page.")] = None,
     draws: Annotated[int, typer.Option(help="Resampling draws for intervals.")] = 2000,
     seed: Annotated[int, typer.Option(help="Of the resampling.")] = 0,
+    with_images: Annotated[
+        bool, typer.Option("--with-images", help="Show example photos, if their licence allows.")
+    ] = False,
 ) -> None:
     """Write tables, figures and a page of one or more runs; needs no model."""
     from vlbias.report.page import report as write
 
     with watched() as (events, _):
-        page = write(runs, out, draws=draws, seed=seed, note=events.note)
+        page = write(runs, out, draws=draws, seed=seed, with_images=with_images, note=events.note)
     typer.echo(page.summary)
     typer.echo(f"page: {page.html}\ntables: {page.tables}, {page.json}")
     typer.echo(f"for a model card: {page.card}")

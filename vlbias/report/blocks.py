@@ -25,6 +25,7 @@ class Block:
         svg: A figure, or nothing.
         alt: What is seen in the figure, for those who do not see it.
         folded: Whether the table waits behind its title.
+        gallery: HTML of pictures, or nothing.
     """
 
     title: str
@@ -33,6 +34,7 @@ class Block:
     svg: str = ""
     alt: str = ""
     folded: bool = False
+    gallery: str = ""
 
 
 @dataclass(frozen=True)

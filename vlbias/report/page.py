@@ -20,6 +20,7 @@ from vlbias.report.language_page import compared, language_section
 from vlbias.report.mitigation_page import mitigation_section
 from vlbias.report.mitigation_tables import MitigationTables, mitigation_tables
 from vlbias.report.numbers import Tables, numbers
+from vlbias.report.photos import example_photos
 from vlbias.report.presence_page import presence_section
 from vlbias.report.publish import frames, write_card, write_json
 from vlbias.report.words import lacking_in_words
@@ -53,6 +54,7 @@ def report(
     *,
     draws: int = 2000,
     seed: int = 0,
+    with_images: bool = False,
     note: Callable[[str], None] = lambda text: None,
 ) -> Page:
     """Analyse finished runs and write their page and tables; needs no model.
@@ -62,10 +64,12 @@ def report(
         out: Folder for the page; `report` in the first run folder if not given.
         draws: Resampling draws of every interval and test.
         seed: Of the draws.
+        with_images: Show example photos whose licence allows it; see `vlbias.report.photos`.
         note: Told what is being done.
 
     Raises:
-        BadTable: if a folder is no finished run, or `out` cannot be written.
+        BadTable: if a folder is no finished run, `out` cannot be written, or photos are asked for that
+            the run did not have.
     """
     folders = [Path(runs)] if isinstance(runs, Path | str) else [Path(run) for run in runs]
     opened = [Run(folder) for folder in folders]
@@ -77,7 +81,7 @@ def report(
             f"{target} cannot be written ({error}); choose another folder with --out"
         ) from error
     options: dict[str, Any] = {"draws": draws, "seed": seed, "note": note}
-    done = [_analysed(run, options) for run in opened]
+    done = [_analysed(run, options, with_images=with_images) for run in opened]
     names = _distinct([run.folder.name for run in opened])
     for name, one in zip(names, done, strict=True):
         _write_tables(target / "tables" / name, one.tables)
@@ -106,7 +110,7 @@ class _Done:
         }
 
 
-def _analysed(run: Run, options: dict[str, Any]) -> _Done:
+def _analysed(run: Run, options: dict[str, Any], *, with_images: bool) -> _Done:
     """The tables of a run and its section, by what kind of run it is."""
     tables: Tables | LanguageTables | MitigationTables
     if run.manifest.get("kind") == "mitigation":
@@ -120,8 +124,10 @@ def _analysed(run: Run, options: dict[str, Any]) -> _Done:
         section = presence_section(run, tables)
     options["note"](f"figures of {run.folder.name}")
     lacking = list(section.lacking) or lacking_in_words(run.statuses)
-    data = Part("The data and what was left out", list(data_blocks(run, lacking)))
-    return _Done(run, tables, replace(section, parts=[*section.parts, data]))
+    further = [Part("The data and what was left out", list(data_blocks(run, lacking)))]
+    if with_images and isinstance(tables, Tables):
+        further.insert(0, Part("Example photos", [example_photos(run)]))
+    return _Done(run, tables, replace(section, parts=[*section.parts, *further]))
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
