@@ -17,7 +17,7 @@ __all__ = ["data_blocks", "dropped", "funnel"]
 
 
 def funnel(run: Run) -> pd.DataFrame:
-    """Columns step, left and lost: what each step of reader, label rule and study left.
+    """Columns step and left: what reader and study count; and lost, where each step takes from the last.
 
     The last steps are the study's: its splits and groups, and the splits that are reported.
     """
@@ -30,6 +30,8 @@ def funnel(run: Run) -> pd.DataFrame:
     if report and "split" in samples:
         steps[f"reported: {', '.join(report)}"] = int(samples["split"].isin(report).sum())
     table = pd.DataFrame({"step": list(steps), "left": list(steps.values())})
+    if "steps" not in content:
+        return table  # counts of several things, such as words and templates
     return table.assign(lost=-table["left"].diff().fillna(0).astype(int))
 
 
@@ -51,11 +53,11 @@ def data_blocks(run: Run, lacking: list[str]) -> Iterator[Block]:
     said = "; ".join(f"{row['step']}: {row['left']:,}" for _, row in table.iterrows())
     left_out = " ".join(f"{line}." for line in lacking)
     yield block(
-        "What was left after each step",
+        "What was counted, and what was left",
         "Splits are made before anything is looked at; what is reported is not what thresholds were set on, "
         f"unless the study says so. {left_out or 'No row of the table of outcomes was left out.'}",
         table=table,
-        figure=_bars(table),
+        figure=_bars(table) if "lost" in table else None,
         alt=f"Bars, one a step. {said}.",
     )
     reasons = dropped(run)
@@ -65,6 +67,8 @@ def data_blocks(run: Run, lacking: list[str]) -> Iterator[Block]:
             "As the reader and the label rule count them; a photo can have one reason only.",
             table=reasons,
         )
+    if not {"split", "group"} <= set(run.samples.columns):
+        return
     groups = run.samples.groupby(["split", "group"], sort=True).size().unstack(fill_value=0)
     yield block(
         "Groups by split",

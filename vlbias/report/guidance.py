@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["GLOSSARY", "LIMITS", "TEXT_LIMITS", "WORDING"]
+__all__ = ["GLOSSARY", "LIMITS", "TEXT_LIMITS", "TEXT_WORDING", "WORDING"]
 
 LIMITS = (
     "Groups are perceived gender: the word choices of captioners, binary where they are. They say "
@@ -68,7 +68,31 @@ WORDING = (
         "Two groups are what captions give, not what people are. Own photos can have any number.",
     ),
 )
-"""What to write, what not to write, and why."""
+"""What to write of photos, what not to write, and why."""
+
+TEXT_WORDING = (
+    (
+        'after these prompts "he" has higher odds than "she" where the occupation is stereotyped so',
+        "the model believes that nurses are women; the model is sexist",
+        "What is measured is the odds of a few words behind a few hand-written frames.",
+    ),
+    (
+        "no effect could be told from none with these prompts",
+        "the model is unbiased; the effect is not significant, so there is none",
+        "Other frames and other words can give another effect.",
+    ),
+    (
+        "so much of the effect runs through this head, replaced on its own",
+        "the bias is stored in this head",
+        "Effects of components overlap. Others can take over what one no longer does.",
+    ),
+    (
+        "stereotype scores and labour statistics of occupations",
+        "what women and men do; both genders",
+        "Scores are of words, in English, at one time. Two pronouns are not everyone.",
+    ),
+)
+"""The same for texts."""
 
 GLOSSARY = (
     ("B, plug-in", "Sum over objects of the absolute gap in false-positive rate between the groups. "

@@ -14,7 +14,7 @@ from vlbias.errors import BadTable
 from vlbias.report.blocks import Part, Section
 from vlbias.report.comparison import compared_runs
 from vlbias.report.funnel import data_blocks
-from vlbias.report.guidance import GLOSSARY, LIMITS, TEXT_LIMITS, WORDING
+from vlbias.report.guidance import GLOSSARY, LIMITS, TEXT_LIMITS, TEXT_WORDING, WORDING
 from vlbias.report.language import OUTCOME, LanguageTables, language_numbers
 from vlbias.report.language_page import compared, language_section
 from vlbias.report.mitigation_page import mitigation_section
@@ -155,7 +155,7 @@ def _write(target: Path, done: Sequence[_Done], draws: int) -> Page:
         "sections": [{**one.said, "parts": one.section.parts} for one in done],
         "comparison": [*compared_runs(of_photos), *compared(of_texts)],
         "limits": limits,
-        "wording": WORDING,
+        "wording": (WORDING if of_photos else ()) + (TEXT_WORDING if of_texts else ()),
         "glossary": GLOSSARY if of_photos else (),
         "draws": draws,
     }
