@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 
 from vlbias.report.page import report
-from vlbias.runs.demo import demo_plan
-from vlbias.runs.runner import run_plan
 
 BROWSER = next(
     (found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None
@@ -37,9 +35,8 @@ addEventListener("load", () => {
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = run_plan(demo_plan(photos=600), tmp_path_factory.mktemp("runs")).folder
-    written = report(folder, draws=50).html
+def page(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    written = report(demo_folder, tmp_path_factory.mktemp("page"), draws=50).html
     probed = written.with_name("probed.html")
     probed.write_text(written.read_text().replace("</body>", PROBE))
     return probed

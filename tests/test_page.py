@@ -24,8 +24,6 @@ from vlbias.report.page import Page, report
 from vlbias.report.publish import model_index
 from vlbias.report.tables import html
 from vlbias.report.words import contrasts_in_words, objects_in_words, placebo_in_words
-from vlbias.runs.demo import demo_plan
-from vlbias.runs.runner import run_plan
 from vlbias.store import Run
 
 pytestmark = pytest.mark.integration
@@ -54,11 +52,10 @@ class Outline(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def folders(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two finished runs: the second is the first under another name and with other photos."""
-    first = run_plan(demo_plan(photos=600), tmp_path_factory.mktemp("runs")).folder
-    second = first.with_name("again")
-    shutil.copytree(first, second)
+    first, second = demo_folder, tmp_path_factory.mktemp("second") / "again"
+    shutil.copytree(first, second, ignore=shutil.ignore_patterns("report"))
     manifest = json.loads((second / "manifest.json").read_text())
     manifest["study"]["name"] = "again"
     manifest["data"]["content_hash"] = "0" * 64
