@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from vlbias.report.alt import with_limits
 from vlbias.report.comparison import compared_runs
-from vlbias.report.drawing import BLUE, svg
+from vlbias.report.drawing import BLUE, numbered, svg
 from vlbias.report.figures import heads
 from vlbias.report.funnel import dropped, funnel
 from vlbias.report.guidance import LIMITS
@@ -126,6 +126,9 @@ def test_a_figure_keeps_its_colours_behind_variables_and_drops_what_nothing_name
     assert 'id="figure_1"' not in drawn
     for name in re.findall(r"url\(#([^)]+)\)", drawn):
         assert f'id="{name}"' in drawn
+    other = numbered(drawn, 3)
+    assert set(re.findall(r'id="([^"]+)"', other)) >= set(re.findall(r"url\(#([^)]+)\)", other))
+    assert not set(re.findall(r'id="([^"]+)"', other)) & set(re.findall(r'id="([^"]+)"', drawn))
     assert drawn == svg(figure), "the same figure gives the same bytes"
 
 

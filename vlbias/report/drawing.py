@@ -8,7 +8,7 @@ import re
 import matplotlib
 import matplotlib.figure
 
-__all__ = ["BLUE", "GREY", "MARKS", "ORANGE", "SERIES", "svg"]
+__all__ = ["BLUE", "GREY", "MARKS", "ORANGE", "SERIES", "numbered", "svg"]
 
 BLUE, ORANGE, GREY = "#2b6cb0", "#c05621", "#718096"
 SERIES = (
@@ -22,6 +22,7 @@ _INK = {"#000000": "--ink", "#ffffff": "--paper"}
 _NAMES = {**_INK, **{colour: f"--series-{number}" for number, colour in enumerate(SERIES)}}
 _COLOUR = re.compile(r"(?P<what>fill|stroke): (?P<colour>#[0-9a-f]{6})")
 _ID = re.compile(r' id="([^"]+)"')
+_NAMED = re.compile(r' id="|url\(#|href="#')
 _FIXED = {"svg.hashsalt": "vlbias", "svg.fonttype": "none"}
 
 
@@ -41,6 +42,11 @@ def svg(figure: matplotlib.figure.Figure) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
     text = _ID.sub(lambda hit: hit.group() if f"#{hit.group(1)}" in text else "", text)
     return _COLOUR.sub(_named, text)
+
+
+def numbered(text: str, number: int) -> str:
+    """An SVG element whose ids begin with a number, so that several can stand on one page."""
+    return _NAMED.sub(rf"\g<0>f{number}-", text)
 
 
 def _named(hit: re.Match[str]) -> str:

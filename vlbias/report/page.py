@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import jinja2
 from vlbias.errors import BadTable
 from vlbias.report.blocks import Part, Section
 from vlbias.report.comparison import compared_runs
+from vlbias.report.drawing import numbered
 from vlbias.report.funnel import data_blocks
 from vlbias.report.guidance import GLOSSARY, LIMITS, TEXT_LIMITS, TEXT_WORDING, WORDING
 from vlbias.report.language import OUTCOME, LanguageTables, language_numbers
@@ -163,6 +165,8 @@ def _write(target: Path, done: Sequence[_Done], draws: int) -> Page:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    figures = count(1)
+    environment.globals["numbered"] = lambda svg: numbered(svg, next(figures))
     page = target / "index.html"
     page.write_text(environment.from_string(template).render(content), encoding="utf-8")
     write_json(target / "report.json", said)
