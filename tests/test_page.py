@@ -19,11 +19,10 @@ from vlbias.report.comparison import compared_runs
 from vlbias.report.drawing import BLUE, numbered, svg
 from vlbias.report.figures import heads
 from vlbias.report.funnel import dropped, funnel
-from vlbias.report.guidance import LIMITS
 from vlbias.report.page import Page, report
 from vlbias.report.publish import model_index
 from vlbias.report.tables import html
-from vlbias.report.words import contrasts_in_words, objects_in_words, placebo_in_words
+from vlbias.report.words import LIMITS, contrasts_in_words, objects_in_words, placebo_in_words
 from vlbias.store import Run
 
 pytestmark = pytest.mark.integration

@@ -1,39 +1,8 @@
-"""How a page is to be read, what its words mean, and how its findings are to be worded."""
+"""What the words of a page mean, and how its findings are to be worded."""
 
 from __future__ import annotations
 
-__all__ = ["GLOSSARY", "LIMITS", "TEXT_LIMITS", "TEXT_WORDING", "WORDING"]
-
-LIMITS = (
-    "Groups are perceived gender: the word choices of captioners, binary where they are. They say "
-    "nothing about anyone's identity, and captioners read gender from context too.",
-    "Masking a person changes more than gender: pose, edges, worn and held objects. Read an effect "
-    "beside the effect of its placebo, and photos without a placebo region are not in that comparison.",
-    "A mediator that cuts its encoder (the whole encoder, a residual stream) carries the total effect "
-    "by construction. It is marked 'cut', and no share is given.",
-    "Direct and indirect effects need not add up: TE = NDE + NIE + INT, and the sum of absolute gaps "
-    "creates interaction of its own when a gap changes sign.",
-    "B sums absolute values, so its plug-in is never 0: read it only beside its noise floor. Objects "
-    "without enough photos in both groups are 'insufficient', which is not 0.",
-)
-
-TEXT_LIMITS = (
-    "Gender here is a matter of words: pronouns, and stereotype scores or labour statistics of English "
-    "occupations. Most sets ask for two pronouns only. Nothing is said about any person.",
-    "Only what the prompts ask is measured: a few hand-written frames, and one word or one clause behind "
-    "them. Another frame can give another effect; compare templates before wording a result.",
-    "The effect is a mean of ratios of odds, ruled by few large ones. Read median and geometric mean "
-    "beside it. Filtered samples were chosen by their total effect: read them beside all samples and "
-    "beside random weights, which show a filtered effect too.",
-    "'man' or 'woman' in the place of a profession changes more than gender: frequency, age, and that it is "
-    "no profession. Read set-gender beside the contrast with 'person'.",
-    "Effects of components overlap and back each other up: a sum of single effects is not the effect of "
-    "the components together, and TE is not NDE + NIE. Only the joint effect says what a set does.",
-    "Attention weights as mediators leave out what values and MLPs carry. A mediator that cuts the model (the "
-    "residual stream, the embedding of all that differs) carries the total effect by construction.",
-    "Samples whose worlds have different numbers of tokens have a total effect but no mediators, unless "
-    "the study says how to align them; the mediators' numbers are those of the others.",
-)
+__all__ = ["GLOSSARY", "TEXT_WORDING", "WORDING"]
 
 WORDING = (
     (
@@ -50,7 +19,7 @@ WORDING = (
         "no difference could be told from noise with this many photos; one below the smallest detectable "
         "B would not have been seen",
         "the model is unbiased; the bias is not significant, so there is none",
-        "`vlbias power` says what so many photos can show.",
+        "vlbias power says what so many photos can show.",
     ),
     (
         "blurring the persons lowers B by more than blurring as many other pixels",

@@ -16,7 +16,7 @@ from vlbias.report.blocks import Part, Section
 from vlbias.report.comparison import compared_runs
 from vlbias.report.drawing import numbered
 from vlbias.report.funnel import data_blocks
-from vlbias.report.guidance import GLOSSARY, LIMITS, TEXT_LIMITS, TEXT_WORDING, WORDING
+from vlbias.report.guidance import GLOSSARY, TEXT_WORDING, WORDING
 from vlbias.report.language import OUTCOME, LanguageTables, language_numbers
 from vlbias.report.language_page import compared, language_section
 from vlbias.report.mitigation_page import mitigation_section
@@ -25,7 +25,7 @@ from vlbias.report.numbers import Tables, numbers
 from vlbias.report.photos import example_photos
 from vlbias.report.presence_page import presence_section
 from vlbias.report.publish import frames, write_card, write_json
-from vlbias.report.words import lacking_in_words
+from vlbias.report.words import LIMITS, TEXT_LIMITS, lacking_in_words
 from vlbias.store import Run
 
 __all__ = ["Page", "report"]

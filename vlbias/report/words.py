@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 
 __all__ = [
+    "LIMITS",
+    "TEXT_LIMITS",
     "bias_in_words",
     "contrast_in_words",
     "contrasts_in_words",
@@ -16,6 +18,37 @@ __all__ = [
     "objects_in_words",
     "placebo_in_words",
 ]
+
+LIMITS = (
+    "Groups are perceived gender: the word choices of captioners, binary where they are. They say "
+    "nothing about anyone's identity, and captioners read gender from context too.",
+    "Masking a person changes more than gender: pose, edges, worn and held objects. Read an effect "
+    "beside the effect of its placebo, and photos without a placebo region are not in that comparison.",
+    "A mediator that cuts its encoder (the whole encoder, a residual stream) carries the total effect "
+    "by construction. It is marked 'cut', and no share is given.",
+    "Direct and indirect effects need not add up: TE = NDE + NIE + INT, and the sum of absolute gaps "
+    "creates interaction of its own when a gap changes sign.",
+    "B sums absolute values, so its plug-in is never 0: read it only beside its noise floor. Objects "
+    "without enough photos in both groups are 'insufficient', which is not 0.",
+)
+
+TEXT_LIMITS = (
+    "Gender here is a matter of words: pronouns, and stereotype scores or labour statistics of English "
+    "occupations. Most sets ask for two pronouns only. Nothing is said about any person.",
+    "Only what the prompts ask is measured: a few hand-written frames, and one word or one clause behind "
+    "them. Another frame can give another effect; compare templates before wording a result.",
+    "The effect is a mean of ratios of odds, ruled by few large ones. Read median and geometric mean "
+    "beside it. Filtered samples were chosen by their total effect: read them beside all samples and "
+    "beside random weights, which show a filtered effect too.",
+    "'man' or 'woman' in the place of a profession changes more than gender: frequency, age, and that it is "
+    "no profession. Read set-gender beside the contrast with 'person'.",
+    "Effects of components overlap and back each other up: a sum of single effects is not the effect of "
+    "the components together, and TE is not NDE + NIE. Only the joint effect says what a set does.",
+    "Attention weights as mediators leave out what values and MLPs carry. A mediator that cuts the model (the "
+    "residual stream, the embedding of all that differs) carries the total effect by construction.",
+    "Samples whose worlds have different numbers of tokens have a total effect but no mediators, unless "
+    "the study says how to align them; the mediators' numbers are those of the others.",
+)
 
 
 def bias_in_words(bias: pd.Series[Any], groups: Sequence[str] = ("one group", "another")) -> str:
