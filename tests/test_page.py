@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from vlbias.report.alt import with_limits
 from vlbias.report.comparison import compared_runs
 from vlbias.report.drawing import BLUE, numbered, svg
-from vlbias.report.figures import heads
+from vlbias.report.figures import heads, objects
 from vlbias.report.funnel import dropped, funnel
 from vlbias.report.page import Page, report
 from vlbias.report.publish import model_index
@@ -228,6 +228,18 @@ def test_heat_maps_have_a_cell_for_every_head() -> None:
     (shown,) = figure.axes[0].get_images()
     assert shown.get_array() is not None
     assert shown.get_array().tolist() == [[0, -1], [1, 0], [2, 1]]  # type: ignore[union-attr]
+
+
+def test_the_axis_of_objects_says_what_is_subtracted_from_what() -> None:
+    table = pd.DataFrame(
+        {"object": ["cup", "tie"], "status": "ok", "gap": [-0.2, 0.3], "lo": [-0.3, 0.2],
+         "hi": [-0.1, 0.4], "p_max_t": [0.01, 0.8]}
+    )  # fmt: skip
+    (axis,) = objects(table, "rate of a minus that of b").axes
+    assert axis.get_xlabel() == "rate of a minus that of b"
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["cup", "tie"]
+    told = {text.get_text() for text in axis.get_legend().get_texts()}  # type: ignore[union-attr]
+    assert told == {"cannot be told from chance", "survives correction over objects"}
 
 
 def _row(effect: str, estimate: float, lo: float, hi: float) -> dict[str, Any]:

@@ -122,14 +122,14 @@ def objects(table: pd.DataFrame, label: str, most: int = 40) -> Figure:
     figure = Figure(figsize=(7.2, 0.19 * len(rows) + 1.0))
     axis = figure.subplots()
     sure = rows["p_max_t"] < 0.05
-    for chosen, colour, label in (
+    for chosen, colour, told in (
         (~sure, GREY, "cannot be told from chance"),
         (sure, ORANGE, "survives correction over objects"),
     ):
         part = rows[chosen]
         if len(part):
             place = np.arange(len(rows))[chosen.to_numpy()]
-            _points(axis, part, place, colour, label, "s" if colour == ORANGE else "o")
+            _points(axis, part, place, colour, told, "s" if colour == ORANGE else "o")
     _dress(axis, list(rows["object"]), label)
     return figure
 
