@@ -7,6 +7,8 @@ import csv
 import io
 import json
 import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ from PIL import Image
 
 from vlbias.data.own import read_own
 from vlbias.errors import BadTable
+from vlbias.report.page import report
 from vlbias.report.photos import example_photos, may_be_shown
 from vlbias.runs.study import DatasetSpec, OperatingPoint, Study
 from vlbias.store import CellWriter, Run
@@ -81,7 +84,9 @@ def photo_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     manifest = {
         "schema": 1, "study": study.model_dump(mode="json"), "targets": ["dog", "person"],
         "cells": ["a"], "contrasts": {"null->null": {"alters": [], "mediators": []}},
-        "data": {"content_hash": dataset.content_hash, "meta": {}},
+        "data": {"content_hash": dataset.content_hash, "meta": {}}, "mediators": {},
+        "model": {"name": "toy", "revision": "0"}, "paper_unknowns": {}, "commit": None,
+        "created": "then", "packages": {"vlbias": "0"}, "machine": {"device": "cpu"}, "sessions": [],
     }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(manifest))
     samples = list(zip(frame["id"], frame["cluster"], strict=True))
@@ -106,6 +111,21 @@ def test_the_surest_false_positive_that_may_be_shown_is_shown(photo_run: Run) ->
     assert data is not None
     with Image.open(io.BytesIO(base64.b64decode(data[1]))) as image:
         assert image.size == (260, 195)
+
+
+def test_a_run_without_support_says_what_is_missing(photo_run: Run, tmp_path: Path) -> None:
+    few = tmp_path / "few"
+    shutil.copytree(photo_run.folder, few)
+    manifest = json.loads((few / "manifest.json").read_text())
+    manifest["study"]["operating_point"]["min_negatives"] = 50
+    (few / "manifest.json").write_text(json.dumps(manifest))
+    page = report(few, tmp_path / "page", draws=20, with_images=True)
+    text = page.html.read_text()
+    assert "nothing can be said about bias at this size" in page.summary
+    assert "Each group needs 50 photos without an object" in text
+    assert "No photo may be shown" in text
+    assert "nan" not in re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL)
+    assert "gender-bias" not in page.card.read_text(), "no number is published where there is none"
 
 
 def test_photos_that_changed_since_the_run_are_refused(photo_run: Run) -> None:

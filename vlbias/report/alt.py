@@ -13,6 +13,8 @@ __all__ = ["changes", "components", "conditions", "encoders", "objects", "operat
 
 def with_limits(row: pd.Series[Any]) -> str:
     """An estimate and its limits, signs written out."""
+    if pd.isna(row["estimate"]):
+        return "insufficient"
     if pd.isna(row["lo"]):
         return f"{row['estimate']:+.3f}, without limits"
     return f"{row['estimate']:+.3f} [{row['lo']:+.3f}, {row['hi']:+.3f}]"
@@ -21,7 +23,10 @@ def with_limits(row: pd.Series[Any]) -> str:
 def conditions(table: pd.DataFrame) -> str:
     """Bars of B with the mark of their floor."""
     said = (
-        f"{row['world']}: B {row['B_plugin']:.3f}, floor {row['floor']:.3f}, cross-fit {row['B_crossfit']:.3f}"
+        f"{row['world']}: insufficient"
+        if pd.isna(row["B_plugin"]) or row["n_objects"] == 0
+        else f"{row['world']}: B {row['B_plugin']:.3f}, floor {row['floor']:.3f}, "
+        f"cross-fit {row['B_crossfit']:.3f}"
         for _, row in table.iterrows()
     )
     return f"Bars, one a world. {'; '.join(said)}."

@@ -24,6 +24,8 @@ __all__ = ["presence_section"]
 
 def presence_section(run: Run, tables: Tables) -> Section:
     """Headline, readings and parts of one run for the page's template."""
+    if tables.bias["status"].iloc[0] != "ok":
+        return _insufficient(run, tables)
     groups = run.manifest["study"]["dataset"]["groups"]
     rows = tables.strictness
     decisive = rows[(rows["effect"] == "attributable") & (rows["functional"] == "B_crossfit")]
@@ -39,6 +41,31 @@ def presence_section(run: Run, tables: Tables) -> Section:
         Part("How far to trust these numbers", list(_trust(tables))),
     )
     return Section(bias_in_words(tables.bias.iloc[0], groups), readings, parts)
+
+
+def _insufficient(run: Run, tables: Tables) -> Section:
+    """What can be said where no object has support: how much is missing, and no effect of anything."""
+    point = run.manifest["study"]["operating_point"]
+    text = (
+        f"Each group needs {point['min_negatives']} photos without an object and {point['min_events']:g} "
+        "false positives to expect in them. Take more photos, more splits, or fewer classes that are nearly "
+        "always there; lower limits let noise in. Effects of interventions are in the tables beside the page, "
+        "without support."
+    )
+    parts = (
+        Part(
+            "What is missing",
+            [
+                block("Objects and their support", text, table=tables.objects, folded=True),
+                block("Worlds", "Without support, no B is given.", table=tables.conditions),
+            ],
+        ),
+        Part(
+            "How far to trust these numbers",
+            [block("Exactness", "What must hold by construction.", table=tables.checks)],
+        ),
+    )
+    return Section(bias_in_words(tables.bias.iloc[0]), [], parts)
 
 
 def _bias(tables: Tables, groups: Sequence[str]) -> Iterator[Block]:

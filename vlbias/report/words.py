@@ -83,6 +83,8 @@ def bias_in_words(bias: pd.Series[Any], groups: Sequence[str] = ("one group", "a
 def objects_in_words(objects: pd.DataFrame, groups: Sequence[str]) -> str:
     """Which objects' gaps survive correction over all objects, and whose photos they favour."""
     rows = objects[objects["status"] == "ok"]
+    if rows.empty:
+        return "No object has enough photos and false positives in every group."
     sure = rows[rows["p_max_t"] < 0.05]
     if sure.empty:
         return f"No single object's gap survives correction over the {len(rows)} objects."
@@ -160,6 +162,8 @@ def contrasts_in_words(changes: pd.DataFrame) -> list[str]:
     Args:
         changes: The rows "attributable" of B_crossfit of `strictness`.
     """
+    if changes.empty:
+        return []
     told = changes[(changes["lo"] > 0) | (changes["hi"] < 0)]
     others = changes.drop(told.index)
     said = [contrast_in_words(row) for _, row in told.iterrows()]
