@@ -124,7 +124,7 @@ def test_a_run_without_support_says_what_is_missing(photo_run: Run, tmp_path: Pa
     assert "nothing can be said about bias at this size" in page.summary
     assert "Each group needs 50 photos without an object" in text
     assert "No photo may be shown" in text
-    assert "nan" not in re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL)
+    assert not re.search(r"\bnan\b", text)
     assert "gender-bias" not in page.card.read_text(), "no number is published where there is none"
 
 
