@@ -56,6 +56,15 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.write_photos(tmp_path_factory.mktemp("photos"))
 
 
+@pytest.fixture(scope="session")
+def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished run of the toy study, whose answer is known; no test may change its tables."""
+    from vlbias.runs.demo import demo_plan
+    from vlbias.runs.runner import run_plan
+
+    return run_plan(demo_plan(photos=600), tmp_path_factory.mktemp("runs")).folder
+
+
 @pytest.fixture
 def study_file(
     tmp_path: Path, model_folder: Callable[[str], Path], photos: Path

@@ -25,8 +25,8 @@ from vlbias.store import Run
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return Run(run_plan(demo_plan(photos=600), tmp_path_factory.mktemp("runs")).folder)
+def run(demo_folder: Path) -> Run:
+    return Run(demo_folder)
 
 
 @pytest.fixture(scope="module")

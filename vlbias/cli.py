@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vlbias.cli_start import check, init
 from vlbias.errors import BadStudy, VlbiasError
 from vlbias.progress import watched
 
@@ -194,40 +193,22 @@ def report(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for the page.")] = None,
     draws: Annotated[int, typer.Option(help="Resampling draws for intervals.")] = 2000,
     seed: Annotated[int, typer.Option(help="Of the resampling.")] = 0,
+    with_images: Annotated[
+        bool, typer.Option("--with-images", help="Show example photos, if their licence allows.")
+    ] = False,
 ) -> None:
     """Write tables, figures and a page of one or more runs; needs no model."""
     from vlbias.report.page import report as write
 
     with watched() as (events, _):
-        page = write(runs, out, draws=draws, seed=seed, note=events.note)
+        page = write(runs, out, draws=draws, seed=seed, with_images=with_images, note=events.note)
     typer.echo(page.summary)
-    typer.echo(f"page: {page.html}\ntables: {page.tables}")
+    typer.echo(f"page: {page.html}\ntables: {page.tables}, {page.json}")
+    typer.echo(f"for a model card: {page.card}")
 
 
-@app.command()
-def check(
-    model: Annotated[
-        str, typer.Argument(help="A registered name, a hub name, a folder or a GGUF file.")
-    ],
-    device: Annotated[str, typer.Option()] = "cpu",
-    as_json: JsonOption = False,
-) -> None:
-    """Test on two photos that a model keeps the adapter contract, with its own weights."""
-    import resource
-    from dataclasses import asdict
-
-    from vlbias.runs import api
-
-    began = time.monotonic()
-    findings = api.check(model, device=device)
-    if as_json:
-        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
-    for finding in () if as_json else findings:
-        typer.echo(f"{'ok    ' if finding.passed else 'FAILED'} {finding.name}: {finding.detail}")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    typer.echo(f"{time.monotonic() - began:.0f} s, peak memory {peak:.0f} MiB", err=as_json)
-    if not all(finding.passed for finding in findings):
-        raise typer.Exit(1)
+app.command()(init)
+app.command()(check)
 
 
 @app.command()

@@ -198,6 +198,6 @@ def _family(kind: str, given: str) -> str:
     if kind not in FAMILIES:
         raise BadModel(
             f"{given}: models of type {kind!r} have no adapter; there are adapters for "
-            f"{', '.join(sorted(FAMILIES))} and open_clip. See 'Adding a model' in README.md."
+            f"{', '.join(sorted(FAMILIES))} and open_clip. See 'A new kind of model' in docs/own-model.md."
         )
     return FAMILIES[kind]

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import io
 import re
+from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-__all__ = ["by_layer", "conditions", "encoders", "heads", "objects", "operating", "sites", "svg"]
+from vlbias.report.drawing import BLUE, GREY, MARKS, ORANGE, SERIES
 
-_BLUE, _ORANGE, _GREY = "#2b6cb0", "#c05621", "#718096"
-_COLOURS = {"attn": _BLUE, "mlp": _ORANGE}
+__all__ = [
+    "by_layer", "changes", "conditions", "encoders", "heads", "intervals", "objects", "operating",
+    "sites",
+]  # fmt: skip
+
+_COLOURS = {"attn": BLUE, "mlp": ORANGE}
+# on a heat map, whose colours are the same in the dark, a mark has to stay dark
+_MARK = "#111111"
 _SITE = re.compile(
     r"(?P<stage>[a-z_0-9]+)/(?P<port>[a-z_0-9]+)\.(?P<layer>\d+)(?:\[(?P<unit>\d+)\])?"
     r"(?:@[a-z0-9_,-]+)?"
 )
-
-
-def svg(figure: Figure) -> str:
-    """The figure as one SVG element without ids of its own time or machine."""
-    matplotlib.rcParams["svg.hashsalt"] = "vlbias"
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
 
 
 def encoders(effects: pd.DataFrame, functional: str = "B_lin") -> Figure:
@@ -49,11 +45,11 @@ def encoders(effects: pd.DataFrame, functional: str = "B_lin") -> Figure:
     figure = Figure(figsize=(7.2, 0.42 * len(contrasts) * max(len(names), 2) / 1.6 + 1.0))
     axis = figure.subplots()
     height = 0.8 / len(names)
-    palette = [_GREY, _BLUE, _ORANGE, "#2f855a", "#6b46c1"]
+    palette = (GREY, *SERIES)
     for number, name in enumerate(names):
         part = rows[rows["mediator"] == name].set_index("contrast").reindex(contrasts)
         place = np.arange(len(contrasts)) + (number - (len(names) - 1) / 2) * height
-        _points(axis, part, place, palette[number % 5], name)
+        _points(axis, part, place, palette[number % len(palette)], name, MARKS[number % 10])
     _dress(axis, contrasts, f"effect on {functional} (negative: less disparity)")
     return figure
 
@@ -74,7 +70,7 @@ def by_layer(effects: pd.DataFrame, contrast: str, functional: str = "B_lin") ->
                 part["layer"] + shift, part["estimate"], yerr=error, fmt="o", ms=3.5, lw=1,
                 color=colour, label=port,
             )  # fmt: skip
-        axis.axhline(0, color=_GREY, lw=0.8)
+        axis.axhline(0, color=GREY, lw=0.8)
         axis.set_title(stage.replace("_", " "), fontsize=9)
         axis.set_xlabel("block")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -93,7 +89,7 @@ def heads(
     rows = sites(effects, contrast, functional)
     rows = rows[(rows["port"] == port) & rows["unit"].notna()]
     stages = list(dict.fromkeys(rows["stage"]))
-    figure = Figure(figsize=(3.6 * max(len(stages), 1) + 0.8, 3.4))
+    figure = Figure(figsize=(3.6 * max(len(stages), 1) + 0.8, 3.4), layout="constrained")
     limit = float(rows["estimate"].abs().max()) if len(rows) else 1.0
     for axis, stage in zip(
         np.atleast_1d(figure.subplots(1, max(len(stages), 1))), stages, strict=False
@@ -102,45 +98,76 @@ def heads(
         table = part.pivot(index="layer", columns="unit", values="estimate")
         image = axis.imshow(table, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
         sure = part[part["p_adjusted"] < 0.05]
-        axis.plot(sure["unit"], sure["layer"] - table.index.min(), "k.", ms=5)
+        axis.plot(sure["unit"], sure["layer"] - table.index.min(), ".", color=_MARK, ms=5)
         axis.set_yticks(range(len(table)), table.index.astype(str))
         axis.set_xticks(range(table.shape[1]), table.columns.astype(str))
         axis.set_xlabel("head")
         axis.set_ylabel("block")
         axis.set_title(stage.replace("_", " "), fontsize=9)
-        figure.colorbar(image, ax=axis, label=f"NIE on {functional}")
-    figure.tight_layout()
+    figure.colorbar(image, ax=figure.axes, label=f"NIE on {functional}")
     return figure
 
 
-def objects(table: pd.DataFrame, most: int = 40) -> Figure:
-    """Gap of every object with support, largest first, with its interval."""
+def objects(table: pd.DataFrame, label: str, most: int = 40) -> Figure:
+    """Gap of every object with support, largest first, with its interval.
+
+    Args:
+        table: Of objects.
+        label: What the gap is a difference of.
+        most: Objects that are drawn.
+    """
     rows = table[table["status"] == "ok"].copy()
     rows = rows.reindex(rows["gap"].abs().sort_values(ascending=False).index).head(most)
     rows = rows.sort_values("gap").rename(columns={"gap": "estimate"})
     figure = Figure(figsize=(7.2, 0.19 * len(rows) + 1.0))
     axis = figure.subplots()
     sure = rows["p_max_t"] < 0.05
-    for chosen, colour, label in (
-        (~sure, _GREY, "not distinguishable from chance"),
-        (sure, _ORANGE, "survives correction over objects"),
+    for chosen, colour, told in (
+        (~sure, GREY, "cannot be told from chance"),
+        (sure, ORANGE, "survives correction over objects"),
     ):
         part = rows[chosen]
         if len(part):
-            _points(axis, part, np.arange(len(rows))[chosen.to_numpy()], colour, label)
-    _dress(axis, list(rows["object"]), "false-positive rate, first group minus second")
+            place = np.arange(len(rows))[chosen.to_numpy()]
+            _points(axis, part, place, colour, told, "s" if colour == ORANGE else "o")
+    _dress(axis, list(rows["object"]), label)
     return figure
 
 
 def conditions(table: pd.DataFrame) -> Figure:
-    """B of every world beside its own noise floor."""
-    figure = Figure(figsize=(7.2, 0.38 * len(table) + 1.0))
+    """B of every world beside its own noise floor, and where B itself may lie."""
+    figure = Figure(figsize=(7.2, 0.44 * len(table) + 1.0))
     axis = figure.subplots()
     place = np.arange(len(table))
-    axis.barh(place, table["B_plugin"], color=_BLUE, height=0.55, label="B, plug-in")
-    axis.vlines(table["floor"], place - 0.36, place + 0.36, color=_ORANGE, lw=2.5,
+    axis.barh(place, table["B_plugin"], color=BLUE, alpha=0.45, height=0.6, label="B, plug-in")
+    axis.vlines(table["floor"], place - 0.38, place + 0.38, color=ORANGE, lw=2.5,
                 label="noise floor: mean B with shuffled groups")  # fmt: skip
+    axis.hlines(place, table["B_lo"], table["B_hi"], color="#000000", lw=1.2, label="limits of B")
+    axis.plot(table["B_crossfit"], place, "o", ms=4, color="#000000", label="B, cross-fit")
     _dress(axis, list(table["world"]), "B: sum over objects of |FPR gap|")
+    return figure
+
+
+def changes(table: pd.DataFrame, functional: str = "B_crossfit") -> Figure:
+    """What every contrast changes, what a threshold alone does, and the difference, with limits."""
+    rows = table[table["functional"] == functional]
+    contrasts = list(dict.fromkeys(rows["contrast"]))
+    figure = Figure(figsize=(7.2, 0.5 * len(contrasts) + 1.0))
+    axis = figure.subplots()
+    for number, name in enumerate(dict.fromkeys(rows["effect"])):
+        part = rows[rows["effect"] == name].set_index("contrast").reindex(contrasts)
+        place = np.arange(len(contrasts)) + (number - 1) * 0.22
+        _points(axis, part, place, (GREY, ORANGE, BLUE)[number % 3], name, MARKS[number])
+    _dress(axis, contrasts, f"change of {functional} (negative: less disparity)")
+    return figure
+
+
+def intervals(table: pd.DataFrame, names: Sequence[str], label: str) -> Figure:
+    """An estimate with its limits for every row of a frame with columns estimate, lo, hi."""
+    figure = Figure(figsize=(7.2, 0.34 * len(table) + 0.9))
+    axis = figure.subplots()
+    _points(axis, table, np.arange(len(table)), BLUE, "estimate, 95 % limits", MARKS[0])
+    _dress(axis, list(names), label)
     return figure
 
 
@@ -149,9 +176,10 @@ def operating(table: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(7.2, 3.0), layout="constrained")
     axis = figure.subplots()
     table = table[table["B_crossfit"].notna()]
-    for name, part in table.groupby("arm", sort=False):
-        axis.plot(part["fpr"], part["B_crossfit"], marker="o", ms=3, lw=1.2, label=str(name))
-    axis.axhline(0, color=_GREY, lw=0.8)
+    for number, (name, part) in enumerate(table.groupby("arm", sort=False)):
+        look = {"color": SERIES[number % 10], "marker": MARKS[number % 10]}
+        axis.plot(part["fpr"], part["B_crossfit"], ms=4, lw=1.2, label=str(name), **look)
+    axis.axhline(0, color=GREY, lw=0.8)
     axis.set_xscale("log")
     axis.set_xticks(
         sorted(table["fpr"].unique()), [f"{x:g}" for x in sorted(table["fpr"].unique())]
@@ -180,18 +208,20 @@ def sites(effects: pd.DataFrame, contrast: str, functional: str) -> pd.DataFrame
     return joined
 
 
-def _points(axis: object, part: pd.DataFrame, place: object, colour: str, label: str) -> None:
+def _points(
+    axis: object, part: pd.DataFrame, place: object, colour: str, label: str, mark: str
+) -> None:
     low, high = part["estimate"] - part["lo"], part["hi"] - part["estimate"]
     axis.errorbar(  # type: ignore[attr-defined]
-        part["estimate"], place, xerr=[low.clip(lower=0), high.clip(lower=0)], fmt="o", ms=3.5, lw=1,
-        color=colour, label=label,
+        part["estimate"], place, xerr=[low.clip(lower=0), high.clip(lower=0)], fmt=mark, ms=3.5,
+        lw=1, color=colour, label=label,
     )  # fmt: skip
 
 
 def _dress(axis: object, names: list[str], label: str) -> None:
     axis.set_yticks(range(len(names)), names)  # type: ignore[attr-defined]
-    axis.invert_yaxis()  # type: ignore[attr-defined]
-    axis.axvline(0, color=_GREY, lw=0.8)  # type: ignore[attr-defined]
+    axis.set_ylim(len(names) - 0.4, -0.6)  # type: ignore[attr-defined]
+    axis.axvline(0, color=GREY, lw=0.8)  # type: ignore[attr-defined]
     axis.set_xlabel(label)  # type: ignore[attr-defined]
     axis.spines[["top", "right", "left"]].set_visible(False)  # type: ignore[attr-defined]
     axis.tick_params(axis="y", length=0, labelsize=8)  # type: ignore[attr-defined]

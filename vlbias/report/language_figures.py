@@ -69,7 +69,9 @@ def heads(parts: pd.DataFrame, port: str) -> Figure:
         table, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", origin="lower"
     )
     sure = rows[rows["p_adjusted"] < 0.05]
-    axis.plot(sure["unit"].astype(float), sure["layer"] - table.index.min(), "k.", ms=4)
+    axis.plot(
+        sure["unit"].astype(float), sure["layer"] - table.index.min(), ".", color="#111111", ms=4
+    )
     axis.set_xticks(*_few(table.columns, 16))
     axis.set_yticks(*_few(table.index, 16))
     axis.set_xlabel("head")

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from vlbias.report import figures
 from vlbias.report import language_figures as drawn
+from vlbias.report.blocks import Block, Part, Section, block
 from vlbias.report.language import LanguageTables
-from vlbias.report.tables import html
 from vlbias.report.words import lacking_in_words
 from vlbias.store import Run
 
@@ -20,26 +18,26 @@ __all__ = ["compared", "language_section"]
 _SUMMARIES = ("mean", "median", "geometric", "log", "difference")
 
 
-def language_section(run: Run, tables: LanguageTables) -> dict[str, Any]:
+def language_section(run: Run, tables: LanguageTables) -> Section:
     """Headline, readings and blocks of one run for the page's template."""
     main = tables.totals[tables.totals["contrast"] == next(iter(run.manifest["contrasts"]))]
     main = main[main["target"] == main["target"].iloc[0]]
     several = tables.totals["target"].nunique() > 1
     by = ["contrast", "target", "samples"] if several else ["contrast", "samples"]
     blocks = [
-        _block(
+        block(
             "Total effects",
             "Odds of the anti-stereotypical candidate, in the other world against the null world: y / y(null) "
             "- 1 in the mean, the median and the geometric mean, the mean log ratio, and the mean difference "
             "of odds. Means are ruled by few large ratios. The filtered samples were chosen by their total "
             "effect, which inflates it, also in a model without bias.",
-            table=html(_side_by_side(tables.totals, by)),
+            table=_side_by_side(tables.totals, by),
         ),
-        _block(
+        block(
             "Samples",
             "Aligned samples move towards the stereotype; the filter drops the least of them. Misaligned ones "
             "have worlds of different numbers of tokens: a total effect, but no mediators.",
-            table=html(tables.filters),
+            table=tables.filters,
         ),
     ]
     for contrast, part in tables.effects.groupby("contrast", sort=False):
@@ -48,13 +46,13 @@ def language_section(run: Run, tables: LanguageTables) -> dict[str, Any]:
     blocks += _together(tables)
     if len(tables.correlation):
         text = "Over words: the score of a word's stereotype against its mean log-odds and mean log effect."
-        blocks.append(_block("Correlation with bias scores", text, table=html(tables.correlation)))
+        blocks.append(block("Correlation with bias scores", text, table=tables.correlation))
     if len(tables.screening):
         blocks.append(_screened(tables.screening))
     text = "What must hold by construction."
-    blocks.append(_block("Exactness", text, table=html(tables.checks)))
-    parts = {"headline": _headline(main), "readings": _readings(tables), "blocks": blocks}
-    return {**parts, "lacking": _lacking(run, tables)}
+    blocks.append(block("Exactness", text, table=tables.checks))
+    parts = (Part("Effects", blocks[:-1]), Part("Exactness", blocks[-1:]))
+    return Section(_headline(main), _readings(tables), parts, _lacking(run, tables))
 
 
 def _lacking(run: Run, tables: LanguageTables) -> list[str]:
@@ -65,13 +63,6 @@ def _lacking(run: Run, tables: LanguageTables) -> list[str]:
         "of tokens; they have a total effect and no mediators"
         for _, row in counted.drop_duplicates("contrast").iterrows()
     ]
-
-
-def _block(
-    title: str, text: str, *, table: str = "", figure: Figure | None = None
-) -> dict[str, str]:
-    svg = "" if figure is None else figures.svg(figure)
-    return {"title": title, "text": text, "table": table, "svg": svg}
 
 
 def _headline(main: pd.DataFrame) -> str:
@@ -114,18 +105,18 @@ def _with_limits(row: pd.Series[Any]) -> str:
     return f"{row['estimate']:.3f} [{row['lo']:.3f}, {row['hi']:.3f}]"
 
 
-def _of_contrast(contrast: str, effects: pd.DataFrame, most: int = 20) -> list[dict[str, str]]:
+def _of_contrast(contrast: str, effects: pd.DataFrame, most: int = 20) -> list[Block]:
     means = effects[(effects["mediator"] != "") & (effects["summary"] == "mean")]
     single = means[means["effect"] == "NIE"].sort_values("estimate", ascending=False, kind="stable")
     base, _, other = contrast.partition("->")
     if single.empty or base == other:
         return []
     blocks = [
-        _block(
+        block(
             f"Largest indirect effects: {contrast}",
             "Ratio minus 1. NIE and NDE in the null world, NIE* and NDE* (means) in the other; p_adjusted "
             "holds the false discovery rate of the mean NIE over all mediators.",
-            table=html(_largest(effects, list(single["mediator"].head(most)))),
+            table=_largest(effects, list(single["mediator"].head(most))),
         )
     ]
     parts = drawn.components(single)
@@ -134,25 +125,25 @@ def _of_contrast(contrast: str, effects: pd.DataFrame, most: int = 20) -> list[d
         if (inside & (parts["port"] == port)).any():
             text = "A dot marks heads that survive correction over all mediators."
             title = f"Indirect effect by head ({port}): {contrast}"
-            blocks.append(_block(title, text, figure=drawn.heads(parts, port)))
+            blocks.append(block(title, text, figure=drawn.heads(parts, port)))
     whole = parts[~inside & (parts["layer"] > drawn.EMBEDDING)]
     if len(whole):
         text = "Whole layers, with 95 % limits. They do not add up."
-        blocks.append(_block(f"By layer: {contrast}", text, figure=drawn.layers(parts)))
+        blocks.append(block(f"By layer: {contrast}", text, figure=drawn.layers(parts)))
     if (whole[whole["place"] != ""].groupby("port")["place"].nunique() > 1).any():
         text = "The same by place in the text."
         title = f"By layer and place: {contrast}"
-        blocks.append(_block(title, text, figure=drawn.places(parts)))
+        blocks.append(block(title, text, figure=drawn.places(parts)))
     if (inside & parts["port"].isin(drawn.NEURONS)).any():
         text = (
             "Mean over the 2.5 % of neurons with the largest effects in each layer. They are chosen by the "
             "effect that is drawn: read it beside a run with random weights."
         )
         title = f"Neurons by layer: {contrast}"
-        blocks.append(_block(title, text, figure=drawn.neurons(parts)))
+        blocks.append(block(title, text, figure=drawn.neurons(parts)))
     if inside.any():
         text = "Components by their own effects: how few hold how much of what is positive."
-        blocks.append(_block(f"Sparsity: {contrast}", text, figure=drawn.sparsity(parts)))
+        blocks.append(block(f"Sparsity: {contrast}", text, figure=drawn.sparsity(parts)))
     return blocks
 
 
@@ -171,7 +162,7 @@ def _largest(effects: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _together(tables: LanguageTables) -> list[dict[str, str]]:
+def _together(tables: LanguageTables) -> list[Block]:
     text = (
         "Effects of components do not add up. The sum of the parts is printed so that nobody takes it for the "
         "effect of all."
@@ -181,30 +172,30 @@ def _together(tables: LanguageTables) -> list[dict[str, str]]:
             " This run has no mediator whose parts were run on their own; add 'lm/head.*' beside "
             "'lm/head.*[*]', or 'all lm/head.*', to see how far they are from it."
         )
-    table = html(tables.synergy) if len(tables.synergy) else ""
-    blocks = [_block("Together against the sum of the parts", text, table=table)]
+    table = tables.synergy if len(tables.synergy) else None
+    blocks = [block("Together against the sum of the parts", text, table=table)]
     if len(tables.decomposition):
         text = (
             "Means on the ratio scale. TE - NDE - NIE is the residual; what holds exactly for every sample is "
             "1 + TE = (1 + NDE)(1 + NIE*). r_TE_both is the correlation over samples of TE with NIE + NDE, "
             "r_TE_parts with the sum over parts."
         )
-        table = html(tables.decomposition)
-        blocks.append(_block("Direct and indirect effects of joint mediators", text, table=table))
+        table = tables.decomposition
+        blocks.append(block("Direct and indirect effects of joint mediators", text, table=table))
     return blocks
 
 
-def _screened(table: pd.DataFrame) -> dict[str, str]:
+def _screened(table: pd.DataFrame) -> Block:
     text = (
         "Approximate: which mediators were run was chosen by gradient attribution, one backward pass a text. "
         "Their own effects above are exact; those that were skipped have none. The correlation between both "
         "was measured on the mediators that were run: the chosen ones, and others drawn at random from those "
         "that were not chosen, of which 'largest missed' is the largest exact effect."
     )
-    return _block("Screening", text, table=html(table))
+    return block("Screening", text, table=table)
 
 
-def compared(runs: Sequence[tuple[Run, LanguageTables]]) -> list[dict[str, str]]:
+def compared(runs: Sequence[tuple[Run, LanguageTables]]) -> list[Block]:
     """Blocks that set the runs of a page side by side, for every data set that several models saw."""
     rows = []
     for run, tables in runs:
@@ -236,6 +227,6 @@ def compared(runs: Sequence[tuple[Run, LanguageTables]]) -> list[dict[str, str]]
             "Total effects of the first contrast. Models with random weights are the noise floor: filtered "
             "samples show an effect in them too."
         )
-        table, figure = html(_side_by_side(sets, by)), drawn.size(means)
-        blocks.append(_block(f"Models side by side: {data}", text, table=table, figure=figure))
+        table, figure = _side_by_side(sets, by), drawn.size(means)
+        blocks.append(block(f"Models side by side: {data}", text, table=table, figure=figure))
     return blocks

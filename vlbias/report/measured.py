@@ -152,11 +152,16 @@ class Numbers:
                     "B_hi": found.hi,
                     "signed": found.signed,
                     "n_objects": found.n_objects,
-                    "mean_fpr": mean_fpr(self.panel, scores, self.thresholds, objects=self.objects),
+                    "mean_fpr": self._mean_fpr(scores),
                     "presence_mAP": presence_map(self.panel.present, scores),
                 }
             )
         return pd.DataFrame(rows)
+
+    def _mean_fpr(self, scores: Floats) -> float:
+        if not len(self.objects):
+            return float("nan")  # insufficient is not 0
+        return mean_fpr(self.panel, scores, self.thresholds, objects=self.objects)
 
     def effects(self, note: Callable[[str], None]) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Effects of every contrast, and their hierarchical tests."""
@@ -244,6 +249,8 @@ def presence_map(present: NDArray[np.bool_], scores: Floats, least: int = 3) -> 
     known = ~np.isnan(scores).any(axis=1)
     truth, seen = present[known], scores[known]
     enough = (truth.sum(axis=0) >= least) & ((~truth).sum(axis=0) >= least)
+    if not enough.any():
+        return float("nan")
     return float(
         np.mean([average_precision_score(truth[:, k], seen[:, k]) for k in np.flatnonzero(enough)])
     )

@@ -11,14 +11,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-__all__ = ["maps", "pareto_front", "shares"]
+from vlbias.report.drawing import BLUE, GREY, MARKS, ORANGE, SERIES
 
-_COLOURS = (
-    "#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b7791f", "#d53f8c", "#0f766e", "#7b341e", "#4a5568",
-    "#1a365d",
-)  # fmt: skip
-_MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
-_GREY = "#718096"
+__all__ = ["maps", "pareto_front", "shares"]
 
 
 def pareto_front(panels: Mapping[str, pd.DataFrame], metric: str) -> Figure:
@@ -35,11 +30,11 @@ def pareto_front(panels: Mapping[str, pd.DataFrame], metric: str) -> Figure:
         np.atleast_1d(figure.subplots(1, len(panels))), panels.items(), strict=True
     ):
         for number, setting in enumerate(settings):
-            look = {"color": _COLOURS[number % 10], "marker": _MARKS[number % 10]}
+            look = {"color": SERIES[number % 10], "marker": MARKS[number % 10]}
             _line(axis, frame, setting, metric, look)
         null = frame[frame["role"] == "none"].iloc[0]
-        axis.axhline(null["B_crossfit"], color=_GREY, lw=0.7, ls=":")
-        axis.axvline(null[metric], color=_GREY, lw=0.7, ls=":")
+        axis.axhline(null["B_crossfit"], color=GREY, lw=0.7, ls=":")
+        axis.axvline(null[metric], color=GREY, lw=0.7, ls=":")
         axis.plot(null[metric], null["B_crossfit"], "k*", ms=11, label="as it is", ls="none")
         if "front" in frame:
             front = frame[frame["front"]]
@@ -81,8 +76,8 @@ def shares(verdicts: pd.DataFrame) -> Figure:
     axis = figure.subplots()
     place = np.arange(len(rows))
     for shift, column, colour, label in (
-        (-0.15, "over_threshold", "#c05621", "over a moved threshold"),
-        (0.15, "attributable", "#2b6cb0", "over its placebo too"),
+        (-0.15, "over_threshold", ORANGE, "over a moved threshold"),
+        (0.15, "attributable", BLUE, "over its placebo too"),
     ):
         value = rows[column]
         reach = [value - rows[f"{column}_lo"], rows[f"{column}_hi"] - value]
@@ -90,11 +85,11 @@ def shares(verdicts: pd.DataFrame) -> Figure:
             value, place + shift, xerr=[part.clip(lower=0) for part in reach], fmt="o", ms=4, lw=1,
             color=colour, label=label,
         )  # fmt: skip
-    axis.plot(rows["placebo"], place, "o", ms=5, mfc="none", mec=_GREY, label="its placebo's own")
+    axis.plot(rows["placebo"], place, "o", ms=5, mfc="none", mec=GREY, label="its placebo's own")
     names = [f"{row['setting']} @ {row['strength']:g}" for _, row in rows.iterrows()]
     axis.set_yticks(place, names)
     axis.invert_yaxis()
-    axis.axvline(0, color=_GREY, lw=0.8)
+    axis.axvline(0, color=GREY, lw=0.8)
     axis.set_xlabel("change of B_crossfit (negative: less disparity)")
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.tick_params(axis="y", length=0, labelsize=8)

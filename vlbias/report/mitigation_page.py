@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from vlbias.report import figures
+from vlbias.report.blocks import Block, Part, Section, block
 from vlbias.report.mitigation_figures import maps, pareto_front, shares
 from vlbias.report.mitigation_tables import MitigationTables
-from vlbias.report.tables import html
 from vlbias.store import Run
 from vlbias.stored_conditions import Conditions
 
@@ -19,66 +17,71 @@ __all__ = ["ablation_table", "mitigation_section", "summary_table"]
 _MAIN = ("AP", "mAP", "R@5")
 
 
-def mitigation_section(run: Run, tables: MitigationTables) -> dict[str, Any]:
+def mitigation_section(run: Run, tables: MitigationTables) -> Section:
     """Headline, readings and blocks of one run for the page's template."""
     metric = next(name for name in _MAIN if name in tables.choice)
     protocol = run.manifest["study"]["mitigation"]
-    blocks = [
-        *_judged(tables, metric),
-        _block(
-            "Performance at the chosen strengths",
-            _of_margins(tables, metric, protocol),
-            table=html(_retained(tables)),
+    parts = (
+        Part("What the mitigations leave of the bias", _judged(tables, metric)),
+        Part(
+            "What they cost",
+            [
+                block(
+                    "Performance at the chosen strengths",
+                    _of_margins(tables, metric, protocol),
+                    table=_retained(tables),
+                ),
+                block(
+                    "Overhead",
+                    "Preparing and encoding, median of five rounds, plain and mitigated in turn; on a CPU, "
+                    "time of all its cores. Memory is how much higher the peak of the process rises.",
+                    table=tables.overhead,
+                ),
+                block("Fits", "Time to fit, once for all strengths.", table=tables.fits),
+            ],
         ),
-        _block(
-            "Bias of every condition",
-            "B at each condition's own operating point, beside its noise floor.",
-            table=html(_of_conditions(tables)),
+        Part(
+            "Every condition",
+            [
+                block(
+                    "Bias of every condition",
+                    "B at each condition's own operating point, beside its noise floor.",
+                    table=_of_conditions(tables),
+                ),
+                *_where(run),
+            ],
         ),
-        *_where(run),
-        _block(
-            "Overhead",
-            "Preparing and encoding, median of five rounds, plain and mitigated in turn; on a CPU, time of "
-            "all its cores. Memory is how much higher the peak of the process rises.",
-            table=html(tables.overhead),
-        ),
-        _block("Fits", "Time to fit, once for all strengths.", table=html(tables.fits)),
-    ]
-    return {
-        "headline": _headline(tables),
-        "readings": [
-            _reading(row) for _, row in tables.verdicts[tables.verdicts["chosen"]].iterrows()
-        ],
-        "blocks": blocks,
-    }
+    )
+    chosen = tables.verdicts[tables.verdicts["chosen"]]
+    return Section(_headline(tables), [_reading(row) for _, row in chosen.iterrows()], parts)
 
 
-def _judged(tables: MitigationTables, metric: str) -> list[dict[str, str]]:
+def _judged(tables: MitigationTables, metric: str) -> list[Block]:
     """What is left of every mitigation, its price, and every setting and strength."""
     return [
-        _block(
+        block(
             "What is left of every mitigation",
             "Each setting at the strength that was chosen on the choosing split. The change is that of "
             "B_crossfit, the sum of gaps of the false-positive rate, gaps of unsure sign counting "
             "less. Against every condition stands the model as it is with its "
             "thresholds moved to the same mean false-positive rate; against every mitigation its "
             "placebo. Limits are 95 %, paired over photos.",
-            table=html(summary_table(tables.verdicts)),
+            table=summary_table(tables.verdicts),
             figure=shares(tables.verdicts),
         ),
-        _block(
+        block(
             "Bias against performance",
             "A line is a setting over its strengths, hollow marks are its placebos, the star is the model "
             "as it is. Left the split on which strengths were chosen (rings: its Pareto front), right the "
             "split that is reported. Thresholds are calibrated for every condition on the left split.",
             figure=pareto_front(_panels(tables, metric), metric),
         ),
-        _block(
+        block(
             "Every method, strength and site",
             "Shares are of B_crossfit without mitigation on the photos that a setting and its placebo "
             "could both "
             "be run on. Only chosen strengths are a test; the others are shown so that nothing is hidden.",
-            table=html(ablation_table(tables.verdicts)),
+            table=ablation_table(tables.verdicts),
         ),
     ]
 
@@ -96,13 +99,6 @@ def _of_margins(tables: MitigationTables, metric: str, protocol: dict[str, Any])
         if asked
         else ""
     )
-
-
-def _block(
-    title: str, text: str, *, table: str = "", figure: Figure | None = None
-) -> dict[str, str]:
-    svg = "" if figure is None else figures.svg(figure)
-    return {"title": title, "text": text, "table": table, "svg": svg}
 
 
 def summary_table(verdicts: pd.DataFrame) -> pd.DataFrame:
@@ -236,12 +232,12 @@ def _of_conditions(tables: MitigationTables) -> pd.DataFrame:
     return tables.conditions[columns]
 
 
-def _where(run: Run) -> list[dict[str, str]]:
+def _where(run: Run) -> list[Block]:
     figure = maps(Conditions(run).maps())
     if figure is None:
         return []
     return [
-        _block(
+        block(
             "Where features changed",
             "Tokens of the image encoder's last block on their grid, means over the reported photos: norm "
             "before, norm after, and norm of the change over the norm before. No photo is shown. Methods "

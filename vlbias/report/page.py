@@ -1,35 +1,31 @@
-"""The page of one or more runs: one HTML file that opens from disk, and the same content as CSV."""
+"""The page of one or more runs: one HTML file that opens from disk, and the same content as tables."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from importlib.resources import files
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
-import pandas as pd
-from matplotlib.figure import Figure
 
 from vlbias.errors import BadTable
-from vlbias.report import figures
+from vlbias.report.blocks import Part, Section
+from vlbias.report.comparison import compared_runs
+from vlbias.report.drawing import numbered
+from vlbias.report.funnel import data_blocks
+from vlbias.report.guidance import GLOSSARY, TEXT_WORDING, WORDING
 from vlbias.report.language import OUTCOME, LanguageTables, language_numbers
 from vlbias.report.language_page import compared, language_section
 from vlbias.report.mitigation_page import mitigation_section
 from vlbias.report.mitigation_tables import MitigationTables, mitigation_tables
 from vlbias.report.numbers import Tables, numbers
-from vlbias.report.tables import html
-from vlbias.report.words import (
-    LIMITS,
-    TEXT_LIMITS,
-    bias_in_words,
-    contrast_in_words,
-    floor_in_words,
-    lacking_in_words,
-)
+from vlbias.report.photos import example_photos
+from vlbias.report.presence_page import presence_section
+from vlbias.report.publish import frames, write_card, write_json
+from vlbias.report.words import LIMITS, TEXT_LIMITS, lacking_in_words
 from vlbias.store import Run
 
 __all__ = ["Page", "report"]
@@ -43,11 +39,15 @@ class Page:
         html: The page.
         tables: Folder of CSV files, one folder per run in it.
         summary: The headline of every run in words.
+        json: The words and tables of the page as one file.
+        card: A block for a model card, with `model-index` as front matter.
     """
 
     html: Path
     tables: Path
     summary: str
+    json: Path
+    card: Path
 
 
 def report(
@@ -56,6 +56,7 @@ def report(
     *,
     draws: int = 2000,
     seed: int = 0,
+    with_images: bool = False,
     note: Callable[[str], None] = lambda text: None,
 ) -> Page:
     """Analyse finished runs and write their page and tables; needs no model.
@@ -65,10 +66,12 @@ def report(
         out: Folder for the page; `report` in the first run folder if not given.
         draws: Resampling draws of every interval and test.
         seed: Of the draws.
+        with_images: Show example photos whose licence allows it; see `vlbias.report.photos`.
         note: Told what is being done.
 
     Raises:
-        BadTable: if a folder is no finished run, or `out` cannot be written.
+        BadTable: if a folder is no finished run, `out` cannot be written, or photos are asked for that
+            the run did not have.
     """
     folders = [Path(runs)] if isinstance(runs, Path | str) else [Path(run) for run in runs]
     opened = [Run(folder) for folder in folders]
@@ -80,181 +83,96 @@ def report(
             f"{target} cannot be written ({error}); choose another folder with --out"
         ) from error
     options: dict[str, Any] = {"draws": draws, "seed": seed, "note": note}
-    of_texts: list[tuple[Run, LanguageTables]] = []
-    sections = []
-    for run in opened:
-        section, tables = _section_of(run, target / "tables" / run.folder.name, options)
-        sections.append(section)
-        if isinstance(tables, LanguageTables):
-            of_texts.append((run, tables))
-    template = files("vlbias.report").joinpath("templates", "page.html.j2").read_text("utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    limits = (TEXT_LIMITS if of_texts else ()) + (LIMITS if len(of_texts) < len(opened) else ())
-    html = environment.from_string(template).render(
-        sections=sections, comparison=compared(of_texts), limits=limits, draws=draws
-    )
-    page = target / "index.html"
-    page.write_text(html, encoding="utf-8")
-    summary = "\n".join(f"{section['name']}: {section['headline']}" for section in sections)
-    return Page(page, target / "tables", summary)
+    done = [_analysed(run, options, with_images=with_images) for run in opened]
+    names = _distinct([run.folder.name for run in opened])
+    for name, one in zip(names, done, strict=True):
+        _write_tables(target / "tables" / name, one.tables)
+    return _write(target, done, draws)
 
 
-def _section_of(
-    run: Run, folder: Path, options: dict[str, Any]
-) -> tuple[dict[str, Any], Tables | LanguageTables | MitigationTables]:
-    """What the page says of one run, and its tables, which are written; by what kind of run it is."""
-    made: tuple[dict[str, Any], Tables | LanguageTables | MitigationTables]
+@dataclass(frozen=True)
+class _Done:
+    """A run, its tables, and what the page says of it."""
+
+    run: Run
+    tables: Tables | LanguageTables | MitigationTables
+    section: Section
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """What the page says in words, and the run's provenance."""
+        about = self.run.manifest
+        return {
+            "name": about["study"]["name"],
+            "model": f"{about['model']['name']} ({about['model']['revision']})",
+            "headline": self.section.headline,
+            "readings": list(self.section.readings),
+            "provenance": _provenance(self.run),
+            "choices": about["paper_unknowns"],
+        }
+
+
+def _analysed(run: Run, options: dict[str, Any], *, with_images: bool) -> _Done:
+    """The tables of a run and its section, by what kind of run it is."""
+    tables: Tables | LanguageTables | MitigationTables
     if run.manifest.get("kind") == "mitigation":
-        judged = mitigation_tables(run, **options)
-        made = mitigation_section(run, judged), judged
+        tables = mitigation_tables(run, **options)
+        section = mitigation_section(run, tables)
     elif OUTCOME in run.manifest["study"]["outcomes"]:
-        found = language_numbers(run, **options)
-        made = language_section(run, found), found
+        tables = language_numbers(run, **options)
+        section = language_section(run, tables)
     else:
         tables = numbers(run, **options)
-        made = _section(run, tables), tables
+        section = presence_section(run, tables)
     options["note"](f"figures of {run.folder.name}")
-    _write_tables(folder, made[1])
-    return {**_about(run), **made[0]}, made[1]
+    lacking = list(section.lacking) or lacking_in_words(run.statuses)
+    further = [Part("The data and what was left out", list(data_blocks(run, lacking)))]
+    if with_images and isinstance(tables, Tables):
+        further.insert(0, Part("Example photos", [example_photos(run)]))
+    return _Done(run, tables, replace(section, parts=[*section.parts, *further]))
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """The names, numbered where they repeat."""
+    return [
+        f"{name}-{names[:i].count(name) + 1}" if names[:i].count(name) else name
+        for i, name in enumerate(names)
+    ]
 
 
 def _write_tables(folder: Path, tables: Tables | LanguageTables | MitigationTables) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for field in fields(tables):
-        getattr(tables, field.name).to_csv(folder / f"{field.name}.csv", index=False)
+    for name, frame in frames(tables).items():
+        frame.to_csv(folder / f"{name}.csv", index=False)
 
 
-def _about(run: Run) -> dict[str, Any]:
-    """What every run's part of the page says of it."""
-    manifest = run.manifest
-    return {
-        "name": manifest["study"]["name"],
-        "model": f"{manifest['model']['name']} ({manifest['model']['revision']})",
-        "blocks": [],
-        "lacking": lacking_in_words(run.statuses),
-        "funnel": json.dumps(
-            manifest["data"]["meta"].get("funnel", {}), indent=1, ensure_ascii=False
-        ),
-        "provenance": _provenance(run),
-        "unknowns": manifest["paper_unknowns"],
-    }
-
-
-def _section(run: Run, tables: Tables) -> dict[str, Any]:
-    manifest = run.manifest
-    totals = tables.effects[(tables.effects["effect"] == "TE") & (tables.effects["mediator"] == "")]
-    rows = tables.strictness
-    decisive = rows[(rows["effect"] == "attributable") & (rows["functional"] == "B_crossfit")]
-    several = [name for name, about in manifest["contrasts"].items() if len(about["alters"]) > 1]
-    return {
-        "headline": bias_in_words(tables.bias.iloc[0]),
-        "readings": [contrast_in_words(row) for _, row in decisive.iterrows()],
-        "floor": floor_in_words(tables.conditions),
-        "tables": {
-            "worlds": html(tables.conditions),
-            "totals": html(_effect_columns(totals)),
-            "encoders": html(_effect_columns(_whole(tables.effects, several))),
-            "strongest": html(_effect_columns(_strongest(tables.effects))),
-            "placebo": html(_placebo_columns(tables.placebo)),
-            "objects": html(_object_columns(tables.objects)),
-            "strictness": html(rows[rows["functional"] != "B_plugin"]),
-            "sensitivity": html(tables.sensitivity),
-            "checks": html(tables.checks),
-        },
-        "insufficient": int(tables.bias["n_insufficient"].iloc[0]),
-        "figures": _figures(tables),
-    }
-
-
-def _figures(tables: Tables) -> list[dict[str, str]]:
-    drawn: list[tuple[str, str, Figure]] = [
-        ("B of every world beside its noise floor",
-         "Bars are the sum that is usually printed; the mark is what shuffled groups give.",
-         figures.conditions(tables.conditions)),
-        ("Effects through whole encoders",
-         "Whole encoders are cuts: their indirect effect is that of changing their input.",
-         figures.encoders(tables.effects)),
-    ]  # fmt: skip
-    with_layers = tables.effects[tables.effects["mediator"].str.contains("/")]
-    for contrast in dict.fromkeys(with_layers["contrast"]):
-        part = with_layers[with_layers["contrast"] == contrast]
-        base, _, other = str(contrast).partition("->")
-        if base == other:
-            continue
-        if part["mediator"].str.contains(r"/(?:attn|mlp)\.\d+$").any():
-            drawn.append((f"Effects by layer: {contrast}",
-                          "Indirect effect through each branch, with 95 % limits. They do not add up.",
-                          figures.by_layer(tables.effects, contrast)))  # fmt: skip
-        if part["mediator"].str.contains(r"/head\.\d+\[\d+\]$").any():
-            drawn.append((f"Effects by head: {contrast}",
-                          "A dot marks heads whose effect survives correction over all mediators.",
-                          figures.heads(tables.effects, contrast)))  # fmt: skip
-    if (tables.objects["status"] == "ok").any():
-        drawn.append(("Gap per object in the null world",
-                      "False-positive rate of the first group minus the second, 95 % limits.",
-                      figures.objects(tables.objects)))  # fmt: skip
-    if tables.operating["B_crossfit"].notna().any():
-        drawn.append(("B over operating points",
-                      "Thresholds set anew in every world, so that all are equally strict. Points at "
-                      "which no object has enough false positives are left out.",
-                      figures.operating(tables.operating)))  # fmt: skip
-    return [
-        {"title": title, "text": text, "svg": figures.svg(figure)} for title, text, figure in drawn
+def _write(target: Path, done: Sequence[_Done], draws: int) -> Page:
+    of_texts = [(one.run, one.tables) for one in done if isinstance(one.tables, LanguageTables)]
+    of_photos = [
+        (one.run, one.tables) for one in done if not isinstance(one.tables, LanguageTables)
     ]
-
-
-_EFFECT = [
-    "contrast",
-    "mediator",
-    "effect",
-    "functional",
-    "estimate",
-    "lo",
-    "hi",
-    "p",
-    "p_adjusted",
-    "relative",
-    "cut",
-    "n",
-]
-
-
-def _effect_columns(rows: pd.DataFrame) -> pd.DataFrame:
-    shown = rows[_EFFECT].copy()
-    # a share without limits, since its denominator may be 0, is no share
-    bounded = np.isfinite(rows["relative_lo"]) & np.isfinite(rows["relative_hi"])
-    shown["relative"] = shown["relative"].where(bounded).astype(object)
-    shown.loc[shown["cut"], "relative"] = "cut"
-    return shown.drop(columns="cut")
-
-
-def _whole(effects: pd.DataFrame, several: Sequence[str]) -> pd.DataFrame:
-    whole = (effects["mediator"] != "") & ~effects["mediator"].str.contains("/")
-    return effects[
-        whole
-        & (effects["functional"] == "B_lin")
-        & effects["effect"].isin(["NDE", "NIE", "INT"])
-        & effects["contrast"].isin(several)
-    ]
-
-
-def _strongest(effects: pd.DataFrame, most: int = 20) -> pd.DataFrame:
-    inside = effects["mediator"].str.contains("/") & (effects["effect"] == "NIE")
-    rows = effects[inside & (effects["functional"] == "B_lin")]
-    return rows.sort_values("p", kind="stable").head(most)
-
-
-def _placebo_columns(rows: pd.DataFrame) -> pd.DataFrame:
-    if rows.empty:
-        return rows
-    rows = rows[rows["functional"] != "B_crossfit"]
-    wanted = ["effect", "functional", "estimate", "lo", "hi", "p", "p_adjusted", "relative", "n"]
-    return rows[wanted]
-
-
-def _object_columns(rows: pd.DataFrame) -> pd.DataFrame:
-    shown = rows[rows["status"] == "ok"]
-    return shown.drop(columns=["status", "z", "interval", "p_permutation"], errors="ignore")
+    limits = (TEXT_LIMITS if of_texts else ()) + (LIMITS if of_photos else ())
+    said = [(one.run, one.tables, one.said) for one in done]
+    content = {
+        "sections": [{**one.said, "parts": one.section.parts} for one in done],
+        "comparison": [*compared_runs(of_photos), *compared(of_texts)],
+        "limits": limits,
+        "wording": (WORDING if of_photos else ()) + (TEXT_WORDING if of_texts else ()),
+        "glossary": GLOSSARY if of_photos else (),
+        "draws": draws,
+    }
+    template = files("vlbias.report").joinpath("templates", "page.html.j2").read_text("utf-8")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    figures = count(1)
+    environment.globals["numbered"] = lambda svg: numbered(svg, next(figures))
+    page = target / "index.html"
+    page.write_text(environment.from_string(template).render(content), encoding="utf-8")
+    write_json(target / "report.json", said)
+    write_card(target / "model-card.md", said, limits)
+    summary = "\n".join(f"{one['name']}: {one['headline']}" for _, _, one in said)
+    return Page(page, target / "tables", summary, target / "report.json", target / "model-card.md")
 
 
 def _provenance(run: Run) -> dict[str, str]:

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import pandas as pd
 
 __all__ = ["html"]
 
 
-def html(frame: pd.DataFrame) -> str:
-    """The frame as an HTML table, numbers in few digits."""
+def html(frame: pd.DataFrame, caption: str = "") -> str:
+    """The frame as an HTML table, numbers in few digits; its first column names the rows.
+
+    Args:
+        frame: What is shown; an empty one gives a sentence.
+        caption: What the table is called by those who do not see where it stands.
+    """
     if frame.empty:
         return "<p>None.</p>"
-    table = frame.to_html(
-        index=False, border=0, na_rep="–", float_format=_number, justify="left", classes="numbers"
-    )
-    return table.replace("<th>", '<th scope="col">')
+    table = frame.set_index(frame.columns[0]).to_html(
+        border=0, na_rep="–", float_format=_number, justify="left", classes="numbers",
+        index_names=False,
+    )  # fmt: skip
+    head, body, rows = table.partition("<tbody>")
+    start, end, columns = head.partition(">")
+    columns = columns.replace("<th></th>", f"<th>{escape(str(frame.columns[0]))}</th>", 1)
+    named = f"<caption>{escape(caption)}</caption>" if caption else ""
+    columns = columns.replace("<th>", '<th scope="col">')
+    return start + end + named + columns + body + rows.replace("<th>", '<th scope="row">')
 
 
 def _number(value: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,8 +12,11 @@ __all__ = [
     "TEXT_LIMITS",
     "bias_in_words",
     "contrast_in_words",
+    "contrasts_in_words",
     "floor_in_words",
     "lacking_in_words",
+    "objects_in_words",
+    "placebo_in_words",
 ]
 
 LIMITS = (
@@ -47,24 +51,86 @@ TEXT_LIMITS = (
 )
 
 
-def bias_in_words(bias: pd.Series[Any]) -> str:
-    """The headline: whether the disparity can be told from noise, and how large it may be."""
+def bias_in_words(bias: pd.Series[Any], groups: Sequence[str] = ("one group", "another")) -> str:
+    """The headline: whether the disparity can be told from noise, and how large it may be.
+
+    Args:
+        bias: The row of `Disparity.frame`.
+        groups: Names of the groups.
+    """
     if bias["status"] != "ok":
         return "No object has enough photos in both groups: nothing can be said about bias at this size."
-    size = (
-        f"B = {bias['plugin']:.3f} over {bias['n_objects']} objects; photos with shuffled groups give "
-        f"{bias['floor']:.3f} on average"
-    )
+    between = " and ".join(groups)
     if bias["p"] > 0.05:
-        verdict = "This cannot be told from noise at this size"
+        verdict = (
+            "Whether the model sees objects that are not there more often with one group than with another "
+            f"({between}) cannot be told from noise at this size (p = {bias['p']:.2g})."
+        )
     else:
-        verdict = "The groups differ by more than chance"
-    span = f"B itself lies between {bias['lo']:.3f} and {bias['hi']:.3f} (95 %)"
+        verdict = (
+            "How often the model sees objects that are not there differs between the groups "
+            f"({between}) by more than chance (p = {bias['p']:.2g})."
+        )
     share_of_floor = bias["floor"] / bias["plugin"] if bias["plugin"] > 0 else float("nan")
     return (
-        f"{size} ({share_of_floor:.0%} of it). {verdict} (p = {bias['p']:.3g}). {span}; the cross-fit "
-        f"estimate, which noise does not inflate, is {bias['crossfit']:.3f}."
+        f"{verdict} B, the sum of the gaps over {bias['n_objects']} objects, is {bias['plugin']:.3f}; photos "
+        f"with shuffled groups give {bias['floor']:.3f} on average ({share_of_floor:.0%} of it). B itself lies "
+        f"between {bias['lo']:.3f} and {bias['hi']:.3f} (95 %); the cross-fit estimate, which noise does not "
+        f"inflate, is {bias['crossfit']:.3f}."
     )
+
+
+def objects_in_words(objects: pd.DataFrame, groups: Sequence[str]) -> str:
+    """Which objects' gaps survive correction over all objects, and whose photos they favour."""
+    rows = objects[objects["status"] == "ok"]
+    if rows.empty:
+        return "No object has enough photos and false positives in every group."
+    sure = rows[rows["p_max_t"] < 0.05]
+    if sure.empty:
+        return f"No single object's gap survives correction over the {len(rows)} objects."
+    if len(groups) != 2:
+        return f"Gaps that survive correction: {', '.join(sure['object'])}."
+    first = sure.reindex(sure["gap"].abs().sort_values(ascending=False).index).head(5)
+    said = [
+        f"{row['object']} ({groups[0] if row['gap'] > 0 else groups[1]}: {abs(row['gap']):.3f} more, "
+        f"[{row['lo']:+.3f}, {row['hi']:+.3f}])"
+        for _, row in first.iterrows()
+    ]
+    return f"Gaps that survive correction over {len(rows)} objects: {', '.join(said)}."
+
+
+def placebo_in_words(table: pd.DataFrame) -> list[str]:
+    """Where gender comes in: effects beyond their placebos, and whether image and text add up."""
+    if table.empty:
+        return []
+    rows = table[table["functional"] == "B_lin"].set_index("effect")
+    said = []
+    for effect, what in (
+        ("mask-gender - placebo-image", "Taking gender out of the image"),
+        ("replace-gender - placebo-text", "Taking gender out of the text"),
+        ("both - placebo-both", "Taking gender out of both"),
+    ):
+        if effect in rows.index:
+            said.append(f"{what} changes B_lin by {_sized(rows.loc[effect])} beyond its placebo.")
+    if "interaction image x text" in rows.index:
+        row = rows.loc["interaction image x text"]
+        how = "do not add up" if _is_told(row) else "are not shown to do otherwise than add up"
+        said.append(
+            f"Image and text {how}: their interaction is {_sized(row)}. B_lin is the gaps in the direction "
+            "that they have without intervention."
+        )
+    return said
+
+
+def _is_told(row: pd.Series[Any]) -> bool:
+    return bool(row["lo"] > 0 or row["hi"] < 0)
+
+
+def _sized(row: pd.Series[Any]) -> str:
+    if pd.isna(row["lo"]):
+        return "an amount that has no limits at this size"
+    size = f"{row['estimate']:+.3f} [{row['lo']:+.3f}, {row['hi']:+.3f}]"
+    return size if _is_told(row) else f"{size}, which cannot be told from noise at this size,"
 
 
 def contrast_in_words(change: pd.Series[Any]) -> str:
@@ -88,6 +154,31 @@ def contrast_in_words(change: pd.Series[Any]) -> str:
         f"{what}: the cross-fit disparity {way} by {abs(change['estimate']):.3f} {span} beyond what a "
         f"threshold of the same strictness does {rates}."
     )
+
+
+def contrasts_in_words(changes: pd.DataFrame) -> list[str]:
+    """A sentence on each contrast with a change beyond strictness, and one on all the others.
+
+    Args:
+        changes: The rows "attributable" of B_crossfit of `strictness`.
+    """
+    if changes.empty:
+        return []
+    told = changes[(changes["lo"] > 0) | (changes["hi"] < 0)]
+    others = changes.drop(told.index)
+    said = [contrast_in_words(row) for _, row in told.iterrows()]
+    if len(others) == 1:
+        said.append(contrast_in_words(others.iloc[0]))
+    elif len(others):
+        each = ", ".join(
+            f"{row['contrast'].partition('->')[2]} [{row['lo']:+.3f}, {row['hi']:+.3f}]"
+            for _, row in others.iterrows()
+        )
+        said.append(
+            "For these worlds no change of the cross-fit disparity is shown beyond that of a threshold of the "
+            f"same strictness (95 %): {each}."
+        )
+    return said
 
 
 def floor_in_words(conditions: pd.DataFrame) -> str:

@@ -1,0 +1,86 @@
+"""The commands to begin with: a study for what one has, and what is wrong with a study or a model."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["check", "init"]
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+def init(
+    data: Annotated[
+        Path,
+        typer.Argument(help="Folder of photos: COCO, PASCAL-Sentence, or a table of your own."),
+    ],
+    model: Annotated[str, typer.Option(help="A registered name, a hub name or a folder.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The study file.")] = Path("study.toml"),
+) -> None:
+    """Write a commented study for your model and your photos."""
+    from vlbias.runs.starting import start
+
+    begun = start(data, model, out)
+    for remark in begun.remarks:
+        typer.echo(remark)
+    typer.echo(f"study: {begun.path}\nnext: vlbias check {begun.path}")
+
+
+def check(
+    what: Annotated[
+        str, typer.Argument(help="A study (TOML), or a model: name, hub name, folder, GGUF file.")
+    ],
+    device: Annotated[str, typer.Option(help="Where the model runs.")] = "cpu",
+    as_json: JsonOption = False,
+) -> None:
+    """Say in words what is wrong with a study, or test that a model keeps the adapter contract."""
+    failed = (
+        _study(Path(what), as_json) if what.endswith(".toml") else _model(what, device, as_json)
+    )
+    if failed:
+        raise typer.Exit(1)
+
+
+def _study(path: Path, as_json: bool) -> bool:
+    from dataclasses import asdict
+
+    from vlbias.runs.diagnosis import diagnose
+
+    remarks = list(diagnose(path))
+    if as_json:
+        typer.echo(json.dumps([asdict(remark) for remark in remarks], indent=2))
+    for remark in () if as_json else remarks:
+        typer.echo(f"{remark.verdict:6} {remark.about}: {remark.text}")
+    wrong = sum(remark.verdict == "wrong" for remark in remarks)
+    if not as_json:
+        typer.echo(f"{wrong} things to repair" if wrong else f"next: vlbias run {path} --dry-run")
+    return wrong > 0
+
+
+def _model(model: str, device: str, as_json: bool) -> bool:
+    import resource
+    from dataclasses import asdict
+
+    from vlbias.runs import api
+
+    began = time.monotonic()
+    findings = api.check(model, device=device)
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    for finding in () if as_json else findings:
+        typer.echo(f"{'ok    ' if finding.passed else 'FAILED'} {finding.name}: {finding.detail}")
+    failed = sum(not finding.passed for finding in findings)
+    if not as_json:
+        typer.echo(
+            f"{failed} promises of the adapter are broken: effects of this model would be wrong"
+            if failed
+            else f"{model} can be used: replaced parts do what they should, and only that"
+        )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    typer.echo(f"{time.monotonic() - began:.0f} s, peak memory {peak:.0f} MiB", err=as_json)
+    return failed > 0

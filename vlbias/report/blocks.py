@@ -1,0 +1,82 @@
+"""What a page is made of: parts of blocks, each a title, a text, and a table or a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from vlbias.report.drawing import svg
+from vlbias.report.tables import html
+
+__all__ = ["Block", "Part", "Section", "block"]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One step of a page.
+
+    Args:
+        title: Its heading.
+        text: What is shown, how it is to be read, and what it does not say.
+        table: HTML, or nothing.
+        svg: A figure, or nothing.
+        alt: What is seen in the figure, for those who do not see it.
+        folded: Whether the table waits behind its title.
+        gallery: HTML of pictures, or nothing.
+    """
+
+    title: str
+    text: str
+    table: str = ""
+    svg: str = ""
+    alt: str = ""
+    folded: bool = False
+    gallery: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Blocks that answer one question.
+
+    Args:
+        title: The question's name.
+        blocks: In their order.
+    """
+
+    title: str
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Section:
+    """What a page says of one run.
+
+    Args:
+        headline: The finding in one or two plain sentences.
+        readings: Further sentences.
+        parts: The blocks.
+        lacking: What was left out, where a run knows more than its rows say.
+    """
+
+    headline: str
+    readings: Sequence[str]
+    parts: Sequence[Part]
+    lacking: Sequence[str] = ()
+
+
+def block(
+    title: str,
+    text: str,
+    *,
+    table: pd.DataFrame | None = None,
+    figure: Figure | None = None,
+    alt: str = "",
+    folded: bool = False,
+) -> Block:
+    """A block of a frame, a figure, or both; without `alt`, title and text describe the figure."""
+    shown = "" if table is None else html(table, title)
+    drawn = "" if figure is None else svg(figure)
+    return Block(title, text, shown, drawn, alt or f"{title}. {text}", folded)

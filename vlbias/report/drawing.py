@@ -1,0 +1,55 @@
+"""How figures look: their colours, and a figure as SVG that follows the page into the dark."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import matplotlib
+import matplotlib.figure
+
+__all__ = ["BLUE", "GREY", "MARKS", "ORANGE", "SERIES", "numbered", "svg"]
+
+BLUE, ORANGE, GREY = "#2b6cb0", "#c05621", "#718096"
+SERIES = (
+    BLUE, ORANGE, "#2f855a", "#6b46c1", "#b7791f", "#d53f8c", "#0f766e", "#7b341e", GREY, "#1a365d",
+)  # fmt: skip
+"""Colours of series. The page names each as a variable, so that the dark scheme can lighten it."""
+MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
+"""Marks of series, so that none is told by its colour alone."""
+
+_INK = {"#000000": "--ink", "#ffffff": "--paper"}
+_NAMES = {**_INK, **{colour: f"--series-{number}" for number, colour in enumerate(SERIES)}}
+_COLOUR = re.compile(r"(?P<what>fill|stroke): (?P<colour>#[0-9a-f]{6})")
+_ID = re.compile(r' id="([^"]+)"')
+_NAMED = re.compile(r' id="|url\(#|href="#')
+_FIXED = {"svg.hashsalt": "vlbias", "svg.fonttype": "none"}
+
+
+def svg(figure: matplotlib.figure.Figure) -> str:
+    """The figure as one SVG element: text as text, colours as variables, no id that nothing names.
+
+    Every colour keeps its value behind the variable, so that the figure alone looks the same.
+    """
+    figure.patch.set_alpha(0.0)
+    for axis in figure.axes:
+        axis.patch.set_alpha(0.0)
+    buffer = io.StringIO()
+    with matplotlib.rc_context(_FIXED):
+        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
+    text = _ID.sub(lambda hit: hit.group() if f"#{hit.group(1)}" in text else "", text)
+    return _COLOUR.sub(_named, text)
+
+
+def numbered(text: str, number: int) -> str:
+    """An SVG element whose ids begin with a number, so that several can stand on one page."""
+    return _NAMED.sub(rf"\g<0>f{number}-", text)
+
+
+def _named(hit: re.Match[str]) -> str:
+    colour = hit["colour"]
+    value = f"var({_NAMES[colour]}, {colour})" if colour in _NAMES else colour
+    return f"{hit['what']}: {value}"

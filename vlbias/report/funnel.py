@@ -1,0 +1,105 @@
+"""Which photos or texts the numbers stand on, and why the others are not among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from vlbias.report.blocks import Block, block
+from vlbias.report.drawing import BLUE
+from vlbias.store import Run
+
+__all__ = ["data_blocks", "dropped", "funnel"]
+
+
+def funnel(run: Run) -> pd.DataFrame:
+    """Columns step and left: what reader and study count; and lost, where each step takes from the last.
+
+    The last steps are the study's: its splits and groups, and the splits that are reported.
+    """
+    content = run.manifest["data"]["meta"].get("funnel", {})
+    steps = _steps(content)
+    study = run.manifest["study"]
+    samples = run.samples
+    steps[f"in the study: {', '.join(study['dataset']['splits'])}"] = len(samples)
+    report = _reported(study)
+    if report and "split" in samples:
+        steps[f"reported: {', '.join(report)}"] = int(samples["split"].isin(report).sum())
+    table = pd.DataFrame({"step": list(steps), "left": list(steps.values())})
+    if "steps" not in content:
+        return table  # counts of several things, such as words and templates
+    return table.assign(lost=-table["left"].diff().fillna(0).astype(int))
+
+
+def dropped(run: Run) -> pd.DataFrame:
+    """Columns why and photos: reasons that the reader and the label rule give."""
+    content = run.manifest["data"]["meta"].get("funnel", {})
+    reasons = content.get("dropped", {}) if isinstance(content, Mapping) else {}
+    return pd.DataFrame({"why": list(reasons), "photos": list(reasons.values())})
+
+
+def data_blocks(run: Run, lacking: list[str]) -> Iterator[Block]:
+    """The funnel as a figure and a table, the reasons, and the groups of what is left.
+
+    Args:
+        run: The run.
+        lacking: What of the table of outcomes was left out, in words.
+    """
+    table = funnel(run)
+    said = "; ".join(f"{row['step']}: {row['left']:,}" for _, row in table.iterrows())
+    left_out = " ".join(f"{line}." for line in lacking)
+    yield block(
+        "What was counted, and what was left",
+        "Splits are made before anything is looked at; what is reported is not what thresholds were set on, "
+        f"unless the study says so. {left_out or 'No row of the table of outcomes was left out.'}",
+        table=table,
+        figure=_bars(table) if "lost" in table else None,
+        alt=f"Bars, one a step. {said}.",
+    )
+    reasons = dropped(run)
+    if len(reasons):
+        yield block(
+            "Why the others are not in it",
+            "As the reader and the label rule count them; a photo can have one reason only.",
+            table=reasons,
+        )
+    if not {"split", "group"} <= set(run.samples.columns):
+        return
+    groups = run.samples.groupby(["split", "group"], sort=True).size().unstack(fill_value=0)
+    yield block(
+        "Groups by split",
+        "Perceived gender or own groups, as the data name them.",
+        table=groups.reset_index().rename_axis(columns=None),
+    )
+
+
+def _steps(content: Any) -> dict[str, int]:
+    if not isinstance(content, Mapping):
+        return {}
+    steps = content.get("steps", content)
+    return {str(name): count for name, count in steps.items() if isinstance(count, int)}
+
+
+def _reported(study: Mapping[str, Any]) -> list[str]:
+    if "mitigation" in study:
+        return [study["mitigation"]["report"]]
+    return list(study["operating_point"]["report"])
+
+
+def _bars(table: pd.DataFrame) -> Figure:
+    figure = Figure(figsize=(7.2, 0.32 * len(table) + 0.6))
+    axis = figure.subplots()
+    place = np.arange(len(table))
+    axis.barh(place, table["left"], color=BLUE, alpha=0.6, height=0.7)
+    for at, count in zip(place, table["left"], strict=True):
+        axis.text(count, at, f" {count:,}", va="center", fontsize=8)
+    axis.set_yticks(place, table["step"])
+    axis.invert_yaxis()
+    axis.set_xticks([])
+    axis.spines[["top", "right", "bottom", "left"]].set_visible(False)
+    axis.tick_params(axis="y", length=0, labelsize=8)
+    return figure

@@ -1,0 +1,85 @@
+"""What the words of a page mean, and how its findings are to be worded."""
+
+from __future__ import annotations
+
+__all__ = ["GLOSSARY", "TEXT_WORDING", "WORDING"]
+
+WORDING = (
+    (
+        "photos whose captioners used feminine words; perceived gender",
+        "women; gender; sex",
+        "The label is the word choice of people who saw a photo. Nobody in it was asked.",
+    ),
+    (
+        "the model reports handbags that are not there more often on photos described with feminine words",
+        "the model thinks that women carry handbags; the model is sexist",
+        "What is measured is a difference of error rates, on these photos, at this operating point.",
+    ),
+    (
+        "no difference could be told from noise with this many photos; one below the smallest detectable "
+        "B would not have been seen",
+        "the model is unbiased; the bias is not significant, so there is none",
+        "vlbias power says what so many photos can show.",
+    ),
+    (
+        "blurring the persons lowers B by more than blurring as many other pixels",
+        "gender causes; removing gender",
+        "The intervention is a blur or a word. It takes away pose, clothes and edges too.",
+    ),
+    (
+        "so much of the effect runs through this head, replaced on its own",
+        "the bias is stored in this head",
+        "Indirect effects overlap and do not add up. Others can take over what one no longer does.",
+    ),
+    (
+        "persons who are described by neither list of words are not in these numbers",
+        "both genders; everyone",
+        "Two groups are what captions give, not what people are. Own photos can have any number.",
+    ),
+)
+"""What to write of photos, what not to write, and why."""
+
+TEXT_WORDING = (
+    (
+        'after these prompts "he" has higher odds than "she" where the occupation is stereotyped so',
+        "the model believes that nurses are women; the model is sexist",
+        "What is measured is the odds of a few words behind a few hand-written frames.",
+    ),
+    (
+        "no effect could be told from none with these prompts",
+        "the model is unbiased; the effect is not significant, so there is none",
+        "Other frames and other words can give another effect.",
+    ),
+    (
+        "so much of the effect runs through this head, replaced on its own",
+        "the bias is stored in this head",
+        "Effects of components overlap. Others can take over what one no longer does.",
+    ),
+    (
+        "stereotype scores and labour statistics of occupations",
+        "what women and men do; both genders",
+        "Scores are of words, in English, at one time. Two pronouns are not everyone.",
+    ),
+)
+"""The same for texts."""
+
+GLOSSARY = (
+    ("B, plug-in", "Sum over objects of the absolute gap in false-positive rate between the groups. "
+     "Noise alone makes it positive."),
+    ("noise floor", "Mean of the plug-in B when the groups of the photos are shuffled."),
+    ("B, cross-fit", "Signs of the gaps from one half of the photos, gaps from the other half: near 0 where "
+     "there is no bias, a little small where there is."),
+    ("B_lin", "The gaps summed in the direction that they have without intervention. Linear, so that "
+     "parts of it can be attributed; can be negative."),
+    ("score_gap_lin", "The same for mean scores of photos without the object; no threshold."),
+    ("world, contrast", "Photo and text as they are (null) or with something taken out. A contrast compares "
+     "two worlds of the same photo."),
+    ("TE, NDE, NIE, INT", "Total effect of a contrast; the part past a mediator; the part through it alone; "
+     "what neither explains alone. TE = NDE + NIE + INT."),
+    ("cut", "A mediator that everything passes: its indirect effect is the total effect by construction."),
+    ("placebo", "As many pixels away from persons, or as many words that tell no gender."),
+    ("attributable", "Change of a world minus the change that a moved threshold brings to the same mean "
+     "false-positive rate."),
+    ("p_adjusted, p_max_t", "p-values corrected for all mediators of a contrast, or for all objects."),
+)  # fmt: skip
+"""Words of the page and what they mean."""

@@ -1,0 +1,156 @@
+"""A study file with its comments, from what was chosen for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+__all__ = ["Choices", "study_text"]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a study asks.
+
+    Args:
+        reader: Of the data.
+        labels: Whether groups are read from captions.
+        groups: In the order of their gap, first minus second.
+        counts: Photos of each group.
+        classes: How many classes are asked for.
+        prompt: A named prompt.
+        image: Whether persons can be blurred.
+        text: Whether the text tells a group that can be taken out.
+        mediators: Site to what it is.
+        finds_boxes: Whether the model is a detector.
+        remarks: What was found and chosen, in sentences.
+    """
+
+    reader: str
+    labels: bool
+    groups: Sequence[str]
+    counts: Sequence[int]
+    classes: int
+    prompt: str
+    image: bool
+    text: bool
+    mediators: Mapping[str, str]
+    finds_boxes: bool
+    remarks: Sequence[str]
+
+
+def study_text(choices: Choices, *, name: str, model: str, path: str) -> str:
+    """The study file as TOML, every choice with what else could be chosen.
+
+    Args:
+        choices: What is asked.
+        name: Of the study.
+        model: As the file names it.
+        path: Of the data, relative to the file.
+    """
+    blocks = (
+        _head(choices, name, model),
+        _contrasts(choices),
+        _mediators(choices),
+        _dataset(choices, path),
+        _operating(choices),
+    )
+    return "\n\n".join(blocks) + "\n"
+
+
+def _head(choices: Choices, name: str, model: str) -> str:
+    lines = [
+        f"# {name}: gender bias of a model on your photos, and where in the model it arises.",
+        *(f"# {remark}." for remark in choices.remarks),
+        "#   vlbias check FILE          what is wrong or missing, in words",
+        "#   vlbias run FILE --dry-run  how long it takes",
+        "#   vlbias run FILE            the same command goes on after a kill",
+        f"#   vlbias report runs/{name}",
+        _line("name", name, f"of the folder runs/{name}"),
+        _line("model", model, "see `vlbias list models`; org/model of the hub, or a folder"),
+        _line("device", "cpu", 'or "cuda"'),
+        _line("prompt", choices.prompt, "see `vlbias list prompts`"),
+        _line("outcomes", ["presence"], "how sure the model is that each class is there"),
+        _line("min_group", min(20, *choices.counts), "photos that every group needs at least"),
+        _line("seed", 0, "of the choice of placebo regions"),
+    ]
+    if choices.finds_boxes:
+        lines.append(_line("keep_boxes", 100, "best boxes of every arm, for average precision"))
+    return "\n".join(lines)
+
+
+def _contrasts(choices: Choices) -> str:
+    rows = [
+        (choices.image, "null->mask-gender", "person boxes blurred"),
+        (choices.text, "null->replace-gender", '"man" and "woman" become "person"'),
+        (choices.image and choices.text, "null->both", "both at once"),
+        (choices.image, "null->placebo-image", "as many pixels blurred, away from persons"),
+        (choices.text, "null->placebo-text", "as many words replaced that tell no gender"),
+        (True, "null->null", "a check: every effect must be exactly 0"),
+    ]
+    lines = [
+        "# What is compared: the photo and text as they are (null) with another world of them."
+    ]
+    return "\n".join(
+        [*lines, "contrasts = [", *(_item(name, why) for asked, name, why in rows if asked), "]"]
+    )
+
+
+def _mediators(choices: Choices) -> str:
+    lines = [
+        "# Parts of the model that are replaced by their value in the other world, to see how much of the",
+        "# effect runs through them. More parts, more time: `vlbias list mediators MODEL`.",
+        "mediators = [",
+        *(_item(site, what) for site, what in choices.mediators.items()),
+        "]",
+    ]
+    return "\n".join(lines)
+
+
+def _dataset(choices: Choices, path: str) -> str:
+    splits = ["fit", "dev", "test"] if choices.reader == "own" else ["dev", "test"]
+    counts = zip(choices.groups, choices.counts, strict=True)
+    lines = [
+        "[dataset]",
+        _line("name", choices.reader, "the reader; see `vlbias list datasets`"),
+        _line("path", path, "relative to this file"),
+        _line("splits", splits, "from the data, or shares 3 : 1 : 1 by the id"),
+        _line("groups", list(choices.groups), "gaps are the first minus the second"),
+        f"# in the data: {', '.join(f'{group} {count}' for group, count in counts)}",
+    ]
+    if choices.labels:
+        lines += [
+            "",
+            "# perceived gender, from the captioners' words",
+            "[dataset.labels]",
+            _line("min_captions", 2, "captions that have to agree"),
+            _line("held_out", 1, "first captions that are for prompts, and not read for the label"),
+        ]
+    return "\n".join(lines)
+
+
+def _operating(choices: Choices) -> str:
+    own = choices.reader == "own"
+    why = (
+        "nothing is fitted here; for `vlbias mitigate`, keep fit apart" if own else "rates of these"
+    )
+    lines = [
+        "# from which score on a class counts as seen",
+        "[operating_point]",
+        _line("rule", "fpr", "a threshold per class with this rate of false positives"),
+        _line("value", 0.1, "of false positives"),
+        _line("split", "dev", "where thresholds are set, on photos as they are"),
+        _line("report", ["fit", "test"] if own else ["test"], why),
+        _line("min_negatives", 50, "photos without a class that each group needs"),
+        _line("min_events", 5, "false positives to expect in each group"),
+    ]
+    return "\n".join(lines)
+
+
+def _line(key: str, value: object, why: str) -> str:
+    return f"{f'{key} = {json.dumps(value)}':40}# {why}"
+
+
+def _item(name: str, why: str) -> str:
+    return f"  {json.dumps(name) + ',':38}# {why}"
