@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from vlbias.causal.jobs import Jobs, any_of_row
+from vlbias.causal.jobs import Jobs
 from vlbias.causal.lending import fill, pick
 from vlbias.causal.panel import Panel, panels_of
 from vlbias.causal.resumption import Resumption, plan_resumption
@@ -24,7 +24,7 @@ from vlbias.causal.site import Mediator, Site
 from vlbias.causal.staged import Batch, Encoded, StagedModel, Tower, find_port
 from vlbias.causal.suffix import narrowed, views
 from vlbias.causal.tape import Tape, record
-from vlbias.causal.target import Target
+from vlbias.causal.target import Target, exchangeable
 from vlbias.causal.trace import Point, Trace, trace
 
 __all__ = ["Sweep", "SweepPlan"]
@@ -99,7 +99,7 @@ class SweepPlan:
         )
         own = torch.tensor([i for i, _ in pairs], dtype=torch.long, device=_device(batch))
         donor = torch.tensor([j for _, j in pairs], dtype=torch.long, device=_device(batch))
-        aligned = self._aligned(batch, own, donor)
+        aligned = exchangeable(self.tower, batch, own, donor)
         # a stage that ran once per distinct input asks which jobs are twins, one by one
         together = [panel for group in groups for panel in group.panels] if not tape.alike else []
         blocks = {panel.names: _block(tape.encoded, own, aligned, panel) for panel in together}
@@ -227,13 +227,6 @@ class SweepPlan:
             for target in targets
             if target.point[1] == slot
         }
-
-    def _aligned(self, batch: Batch, own: Tensor, donor: Tensor) -> Tensor:
-        aligned = torch.ones(len(own), dtype=torch.bool, device=own.device)
-        for key in self.tower.aligned:
-            if key in batch:
-                aligned &= ~any_of_row(batch[key][own] != batch[key][donor])
-        return aligned
 
 
 def _block(encoded: Encoded, own: Tensor, aligned: Tensor, panel: Panel) -> Encoded:
