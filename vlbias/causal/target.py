@@ -193,7 +193,8 @@ def exchangeable(tower: Tower, batch: Batch, own: Tensor, donor: Tensor) -> Tens
     fine = torch.ones(len(own), dtype=torch.bool, device=own.device)
     for key, tensor in batch.items():
         if key in tower.aligned or (tower.spans is not None and key.startswith(tower.spans)):
-            fine &= (tensor[own] == tensor[donor]).reshape(len(own), -1).all(1)
+            same = tensor[own] == tensor[donor]
+            fine &= same.reshape(len(own), tensor[0].numel()).all(1)
     return fine
 
 
