@@ -105,7 +105,7 @@ def script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 def test_the_debiasing_loop_is_resumable(tmp_path: Path, script: Script) -> None:
     model, out = write_language("llama", tmp_path / "llama"), tmp_path / "out"
     command = ("language_debias.py", model, "--out", out)
-    command += ("--fit", "4", "--k", "2", "--random", "2", "--dev", "6")
+    command += ("--fit", "6", "--k", "2", "--random", "2")
     first = script(*command)
     assert "perplexity" in first
     kept = sorted((out / "settings").glob("*.json"))
