@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import numpy as np
@@ -82,43 +84,44 @@ def test_each_head_gets_its_own_mean(model: LanguageModel, tmp_path: Path) -> No
     assert perplexity(model, trial.paragraphs) == before
 
 
-@pytest.mark.integration
-def test_the_debiasing_loop_is_resumable(tmp_path: Path) -> None:
-    import subprocess
+Script = Callable[..., str]
 
-    model = write_language("llama", tmp_path / "llama")
-    command = [
-        *(sys.executable, str(EXPERIMENTS / "language_debias.py"), str(model)),
-        *("--out", str(tmp_path / "out"), "--fit", "6", "--k", "2", "--random", "2"),
-    ]
-    first = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert "perplexity" in first.stdout
-    kept = sorted((tmp_path / "out" / "settings").glob("*.json"))
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Script:
+    """Runs an experiment as from the command line, in this process, and gives back what it prints."""
+
+    def run(name: str, *arguments: str | Path) -> str:
+        monkeypatch.syspath_prepend(EXPERIMENTS)
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        capsys.readouterr()
+        run_path(str(EXPERIMENTS / name), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.mark.integration
+def test_the_debiasing_loop_is_resumable(tmp_path: Path, script: Script) -> None:
+    model, out = write_language("llama", tmp_path / "llama"), tmp_path / "out"
+    command = ("language_debias.py", model, "--out", out)
+    command += ("--fit", "6", "--k", "2", "--random", "2")
+    first = script(*command)
+    assert "perplexity" in first
+    kept = sorted((out / "settings").glob("*.json"))
     assert [path.stem for path in kept] == ["found-2", "none-0", "random0-2", "random1-2"]
     stamps = [path.stat().st_mtime_ns for path in kept[:-1]]
     kept[-1].unlink()
-    again = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert again.stdout == first.stdout
+    assert script(*command) == first
     assert [path.stat().st_mtime_ns for path in kept[:-1]] == stamps
 
 
 @pytest.mark.integration
-def test_models_are_set_side_by_side(tmp_path: Path) -> None:
-    import subprocess
-
-    models = [str(write_language(kind, tmp_path / kind)) for kind in ("gpt2", "llama")]
-    command = [
-        *(
-            sys.executable,
-            str(EXPERIMENTS / "language.py"),
-            *models,
-            "--out",
-            str(tmp_path / "runs"),
-        ),
-        *("--studies", "lm_winobias", "--limit", "3", "--draws", "20"),
-    ]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert done.stdout.count("total effect on the odds") == 4
+def test_models_are_set_side_by_side(tmp_path: Path, script: Script) -> None:
+    models = [write_language(kind, tmp_path / kind) for kind in ("gpt2", "llama")]
+    options = ("--studies", "lm_winobias", "--limit", "3", "--draws", "20", "--workers", "1")
+    printed = script("language.py", *models, "--out", tmp_path / "runs", *options)
+    assert printed.count("total effect on the odds") == 4
     text = (tmp_path / "runs" / "report" / "index.html").read_text()
     assert "Models side by side: winobias" in text
     assert "photo" not in text.split("How to read and how to word this")[1]

@@ -217,6 +217,20 @@ def test_worlds_of_other_length_are_misaligned(language: Load) -> None:
         assert value.isnan().any(1).tolist() == [False, bool(arm.mediator)]
 
 
+@pytest.mark.parametrize("site", ["lm/mlp.1@word", "lm/head.1", "lm/weights.0[1]@prompt"])
+def test_worlds_whose_words_lie_elsewhere_are_misaligned(language: Load, site: str) -> None:
+    """As many tokens, but the word is another one: nothing is exchanged."""
+    model, contrast = language("gpt2"), Contrast("a", "b")
+    elsewhere = Cloze("The man said that", ("he", "she"), (("word", 8, 12),))
+    examples = worlds([{"text": cloze("nurse")}] * 2, [{"text": cloze("man")}, {"text": elsewhere}])
+    engine = Engine(
+        model, [contrast], resolve(model, [site]), altered=altered_channels(examples, [contrast])
+    )
+    for arm in engine.run(examples):
+        lost = arm.readout["candidate_logprob"].isnan().any(1)
+        assert arm.misaligned.tolist() == lost.tolist() == [False, bool(arm.mediator)]
+
+
 @pytest.mark.parametrize(
     ("site", "error"),
     [

@@ -11,7 +11,9 @@ import torch
 from tiny_language import CAUSAL, cloze, language_sides, write_language
 from torch import Tensor
 
+from vlbias.causal import jobs
 from vlbias.causal.arms import Contrast, Engine
+from vlbias.causal.carry import carried
 from vlbias.causal.example import Example, Inputs
 from vlbias.causal.staged import resolve
 from vlbias.causal.sweep import Sweep, SweepPlan
@@ -203,3 +205,47 @@ def test_the_last_mlp_runs_on_all_tokens_that_are_read(
     remove()
     first = int((batch["input_ids"][0] != batch["input_ids"][1]).long().argmax())
     assert {tokens for rows, tokens in seen if rows != 2} == {int(batch["at"].max()) + 1 - first}
+
+
+@pytest.mark.parametrize("kind", CAUSAL)
+def test_jobs_of_all_layers_share_a_pass(
+    loaded: Callable[[str], LanguageModel], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Heads, weights, neurons and residuals of three layers, whole passes for each being the reference."""
+    model = loaded(kind)
+    patterns = ["lm/head.*[*]", "lm/weights.*[*]@prompt", "lm/mlp.*[1,3]@word", "lm/resid.*[2]"]
+    patterns += ["lm/neuron.*[5]", "lm/attn.*[0]"]
+    passes: list[list[int]] = []
+
+    def counting(*args: Any, **options: Any) -> Any:
+        passes.append([len(entrance.own) for entrance in args[3]])
+        return carried(*args, **options)
+
+    monkeypatch.setattr(jobs, "carried", counting)
+    together = swept(model, True, patterns)
+    assert max(len(rows) for rows in passes) == 18
+    monkeypatch.setattr(jobs, "is_worth_it", lambda *_: False)
+    apart, whole = swept(model, True, patterns), swept(model, False, patterns)
+    for name, expected in whole.patched.items():
+        for found in (together, apart):
+            torch.testing.assert_close(found.patched[name], expected, atol=1e-5, rtol=1e-5)
+    moved = [n for n, e in whole.patched.items() if not torch.equal(e[0], whole.encoded[0])]
+    assert len(moved) > len(whole.patched) * 2 // 3
+
+
+def test_a_shared_pass_runs_each_block_once(loaded: Callable[[str], LanguageModel]) -> None:
+    model = loaded("llama")
+    rows = [model.split({"text": cloze(who)})["lm"][0] for who in ("clerk", "doctor")]
+    batch = model.collate("lm", rows)
+    plan = SweepPlan(model, model.towers[0], resolve(model, ["lm/head.*[*]"]), mediator_batch=12)
+    plan.run(batch, [])
+    blocks = [shapes_of(model.net.get_submodule(f"model.layers.{i}.mlp")) for i in range(3)]
+    forwards = {name: module.__dict__.get("forward") for name, module in model.net.named_modules()}
+    plan.run(batch, [(0, 1)])
+    for _, remove in blocks:
+        remove()
+    jobs_of = [[rows for rows, _ in seen if rows != 2] for seen, _ in blocks]
+    assert jobs_of == [[4], [4, 4], [8, 4]]  # those that entered before, and those that enter
+    assert forwards == {
+        name: module.__dict__.get("forward") for name, module in model.net.named_modules()
+    }

@@ -43,17 +43,17 @@ def approaches(net: GPT2LMHeadModel) -> list[Approach]:
         found += [
             Approach("hooks, one pass each", work, one, 4, some(work), batched=False),
             Approach(
-                "hooks, rows of a batch", work, partial(_in_rows, net, work, False), 2, many, True
+                "hooks, rows of a batch", work, partial(_in_rows, net, work, False), 4, many, True
             ),
             Approach(
-                "hooks, rows, last logits", work, partial(_in_rows, net, work, True), 2, many, True
+                "hooks, rows, last logits", work, partial(_in_rows, net, work, True), 4, many, True
             ),
         ]
     copies = neurons((8,), 768)
     return [
         *found,
         Approach("Vig et al.", "weights", partial(_vig_heads, net), 4, some("weights"), False),
-        Approach("Vig et al.", "neurons", partial(_vig_neurons, net), 1, copies, True),
+        Approach("Vig et al.", "neurons", partial(_vig_neurons, net), 4, copies, True),
     ]
 
 

@@ -34,7 +34,7 @@ def approaches(net: GPT2LMHeadModel) -> list[Approach]:
         many = every_head() if work == "heads" else neurons((3,), 192)
         found += [
             Approach("nnsight, as documented", work, one, 4, some(work), batched=False),
-            Approach("nnsight, batched", work, rows, 2, many, batched=True),
+            Approach("nnsight, batched", work, rows, 4, many, batched=True),
         ]
     return found
 

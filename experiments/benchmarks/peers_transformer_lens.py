@@ -62,7 +62,7 @@ def approaches(net: GPT2LMHeadModel) -> list[Approach]:
                 "TransformerLens, batched",
                 work,
                 partial(_in_rows, model, work),
-                2,
+                4,
                 many,
                 batched=True,
             ),

@@ -20,7 +20,7 @@ from vlbias.causal.example import Example
 from vlbias.causal.lending import hook
 from vlbias.causal.site import Mediator, Site
 from vlbias.causal.staged import Batch, Port, Readout, StagedModel, Tower, find_port
-from vlbias.causal.target import Target, Tokens
+from vlbias.causal.target import Target, Tokens, exchangeable
 from vlbias.causal.trace import Point
 from vlbias.errors import BadStudy
 
@@ -95,9 +95,9 @@ def _of_example(
     partner = {row: other[base.index(row)] for row in rows}
     batch = model.collate(tower.name, [*rows, *(partner[row] for row in rows)])
     half = len(rows)
-    for key in tower.aligned:
-        if key in batch and not torch.equal(batch[key][:half], batch[key][half:]):
-            return None
+    rows_of_base = torch.arange(half, device=next(iter(batch.values())).device)
+    if not bool(exchangeable(tower, batch, rows_of_base, rows_of_base + half).all()):
+        return None
     points: set[Point] = {(port.path(site.layer), port.slot) for site, port in ports.items()}
     index = {tower.name: torch.tensor([[rows.index(row) for row in base]])}
     with torch.inference_mode(False), torch.enable_grad(), _nudged(model.net, points) as seen:

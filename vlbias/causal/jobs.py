@@ -10,6 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from vlbias.causal.carry import Entrance, can_carry, carried, is_worth_it
 from vlbias.causal.lending import copy_rows, pick, put
 from vlbias.causal.panel import Panel
 from vlbias.causal.resumption import Resumption
@@ -20,6 +21,25 @@ from vlbias.causal.target import Target, Tokens, live, write_rows
 from vlbias.causal.trace import Point
 
 __all__ = ["Jobs", "any_of_row"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Rank:
+    """The jobs of a panel: which of its mediators, for which pair.
+
+    Args:
+        plan: Where the panel enters.
+        panel: The mediators.
+        units: Which units each mediator replaces, [mediators, units].
+        member: The mediator of each job.
+        pair: The pair of each job.
+    """
+
+    plan: Resumption
+    panel: Panel
+    units: Tensor
+    member: Tensor
+    pair: Tensor
 
 
 @dataclass(frozen=True)
@@ -46,36 +66,85 @@ class Jobs:
     lazy: bool
     narrow: bool
 
-    def run_panel(
-        self, tape: Tape, plan: Resumption, panel: Panel, wanted: Tensor, block: Encoded
+    def run_panels(
+        self,
+        tape: Tape,
+        panels: Sequence[tuple[Resumption, Panel]],
+        wanted: Tensor,
+        blocks: Mapping[tuple[str, ...], Encoded],
     ) -> None:
-        """Run the jobs of a panel and put what they give into its block, in place.
+        """Run the jobs of panels and put what they give into their blocks, in place.
+
+        In a causal tower, jobs of several panels share a pass where that reads weights less often.
 
         Args:
             tape: The recording, or a part of it.
-            plan: Where the panel enters.
-            panel: The mediators.
+            panels: The mediators, and where they enter; the first that is reached first.
             wanted: For which pairs, [P].
-            block: What the panel gives, [mediators, P, …].
+            blocks: Names of a panel to what it gives, [mediators, P, …].
         """
+        ranks = [self._ranks(tape, plan, panel, wanted) for plan, panel in panels]
+        ranks = [rank for rank in ranks if len(rank.pair)]
+        joining = [rank for rank in ranks if self.narrow and can_carry(self.tower, tape, rank.plan)]
+        counts = [(rank.plan, len(rank.pair)) for rank in joining]
+        if self.tower.causal is None or not is_worth_it(
+            self.tower, tape, counts, self.mediator_batch
+        ):
+            joining = []
+        for rank in ranks:
+            if rank not in joining:
+                self._run_rank(tape, rank, blocks[rank.panel.names])
+        if joining:
+            self._run_joined(tape, joining, blocks)
+
+    def _ranks(self, tape: Tape, plan: Resumption, panel: Panel, wanted: Tensor) -> _Rank:
         if self.lazy:
             among = (wanted & (self.own != self.donor)).nonzero().flatten()
             tokens = self._tokens(tape, self.own[among])
             active = panel.active(tape, self.own, self.donor, among, tokens)
         else:
             active = wanted.expand(len(panel.names), -1)
-        members, pairs = active.nonzero(as_tuple=True)
         count = panel.targets[0].units_of(tape.at(plan.entry))
-        units = panel.units(count, self.own.device)
-        for part in _evenly(len(pairs), self.mediator_batch):
-            member, pair = members[part], pairs[part]
-            own, donor = self.own[pair], self.donor[pair]
-            tokens = self._tokens(tape, own)
-            value = panel.value(tape, own, donor, units[member], tokens)
+        return _Rank(plan, panel, panel.units(count, self.own.device), *active.nonzero().T)
+
+    def _run_rank(self, tape: Tape, rank: _Rank, block: Encoded) -> None:
+        for part in _evenly(len(rank.pair), self.mediator_batch):
+            own, value = self._value(tape, rank, part)
             encoded = resume(
-                self.model, self.tower, tape, own, plan, value, own, narrow=self.narrow
+                *(self.model, self.tower, tape, own, rank.plan, value, own), narrow=self.narrow
             )
-            put(block, (member, pair), encoded)
+            put(block, (rank.member[part], rank.pair[part]), encoded)
+
+    def _run_joined(
+        self, tape: Tape, ranks: Sequence[_Rank], blocks: Mapping[tuple[str, ...], Encoded]
+    ) -> None:
+        """Jobs of all ranks in every batch: what a pair needs runs together as far as it fits."""
+        sizes = torch.tensor([len(rank.pair) for rank in ranks])
+        number = torch.arange(len(ranks)).repeat_interleave(sizes)
+        place = torch.cat([torch.arange(int(size)) for size in sizes])
+        order = torch.cat([rank.pair for rank in ranks]).cpu().argsort(stable=True)
+        for part in _evenly(len(order), self.mediator_batch):
+            some = order[part]
+            present = [i for i in range(len(ranks)) if bool((number[some] == i).any())]
+            which = [place[some[number[some] == i]].to(self.own.device) for i in present]
+            entrances = [
+                Entrance(ranks[i].plan, *self._value(tape, ranks[i], rows))
+                for i, rows in zip(present, which, strict=True)
+            ]
+            encoded = carried(self.model, self.tower, tape, entrances, narrow=self.narrow)
+            first = 0
+            for i, rows in zip(present, which, strict=True):
+                span = torch.arange(first, first + len(rows), device=self.own.device)
+                first += len(rows)
+                index = (ranks[i].member[rows], ranks[i].pair[rows])
+                put(blocks[ranks[i].panel.names], index, pick(encoded, span))
+
+    def _value(self, tape: Tape, rank: _Rank, part: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """The recorded rows that some jobs continue, and the tensor at their entry."""
+        pair = rank.pair[part]
+        own, donor = self.own[pair], self.donor[pair]
+        tokens = self._tokens(tape, own)
+        return own, rank.panel.value(tape, own, donor, rank.units[rank.member[part]], tokens)
 
     def run_singly(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ __all__ = [
     "giving",
     "has_nan",
     "hook",
+    "lent",
     "pick",
     "put",
     "rows_of",
@@ -47,11 +48,16 @@ def hook(net: nn.Module, point: Point, write: Callable[[Tensor], Tensor]) -> Cal
     return module.register_forward_hook(after, prepend=True).remove
 
 
-@contextmanager
-def giving(module: nn.Module, output: Any) -> Iterator[None]:
+def giving(module: nn.Module, output: Any) -> AbstractContextManager[None]:
     """The module gives `output` instead of running, as long as the context lasts."""
+    return lent(module, lambda *_, **__: output)
+
+
+@contextmanager
+def lent(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """The module runs another forward, as long as the context lasts."""
     borrowed = module.__dict__.get("forward")
-    module.forward = lambda *_, **__: output
+    module.forward = forward
     try:
         yield
     finally:

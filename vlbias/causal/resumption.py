@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from vlbias.causal.staged import Tower
 from vlbias.causal.trace import Call, Point, Trace
 
-__all__ = ["Resumption", "plan_resumption"]
+__all__ = ["Resumption", "is_inside", "plan_resumption"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Resumption:
         carrier: The outermost module that returns the entry module's output untouched.
         direct: Whether the entry module can be called on its new input alone.
         narrow: Modules that are run on one token alone, see `Stage.tail`.
+        block: The block that holds the entry, if one does.
     """
 
     entry: Point
@@ -29,6 +30,7 @@ class Resumption:
     carrier: Call
     direct: bool
     narrow: tuple[str, ...] = ()
+    block: Call | None = None
 
     @property
     def outputs(self) -> set[str]:
@@ -59,7 +61,7 @@ def plan_resumption(
         ):
             carrier = parent
     given = tuple(
-        call for call in traced.completed(entry, idle, model) if not _is_inside(call, carrier)
+        call for call in traced.completed(entry, idle, model) if not is_inside(call, carrier)
     )
     names = {call.module for call in given}
     unread = frozenset(
@@ -75,10 +77,20 @@ def plan_resumption(
         for module in other.tail
         if traced.once(module, model).enter > moment and module != carrier.module
     )
-    return Resumption(entry, given, unread, carrier, direct, narrow)
+    block = _block_of(carrier, tower)
+    if entry[1] == "in" and block is not None and block.module == entry[0]:
+        block = None
+    return Resumption(entry, given, unread, carrier, direct, narrow, block)
 
 
-def _is_inside(call: Call | None, outer: Call) -> bool:
+def _block_of(call: Call | None, tower: Tower) -> Call | None:
+    blocks = {block for stage in tower.stages for block in stage.blocks}
+    while call is not None and call.module not in blocks:
+        call = call.parent
+    return call
+
+
+def is_inside(call: Call | None, outer: Call) -> bool:
     """Whether a call is the outer one, or is made by it."""
     while call is not None and call is not outer:
         call = call.parent

@@ -115,7 +115,7 @@ class Tower:
         reads: Key of a causal tower's batch with the tokens [rows, P] that are read from its last block:
             nothing behind them is run, and the tail of a stage on them alone; all tokens if not given.
         spans: What the keys of its batch begin with that hold a mask [rows, tokens] of a named span;
-            positions may then be given by that name.
+            positions may then be given by that name. They must be equal in two rows, as `aligned`.
     """
 
     name: str

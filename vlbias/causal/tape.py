@@ -34,7 +34,7 @@ from vlbias.causal.staged import Batch, CausalModel, Encoded, StagedModel, Tower
 from vlbias.causal.trace import Call, Point, Trace
 from vlbias.errors import BadModel
 
-__all__ = ["Edit", "Tape", "record", "resume"]
+__all__ = ["Edit", "Tape", "ahead", "enter", "record", "resume", "resumed_batch", "seen_only"]
 
 
 @dataclass(frozen=True)
@@ -170,19 +170,13 @@ def resume(
     Raises:
         BadModel: if a value that was declared unread is read after all.
     """
-    skipped = bool(plan.given)
-    batch = {
-        key: unread(tensor, len(own))
-        if skipped and tensor.is_floating_point()
-        else tensor.index_select(0, own)
-        for key, tensor in tape.batch.items()
-    }
+    batch = resumed_batch(tape, own, skipped=bool(plan.given))
     with ExitStack() as stack:
         for call in plan.given:
             blank = call.module in plan.unread
             output = gather(tape.outputs[call.module], call, own, tape.rows, blank)
             stack.enter_context(giving(model.net.get_submodule(call.module), output))
-        _enter(stack, model.net, tape, rest, plan, value)
+        enter(stack, model.net, tape, rest, plan, value)
         if narrow and tape.tail is not None and not edits:
             token = slice(tape.tail, tape.tail + 1)
             for module in plan.narrow:
@@ -191,24 +185,48 @@ def resume(
             stack.callback(hook(model.net, edit.point, edit.write))
             if edit.whole is not None:
                 stack.callback(_hook_rest(model.net, tape, edit.point[0], *edit.whole))
-        if tape.start:
-            causal = cast(CausalModel, model)
-            result = causal.continued(tower.name, batch, tape.past, own, tape.start)
-        else:
-            result = model.encode(tower.name, batch)
-        encoded = copied(result)
+        encoded = ahead(model, tower, tape, batch, own)
+    return seen_only(model, tower, tape, plan.entry, encoded)
+
+
+def resumed_batch(tape: Tape, own: Tensor, *, skipped: bool) -> Batch:
+    """The batch of jobs that continue the recorded rows `own`; inputs that are skipped are unread."""
+    return {
+        key: unread(tensor, len(own))
+        if skipped and tensor.is_floating_point()
+        else tensor.index_select(0, own)
+        for key, tensor in tape.batch.items()
+    }
+
+
+def ahead(model: StagedModel, tower: Tower, tape: Tape, batch: Batch, own: Tensor) -> Encoded:
+    """The tower's output for a batch of jobs, behind the tokens that the tape leaves off."""
+    if tape.start:
+        causal = cast(CausalModel, model)
+        return copied(causal.continued(tower.name, batch, tape.past, own, tape.start))
+    return copied(model.encode(tower.name, batch))
+
+
+def seen_only(
+    model: StagedModel, tower: Tower, tape: Tape, entry: Point, encoded: Encoded
+) -> Encoded:
+    """What a resumed pass gave.
+
+    Raises:
+        BadModel: if a value that was declared unread was read after all.
+    """
     leaves = [leaf for leaf in tree_flatten(encoded)[0] if isinstance(leaf, Tensor)]
     before = [leaf for leaf in tree_flatten(tape.encoded)[0] if isinstance(leaf, Tensor)]
     if any(has_nan(leaf) for leaf in leaves) and not any(has_nan(leaf) for leaf in before):
         raise BadModel(
-            f"{model.name}: resuming {tower.name} behind {plan.entry[0]!r} read a value that was declared "
+            f"{model.name}: resuming {tower.name} behind {entry[0]!r} read a value that was declared "
             "unread. Remove `blocks` from the stage if its blocks' outputs are read elsewhere; a "
             "replacement that overflows gives this error too."
         )
     return encoded
 
 
-def _enter(
+def enter(
     stack: ExitStack,
     net: nn.Module,
     tape: Tape,
@@ -216,6 +234,7 @@ def _enter(
     plan: Resumption,
     value: Tensor,
 ) -> None:
+    """Let the net give `value` at the entry as long as the stack lasts; arguments as those of `resume`."""
     module, slot = plan.entry
     if slot == "in" and not plan.direct:
         stack.callback(hook(net, plan.entry, lambda _: value))

@@ -13,7 +13,7 @@ from vlbias.causal.staged import Batch, Port, Tower
 from vlbias.causal.trace import Point
 from vlbias.errors import BadStudy, UnknownName
 
-__all__ = ["Target", "Tokens", "live", "marked", "write_rows"]
+__all__ = ["Target", "Tokens", "exchangeable", "live", "marked", "write_rows"]
 
 
 @dataclass(frozen=True)
@@ -176,6 +176,26 @@ class Target:
         if tensor.ndim == 2 and self.site.positions is not None and self.length in tokens.lengths:
             return len(tokens.lengths[self.length]), -1
         return None
+
+
+def exchangeable(tower: Tower, batch: Batch, own: Tensor, donor: Tensor) -> Tensor:
+    """For which pairs of rows [P] values inside a tower can be exchanged.
+
+    What the tower names as `aligned` must be equal, and every named span must hold the same tokens:
+    texts of as many tokens whose words lie elsewhere would give one word the other's value.
+
+    Args:
+        tower: The tower.
+        batch: Its rows.
+        own: Row of each pair.
+        donor: The row it takes values from.
+    """
+    fine = torch.ones(len(own), dtype=torch.bool, device=own.device)
+    for key, tensor in batch.items():
+        if key in tower.aligned or (tower.spans is not None and key.startswith(tower.spans)):
+            same = tensor[own] == tensor[donor]
+            fine &= same.reshape(len(own), tensor[0].numel()).all(1)
+    return fine
 
 
 def marked(sites: Sequence[Site], count: int, device: torch.device) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Cache, DynamicCache
+from transformers import DynamicCache
 
 from vlbias.causal.cloze import Cloze
 from vlbias.causal.example import Inputs
@@ -21,7 +21,7 @@ from vlbias.causal.staged import Batch, Port, Readout, Stage, Tower
 from vlbias.errors import BadModel
 from vlbias.models.language.attention import (
     PROBE,
-    Prefix,
+    Past,
     add_probe,
     use_fused_gelu,
     use_open_attention,
@@ -149,7 +149,7 @@ class LanguageModel:
         hidden = self.net.get_submodule(self.layout.base)(
             input_ids=ids,
             position_ids=positions.expand(len(ids), -1),
-            past_key_values=Cache(layers=[Prefix(*layer, rows, start) for layer in past]),
+            past_key_values=Past(past, rows, start),
             use_cache=True,
         ).last_hidden_state
         return self._scores(hidden, batch["at"] - start, batch["ask"])

@@ -6,16 +6,17 @@ of a study's numbers, one plain softmax attention that hands its weights to a mo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.activations import NewGELUActivation
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import Cache, DynamicLayer
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
-__all__ = ["NAME", "PROBE", "Prefix", "add_probe", "use_fused_gelu", "use_open_attention"]
+__all__ = ["NAME", "PROBE", "Past", "Prefix", "add_probe", "use_fused_gelu", "use_open_attention"]
 
 NAME = "vlbias_open"
 PROBE = "attention_weights"
@@ -48,6 +49,25 @@ class Prefix(DynamicLayer):
     def get_seq_length(self) -> int:
         """How many tokens stand before those that run."""
         return self._start
+
+
+class Past(Cache):
+    """Keys and values of the first tokens of recorded rows, layer by layer.
+
+    Args:
+        recorded: Keys and values of each layer, [recorded rows, key heads, tokens, width].
+        rows: The recorded row of each row that reads.
+        start: How many tokens are read.
+    """
+
+    def __init__(self, recorded: Sequence[tuple[Tensor, Tensor]], rows: Tensor, start: int) -> None:
+        super().__init__(layers=[Prefix(*layer, rows, start) for layer in recorded])
+        self._given = recorded, rows, start
+
+    def of_rows(self, rows: slice) -> Past:
+        """What some of the rows read."""
+        recorded, index, start = self._given
+        return Past(recorded, index[rows], start)
 
 
 def add_probe(core: nn.Module) -> None:
