@@ -203,7 +203,10 @@ def table(found: Sequence[dict[str, Any]], seed: int, draws: int = 2000) -> str:
 
 def _difference(mine: Any, plain: Any, weights: Any, name: str) -> dict[str, Any]:
     gap = mine - plain
-    drawn = weights @ gap / weights.sum(1)
+    counts = weights.sum(1)
+    if not len(gap) or not counts.all():  # a draw without any of them says nothing
+        return {name: f"{gap.mean():+.3f} (too few for limits)" if len(gap) else "none kept"}
+    drawn = weights @ gap / counts
     lo, hi = np.quantile(drawn, [0.025, 0.975])
     return {name: f"{gap.mean():+.3f} [{lo:+.3f}, {hi:+.3f}]"}
 
