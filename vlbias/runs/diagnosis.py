@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,11 +13,10 @@ import numpy as np
 from vlbias.causal.example import Example
 from vlbias.causal.staged import resolve
 from vlbias.data.table import Dataset
-from vlbias.data.worlds import make_examples
 from vlbias.errors import VlbiasError
 from vlbias.models import outline_model
 from vlbias.runs.jobs import is_of_mitigations, job_of, load_study
-from vlbias.runs.plan import read_dataset
+from vlbias.runs.plan import read_dataset, read_examples
 from vlbias.runs.study import Study
 
 __all__ = ["Remark", "diagnose"]
@@ -82,15 +81,7 @@ def _of_model(study: Study) -> Iterator[Remark]:
 def _of_data(study: Study) -> list[Remark]:
     try:
         dataset = read_dataset(study)
-        examples = make_examples(
-            dataset,
-            {name: spec.world() for name, spec in study.worlds.items()},
-            study.prompt,
-            splits=study.dataset.splits,
-            groups=study.dataset.groups,
-            seed=study.seed,
-            limit=study.dataset.limit,
-        )
+        examples, _ = read_examples(study, dataset)
     except VlbiasError as error:
         return [Remark("data", "wrong", str(error))]
     groups = Counter(
@@ -104,7 +95,7 @@ def _of_data(study: Study) -> list[Remark]:
     ]
 
 
-def _of_worlds(study: Study, examples: list[Example]) -> Iterator[Remark]:
+def _of_worlds(study: Study, examples: Sequence[Example]) -> Iterator[Remark]:
     for pair in study.pairs:
         lacking = [e for e in examples if not {pair.base, pair.cf} <= set(e.worlds)]
         if lacking:
@@ -129,7 +120,7 @@ def _of_worlds(study: Study, examples: list[Example]) -> Iterator[Remark]:
             )
 
 
-def _of_size(study: Study, dataset: Dataset, examples: list[Example]) -> Remark:
+def _of_size(study: Study, dataset: Dataset, examples: Sequence[Example]) -> Remark:
     """Whether objects will have enough photos in every group to be said anything of."""
     point = study.operating_point
     report = point.report or study.dataset.splits

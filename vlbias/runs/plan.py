@@ -25,7 +25,7 @@ from vlbias.outcomes import OUTCOMES
 from vlbias.runs.places import read_regions, refuse_regions
 from vlbias.runs.study import Study
 
-__all__ = ["Plan", "count_rows", "engine_of", "make_plan", "read_dataset"]
+__all__ = ["Plan", "count_rows", "engine_of", "make_plan", "read_dataset", "read_examples"]
 
 
 @dataclass(frozen=True)
@@ -90,19 +90,7 @@ def make_plan(study: Study, note: Callable[[str], None] = lambda text: None) -> 
         if value != plain:
             raise BadStudy(field, value, f"{plain!r} for photos: only texts have it")
     dataset = read_dataset(study)
-    refuse_regions(study)
-    worlds = {name: spec.world() for name, spec in study.worlds.items()}
-    making = partial(
-        make_examples,
-        dataset,
-        prompt=study.prompt,
-        splits=study.dataset.splits,
-        groups=study.dataset.groups,
-        seed=study.seed,
-        limit=study.dataset.limit,
-    )
-    regions = read_regions(study, making({"null": World()}), note) if study.regions else {}
-    examples = tuple(making(worlds, regions=tuple(regions.values())))
+    examples, regions = read_examples(study, dataset, note)
     _refuse_small_groups(study, examples)
     note("reading the model's outline")
     outline = outline_model(study.model)
@@ -133,6 +121,30 @@ def _plan_of_texts(study: Study, note: Callable[[str], None]) -> Plan:
         raise BadStudy("model", study.model, f"a language model for the texts of {spec.name!r}")
     plan = Plan(study, texts, examples, tuple(resolve(outline, study.mediators)), 0)
     return plan.with_rows(count_rows(plan, outline))
+
+
+def read_examples(
+    study: Study, dataset: Dataset, note: Callable[[str], None] = lambda text: None
+) -> tuple[tuple[Example, ...], Mapping[str, Mapping[str, Region]]]:
+    """The photos of a study in its worlds, and the regions that the study gives.
+
+    Raises:
+        BadStudy: if a world needs a region that nobody gives.
+        BadData: if a group has no photo, or a region lies outside one.
+    """
+    refuse_regions(study)
+    making = partial(
+        make_examples,
+        dataset,
+        prompt=study.prompt,
+        splits=study.dataset.splits,
+        groups=study.dataset.groups,
+        seed=study.seed,
+        limit=study.dataset.limit,
+    )
+    regions = read_regions(study, making({"null": World()}), note) if study.regions else {}
+    worlds = {name: spec.world() for name, spec in study.worlds.items()}
+    return tuple(making(worlds, regions=tuple(regions.values()))), regions
 
 
 def engine_of(plan: Plan, model: StagedModel) -> Engine:
