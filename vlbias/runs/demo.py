@@ -58,8 +58,8 @@ def demo(out: Path, events: Events = QUIET) -> str:
         "The toy sees a gender cue twice as strong in the image as in the text, so masking the image "
         "should take out more than neutralising the text, and placebos nothing.\n"
         f"page: {page.html}\n"
-        "next: your own photos and model: copy experiments/coco_people.toml, set model and dataset.path, "
-        "then `vlbias run` and `vlbias report`"
+        "next: your own photos and model: vlbias init PHOTOS --model MODEL --out study.toml, then "
+        "vlbias run study.toml and vlbias report runs/study"
     )
 
 
