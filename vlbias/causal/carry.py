@@ -6,7 +6,7 @@ run what of it lies behind their replacement, and join. So each weight is read a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,7 +21,7 @@ from vlbias.causal.resumption import Resumption, is_inside
 from vlbias.causal.staged import Encoded, StagedModel, Tower
 from vlbias.causal.tape import Tape, ahead, enter, resumed_batch, seen_only
 
-__all__ = ["Entrance", "RowBound", "can_carry", "carried", "is_worth_it"]
+__all__ = ["Entrance", "RowBound", "can_carry", "carried", "evenly", "is_worth_it"]
 
 
 @runtime_checkable
@@ -73,13 +73,15 @@ def is_worth_it(
     tokens = tape.batch[tower.causal or ""].shape[1]
     # blocks tell rows from tokens by how many they are
     alike = {1, tokens, tokens - tape.start}
-    return -(-total // most) * len(blocks) < apart and not alike & set(sizes(total, most))
+    sizes = [part.stop - part.start for part in evenly(total, most)]
+    return len(sizes) * len(blocks) < apart and not alike & set(sizes)
 
 
-def sizes(count: int, most: int) -> list[int]:
-    """How `count` jobs fall into batches of about the same size, none larger than `most`."""
+def evenly(count: int, most: int) -> Iterator[slice]:
+    """Parts of about the same size, none larger than `most`."""
     parts = -(-count // most)
-    return [(i + 1) * count // parts - i * count // parts for i in range(parts)]
+    for part in range(parts):
+        yield slice(part * count // parts, (part + 1) * count // parts)
 
 
 @torch.inference_mode()

@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from vlbias.causal.carry import Entrance, can_carry, carried, is_worth_it
+from vlbias.causal.carry import Entrance, can_carry, carried, evenly, is_worth_it
 from vlbias.causal.lending import copy_rows, pick, put
 from vlbias.causal.panel import Panel
 from vlbias.causal.resumption import Resumption
@@ -108,7 +108,7 @@ class Jobs:
         return _Rank(plan, panel, panel.units(count, self.own.device), *active.nonzero().T)
 
     def _run_rank(self, tape: Tape, rank: _Rank, block: Encoded) -> None:
-        for part in _evenly(len(rank.pair), self.mediator_batch):
+        for part in evenly(len(rank.pair), self.mediator_batch):
             own, value = self._value(tape, rank, part)
             encoded = resume(
                 *(self.model, self.tower, tape, own, rank.plan, value, own), narrow=self.narrow
@@ -123,7 +123,7 @@ class Jobs:
         number = torch.arange(len(ranks)).repeat_interleave(sizes)
         place = torch.cat([torch.arange(int(size)) for size in sizes])
         order = torch.cat([rank.pair for rank in ranks]).cpu().argsort(stable=True)
-        for part in _evenly(len(order), self.mediator_batch):
+        for part in evenly(len(order), self.mediator_batch):
             some = order[part]
             present = [i for i in range(len(ranks)) if bool((number[some] == i).any())]
             which = [place[some[number[some] == i]].to(self.own.device) for i in present]
@@ -175,7 +175,7 @@ class Jobs:
         self, tape: Tape, plan: Resumption, work: Mapping[str, Work]
     ) -> Iterator[tuple[list[str], list[Tensor], list[Encoded]]]:
         flat = [(name, pair) for name, one in work.items() for pair in one.jobs]
-        for part in _evenly(len(flat), self.mediator_batch):
+        for part in evenly(len(flat), self.mediator_batch):
             chunk = flat[part]
             spans: dict[str, list[int]] = {}
             for row, (name, _) in enumerate(chunk):
@@ -247,10 +247,3 @@ def any_of_row(claim: Tensor, rows: int | None = None) -> Tensor:
     """Whether anything of a row is true; windows of a row stay together."""
     folded = claim if rows is None else claim.unflatten(0, (rows, -1))
     return folded.reshape(len(folded), math.prod(folded.shape[1:])).any(1)
-
-
-def _evenly(count: int, most: int) -> Iterator[slice]:
-    """Parts of about the same size, none larger than `most`."""
-    parts = math.ceil(count / most)
-    for part in range(parts):
-        yield slice(part * count // parts, (part + 1) * count // parts)

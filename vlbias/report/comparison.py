@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from vlbias.report.alt import with_limits
 from vlbias.report.blocks import Block, block
-from vlbias.report.drawing import BLUE, GREY, ORANGE
+from vlbias.report.drawing import BLUE, GREY, ORANGE, finish_rows
 from vlbias.report.mitigation_tables import MitigationTables
 from vlbias.report.numbers import Tables
 from vlbias.store import Run
@@ -117,11 +117,6 @@ def _points(table: pd.DataFrame) -> Figure:
     )  # fmt: skip
     axis.plot(table["B_plugin"], place, "s", ms=4, mfc="none", color=GREY, label="B, plug-in")
     axis.plot(table["floor"], place, "|", ms=11, mew=2.5, color=ORANGE, label="noise floor")
-    axis.set_yticks(place, table["run"])
+    finish_rows(axis, list(table["run"]), "B: sum over objects of |FPR gap|")
     axis.set_ylim(len(table) - 0.4, -0.6)
-    axis.axvline(0, color=GREY, lw=0.8)
-    axis.set_xlabel("B: sum over objects of |FPR gap|")
-    axis.spines[["top", "right", "left"]].set_visible(False)
-    axis.tick_params(axis="y", length=0, labelsize=8)
-    axis.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
     return figure

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 
 import matplotlib
 import matplotlib.figure
+from matplotlib.axes import Axes
 
-__all__ = ["BLUE", "GREY", "MARKS", "ORANGE", "SERIES", "numbered", "svg"]
+__all__ = ["BLUE", "GREY", "MARKS", "ORANGE", "SERIES", "finish_rows", "numbered", "svg"]
 
 BLUE, ORANGE, GREY = "#2b6cb0", "#c05621", "#718096"
 SERIES = (
@@ -24,6 +26,16 @@ _COLOUR = re.compile(r"(?P<what>fill|stroke): (?P<colour>#[0-9a-f]{6})")
 _ID = re.compile(r' id="([^"]+)"')
 _NAMED = re.compile(r' id="|url\(#|href="#')
 _FIXED = {"svg.hashsalt": "vlbias", "svg.fonttype": "none"}
+
+
+def finish_rows(axis: Axes, names: Sequence[str], label: str) -> None:
+    """Names of the rows, a line at 0, what the axis means, and the legend above."""
+    axis.set_yticks(range(len(names)), names)
+    axis.axvline(0, color=GREY, lw=0.8)
+    axis.set_xlabel(label)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.tick_params(axis="y", length=0, labelsize=8)
+    axis.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
 
 
 def svg(figure: matplotlib.figure.Figure) -> str:

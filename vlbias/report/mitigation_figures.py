@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from vlbias.report.drawing import BLUE, GREY, MARKS, ORANGE, SERIES
+from vlbias.report.drawing import BLUE, GREY, MARKS, ORANGE, SERIES, finish_rows
 
 __all__ = ["maps", "pareto_front", "shares"]
 
@@ -87,13 +87,8 @@ def shares(verdicts: pd.DataFrame) -> Figure:
         )  # fmt: skip
     axis.plot(rows["placebo"], place, "o", ms=5, mfc="none", mec=GREY, label="its placebo's own")
     names = [f"{row['setting']} @ {row['strength']:g}" for _, row in rows.iterrows()]
-    axis.set_yticks(place, names)
+    finish_rows(axis, names, "change of B_crossfit (negative: less disparity)")
     axis.invert_yaxis()
-    axis.axvline(0, color=GREY, lw=0.8)
-    axis.set_xlabel("change of B_crossfit (negative: less disparity)")
-    axis.spines[["top", "right", "left"]].set_visible(False)
-    axis.tick_params(axis="y", length=0, labelsize=8)
-    axis.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
     return figure
 
 
