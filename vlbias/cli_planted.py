@@ -36,7 +36,7 @@ def benchmark(
     seeds: Annotated[
         int, typer.Option(help="Sets of scenes; four times as many without bias.")
     ] = 5,
-    photos: Annotated[int, typer.Option(help="Scenes in a set.")] = 1500,
+    photos: Annotated[int, typer.Option(help="Scenes in a set.")] = 1000,
     out: OutOption = Path("runs"),
 ) -> None:
     """Score methods on models whose bias is known; the same command goes on after a kill."""

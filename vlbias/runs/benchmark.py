@@ -59,7 +59,7 @@ def benchmark_planted(
     *,
     family: str = "dual",
     seeds: int = 5,
-    photos: int = 1500,
+    photos: int = 1000,
     draws: int = 1000,
     events: Events = QUIET,
 ) -> Benchmark:

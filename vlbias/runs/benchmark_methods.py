@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vlbias.analysis.arms import Combination
 from vlbias.analysis.decomposition import coalition, shapley
 from vlbias.analysis.disparity import disparity
 from vlbias.analysis.effects import combine
+from vlbias.causal.example import channel_key
 from vlbias.causal.staged import StagedModel
 from vlbias.report.measured import Numbers
 from vlbias.runs.plan import Plan
@@ -161,8 +163,7 @@ def gradient(job: Job) -> list[Said]:
     gap = null[masculine].mean(axis=0) - null[feminine].mean(axis=0)
     printed = float(np.abs(gap).sum())
     found = []
-    for encoder in ENCODERS:
-        moved = first_order(job.model, examples, encoder)
+    for encoder, moved in zip(ENCODERS, first_order(job.model, examples), strict=True):
         shift = moved[masculine].mean(axis=0) - moved[feminine].mean(axis=0)
         change = float((np.sign(gap) * shift).sum())
         found.append(Said(encoder, printed, change, change <= -LEAST * printed))
@@ -170,33 +171,50 @@ def gradient(job: Job) -> list[Said]:
 
 
 @torch.inference_mode()
-def first_order(
-    model: StagedModel, examples: Sequence[Any], encoder: str, batch: int = 64
-) -> Scores:
-    """Slope of the class scores along what masking does to an encoder's output, [examples, classes]."""
-    base, _, other = MASKED.partition("->")
+def first_order(model: StagedModel, examples: Sequence[Any], batch: int = 64) -> Scores:
+    """Slopes of the class scores along what masking does to the output of each of `ENCODERS`.
+
+    Args:
+        model: With one tower for each encoder.
+        examples: In both worlds of `MASKED`.
+        batch: Examples at a time.
+
+    Returns:
+        [encoders, examples, classes].
+    """
     parts = []
     for start in range(0, len(examples), batch):
-        chosen = examples[start : start + batch]
-        values, index, moved = {}, {}, {}
-        for tower in (one.name for one in model.towers):
-            rows = [model.split(example.worlds[base])[tower] for example in chosen]
-            changed = [model.split(example.worlds[other])[tower] for example in chosen]
-            known = list(dict.fromkeys(row for example in (*rows, *changed) for row in example))
-            encoded = model.encode(tower, model.collate(tower, known)).double()
-            place = {row: number for number, row in enumerate(known)}
-            first, second = (
-                torch.tensor([[place[row] for row in example] for example in side])
-                for side in (rows, changed)
-            )
-            # a row of its own for each pair of example and text, so that each has its own slope
-            values[tower] = encoded[first.flatten()]
-            moved[tower] = encoded[second.flatten()] - values[tower]
-            index[tower] = torch.arange(first.numel()).view(first.shape)
-        step = {**values, encoder: values[encoder] + _STEP * moved[encoder]}
-        one, two = (model.join(each, index)["class_logits"] for each in (values, step))
-        parts.append(((two - one) / _STEP).numpy())
-    return np.concatenate(parts)
+        values, moved, index = _outputs(model, examples[start : start + batch])
+        before = model.join(values, index)["class_logits"]
+        slopes = []
+        for encoder in ENCODERS:
+            step = {**values, encoder: values[encoder] + _STEP * moved[encoder]}
+            slopes.append((model.join(step, index)["class_logits"] - before) / _STEP)
+        parts.append(torch.stack(slopes).numpy())
+    return np.concatenate(parts, axis=1)
+
+
+def _outputs(
+    model: StagedModel, examples: Sequence[Any]
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """Of each tower its output, what masking adds to it, and the rows of each example."""
+    base, _, other = MASKED.partition("->")
+    values, moved, index = {}, {}, {}
+    for tower in (one.name for one in model.towers):
+        rows = [model.split(example.worlds[base])[tower] for example in examples]
+        changed = [model.split(example.worlds[other])[tower] for example in examples]
+        known = {channel_key(row): row for example in (*rows, *changed) for row in example}
+        encoded = model.encode(tower, model.collate(tower, list(known.values()))).double()
+        place = {key: number for number, key in enumerate(known)}
+        first, second = (
+            torch.tensor([[place[channel_key(row)] for row in example] for example in side])
+            for side in (rows, changed)
+        )
+        # a row of its own for each pair of example and text, so that each has its own slope
+        values[tower] = encoded[first.flatten()]
+        moved[tower] = encoded[second.flatten()] - values[tower]
+        index[tower] = torch.arange(first.numel()).view(first.shape)
+    return values, moved, index
 
 
 METHODS: Mapping[str, Callable[[Job], list[Said]]] = {
