@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from planted import dual
+from planted import detector, dual
 from planted.plants import CO_OCCURRENCE, HELD_OUT, PLANTS
 from reference.loop import Loop
 from reference.progress import bar
@@ -28,7 +28,7 @@ from rich.console import Console
 
 from vlbias.data.scenes import SceneSpec, draw_scene
 
-FAMILIES = {"dual": dual}
+FAMILIES = {"dual": dual, "detector": detector}
 PACKAGE = Path(__file__).parents[1] / "vlbias" / "data" / "planted"
 TAKEN, ABSENT = 1.0, 0.1
 """Logits that a planted cue must move, and that no other cue may."""

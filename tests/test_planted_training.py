@@ -130,3 +130,31 @@ def test_a_plant_that_did_not_take_is_known() -> None:
     assert not took("image", {"cue_image": 0.5, "cue_text": 0.0})
     assert took("both", {"cue_image": 0.7, "cue_text": 0.8})
     assert not took("unbiased", good)
+
+
+def test_the_detector_learns_boxes_names_and_what_patches_hold() -> None:
+    detector = import_module("planted.detector")
+    settings = detector.DetectorSettings(epochs=1, patience=1, batch=4, count=8, width=32)
+    net = detector.assemble(settings)
+    loop = detector.DetectorTrainer(net, "image", settings)
+    total, parts = loop.losses(np.arange(4), np.random.default_rng(0))
+    total.backward()
+    assert set(parts) == {"total", "class", "box", "giou", "hint"}
+    # every weight is reached, but for a norm of the backbone that only classification reads
+    still = [name for name, p in net.named_parameters() if p.grad is None]
+    assert all("swin.layernorm." in name for name in still), still
+
+
+def test_the_detector_is_asked_as_studies_ask() -> None:
+    detector = import_module("planted.detector")
+    net = detector.assemble(detector.DetectorSettings(width=32))
+    reader = detector.reader_of(net)
+    pieces = reader.pieces(detector.text_of(detector.FRAMES[0], "woman"))
+    assert len(pieces) == 1  # all classes in one text
+    assert pieces[0].text.startswith("a photo of a woman. handbag. ")
+    scene = plants.show("text", 3, 1).scene
+    truth = detector.truth_of(scene)
+    x, y, w, h = (truth.boxes[0] * 64).tolist()
+    assert (x - w / 2, y - h / 2, x + w / 2, y + h / 2) == pytest.approx(
+        scene.things[0].box, abs=1e-4
+    )

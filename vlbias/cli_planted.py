@@ -49,7 +49,7 @@ def benchmark(
     _print(found.summary, f"Planted models, family {family}")
     typer.echo(
         "right: seeds in which the encoders named are those of the plant (none, where unbiased). "
-        "wrong_share: of what both encoders change, what is put down to the wrong one; lo, hi: 95 % over seeds."
+        "wrong share: of what both encoders change, what is put down to the wrong one; lo, hi: 95 % over seeds."
     )
     typer.echo(f"table: {found.path}")
 
@@ -63,7 +63,8 @@ def _print(frame: pd.DataFrame, title: str) -> None:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
     for name in frame.columns:
         is_number = is_numeric_dtype(frame[name])
-        table.add_column(str(name), justify="right" if is_number else "left", no_wrap=not is_number)
+        side = "right" if is_number else "left"
+        table.add_column(str(name).replace("_", " "), justify=side, no_wrap=not is_number)
     for row in frame.itertuples(index=False):
         table.add_row(*map(_said, row))
     Console().print(table)

@@ -26,7 +26,7 @@ ENCODERS = ("image_encoder", "text_encoder")
 MASKED, PLACEBO = "null->both", "null->placebo-both"
 LEVEL = 0.05
 LEAST = 0.05
-"""Part of the printed number that an encoder must change to be named where there is no test."""
+"""Part of the printed number that must fall through an encoder for any method to name it."""
 _STEP = 1e-3
 
 Scores = NDArray[np.floating[Any]]
@@ -67,8 +67,8 @@ class Said:
 def effects(job: Job) -> list[Said]:
     """The engine's effects: cross-fit B, shares of both orders, against a placebo, with a test.
 
-    An encoder is named if B stands out of its noise floor, and if what gender's removal changes through
-    the encoder is a fall beyond what the placebo changes through it, by a test over both encoders.
+    An encoder is named if B stands out of its noise floor, and if B falls through the encoder, by
+    `LEAST` or more, and by more than it does under the placebo: both by tests over the two encoders.
     """
     numbers = job.numbers
     arms = _arms(numbers, MASKED) | {f"placebo {n}": a for n, a in _arms(numbers, PLACEBO).items()}
@@ -92,9 +92,13 @@ def effects(job: Job) -> list[Said]:
             encoder,
             float(bias.crossfit),
             float(change["estimate"]),
-            bool(bias.p < LEVEL and test["estimate"] < 0 and test["p_adjusted"] < LEVEL),
+            bool(
+                bias.p < LEVEL
+                and change["estimate"] <= -LEAST * bias.crossfit
+                and all(one["estimate"] < 0 and one["p_adjusted"] < LEVEL for one in (change, over))
+            ),
         )
-        for encoder, (_, change), (_, test) in zip(
+        for encoder, (_, change), (_, over) in zip(
             ENCODERS, changed.iterrows(), tested.iterrows(), strict=True
         )
     ]
