@@ -10,12 +10,15 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
+from vlbias import cli
 from vlbias.causal.example import Example, Picture
 from vlbias.data.scenes import LINKED, SceneSpec, draw_scene
 from vlbias.errors import BadStudy, UnknownName
 from vlbias.models import MODELS, load_model
-from vlbias.runs.benchmark import FAMILIES, TRUTH, _judged, benchmark_planted, summary
+from vlbias.runs import api
+from vlbias.runs.benchmark import FAMILIES, TRUTH, Benchmark, _judged, benchmark_planted, summary
 from vlbias.runs.benchmark_methods import first_order
 
 PLANTED = [name for name in MODELS if name.startswith("planted-")]
@@ -180,3 +183,21 @@ def test_what_cannot_be_scored_is_refused(tmp_path: Path) -> None:
         benchmark_planted(tmp_path, seeds=1)
     with pytest.raises(BadStudy, match="photos"):
         benchmark_planted(tmp_path, photos=20)
+
+
+def test_the_command_prints_what_was_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    row = {"method": "effects", "plant": "image", "right": 4, "seeds": 5, "printed": 1.25}
+    rows = pd.DataFrame([{**row, "wrong_share": 0.012, "lo": 0.0, "hi": 0.031}])
+    asked = {}
+
+    def score(out: Path, **options: object) -> Benchmark:
+        asked.update(options)
+        return Benchmark(rows, rows, out / "benchmark.csv")
+
+    monkeypatch.setattr(api, "benchmark_planted", score)
+    command = ["benchmark", "planted", "--seeds", "3", "--out", str(tmp_path)]
+    printed = CliRunner().invoke(cli.app, command).stdout
+    assert (asked["family"], asked["seeds"], asked["photos"]) == ("dual", 3, 1000)
+    for said in ("effects", "1.250", "0.012", "0.031", "benchmark.csv"):
+        assert said in printed
+    assert isinstance(CliRunner().invoke(cli.app, ["benchmark", "plnted"]).exception, UnknownName)
