@@ -251,6 +251,7 @@ def test_a_photo_in_two_splits_is_refused_with_its_ids(tmp_path: Path) -> None:
         ({"mitigation": {"methods": [{"nam": "leace"}]}}, "mitigation.methods.0.nam"),
         ({"contrasts": ["null->both"]}, "contrasts"),
         ({"mediators": ["image_encoder"]}, "mediators"),
+        ({"operating_point": {"min_captions": 2}}, "operating_point"),
     ],
 )
 def test_a_study_that_cannot_be(change: dict[str, Any], field: str) -> None:
