@@ -57,12 +57,12 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The finished run of the toy study, whose answer is known; no test may change its tables."""
-    from vlbias.runs.demo import demo_plan
     from vlbias.runs.runner import run_plan
+    from vlbias.runs.toy_study import toy_study
 
-    return run_plan(demo_plan(photos=600), tmp_path_factory.mktemp("runs")).folder
+    return run_plan(toy_study(photos=600), tmp_path_factory.mktemp("runs")).folder
 
 
 @pytest.fixture

@@ -35,8 +35,8 @@ addEventListener("load", () => {
 
 
 @pytest.fixture(scope="module")
-def page(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    written = report(demo_folder, tmp_path_factory.mktemp("page"), draws=50).html
+def page(toy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    written = report(toy_folder, tmp_path_factory.mktemp("page"), draws=50).html
     probed = written.with_name("probed.html")
     probed.write_text(written.read_text().replace("</body>", PROBE))
     return probed

@@ -51,9 +51,9 @@ class Outline(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def folders(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def folders(toy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two finished runs: the second is the first under another name and with other photos."""
-    first, second = demo_folder, tmp_path_factory.mktemp("second") / "again"
+    first, second = toy_folder, tmp_path_factory.mktemp("second") / "again"
     shutil.copytree(first, second, ignore=shutil.ignore_patterns("report"))
     manifest = json.loads((second / "manifest.json").read_text())
     manifest["study"]["name"] = "again"
@@ -135,7 +135,7 @@ def test_two_runs_stand_side_by_side(page: Page, folders: list[Path]) -> None:
     text = page.html.read_text()
     assert "Bias of the runs side by side" in text
     assert "The runs differ in photos" in text
-    assert {path.name for path in page.tables.iterdir()} == {"demo", "again"}
+    assert {path.name for path in page.tables.iterdir()} == {"toy", "again"}
     assert (
         report(folders[0], page.html.parent / "one", draws=50)
         .html.read_text()
@@ -154,13 +154,13 @@ class _Tables:
     """The tables of a run that a comparison reads, from the CSV files of a page."""
 
     def __init__(self, page: Page) -> None:
-        folder = page.tables / "demo"
+        folder = page.tables / "toy"
         self.conditions = pd.read_csv(folder / "conditions.csv")
 
 
 def test_the_json_says_what_the_page_says(page: Page) -> None:
     runs = json.loads(page.json.read_text())["runs"]
-    assert [run["name"] for run in runs] == ["demo", "again"]
+    assert [run["name"] for run in runs] == ["toy", "again"]
     shown = page.html.read_text()
     for run in runs:
         assert run["headline"].split(" B, the sum")[0].replace("'", "&#39;") in shown
@@ -168,7 +168,7 @@ def test_the_json_says_what_the_page_says(page: Page) -> None:
         assert [row["B_plugin"] for row in run["tables"]["conditions"]] == pytest.approx(
             csv["B_plugin"].tolist(), abs=1e-12
         )
-    assert len(runs[0]["tables"]) == len(list((page.tables / "demo").iterdir()))
+    assert len(runs[0]["tables"]) == len(list((page.tables / "toy").iterdir()))
 
 
 def test_the_model_card_is_what_the_hub_reads(page: Page) -> None:
@@ -180,7 +180,7 @@ def test_the_model_card_is_what_the_hub_reads(page: Page) -> None:
     name, results = model_index_to_eval_results(index["model-index"])
     assert name == "toy"
     found = {result.metric_type: result.metric_value for result in results}
-    csv = pd.read_csv(page.tables / "demo" / "conditions.csv")
+    csv = pd.read_csv(page.tables / "toy" / "conditions.csv")
     assert found["gender-bias-crossfit"] == pytest.approx(csv["B_crossfit"].iloc[0])
     assert {result.dataset_type for result in results} == {"toy"}
     assert "## Bias" in card.text

@@ -136,7 +136,7 @@ def test_a_checkpoint_of_other_photos_is_refused(folder: Path, tmp_path: Path) -
     captions = json.loads((folder / "captions.json").read_text())
     captions["annotations"][2]["caption"] = "a small cat"
     (folder / "captions.json").write_text(json.dumps(captions))
-    with pytest.raises(BadData, match="other photos"):
+    with pytest.raises(BadData, match="other data"):
         run(tiny_trainer(folder, epochs=1), tmp_path / "checkpoint.pt")
 
 

@@ -1,4 +1,4 @@
-"""The page and its numbers, on the demo, whose answer is known."""
+"""The page and its numbers, on the toy, whose answer is known."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from vlbias.report.page import report
 from vlbias.report.sensitivity import sensitivity
 from vlbias.report.strictness import strictness
 from vlbias.report.words import bias_in_words, contrast_in_words, floor_in_words
-from vlbias.runs.demo import demo_plan
 from vlbias.runs.runner import run_plan
+from vlbias.runs.toy_study import toy_study
 from vlbias.store import Run
 
 
 @pytest.fixture(scope="module")
-def run(demo_folder: Path) -> Run:
-    return Run(demo_folder)
+def run(toy_folder: Path) -> Run:
+    return Run(toy_folder)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def page(run: Run) -> tuple[Path, dict[str, pd.DataFrame]]:
     written = report(run.folder, draws=200)
     tables = {
         path.stem: pd.read_csv(path, keep_default_na=True)
-        for path in (written.tables / "demo").glob("*.csv")
+        for path in (written.tables / "toy").glob("*.csv")
         if path.stat().st_size > 1
     }
     return written.html, tables
@@ -91,7 +91,7 @@ def test_thresholds_come_from_their_split(run: Run) -> None:
 
 
 def test_unfinished_runs_are_refused(tmp_path: Path) -> None:
-    folder = run_plan(demo_plan(photos=300), tmp_path).folder
+    folder = run_plan(toy_study(photos=300), tmp_path).folder
     next((folder / "cells").glob("*.parquet")).unlink()
     with pytest.raises(BadTable, match="resume"):
         report(folder)

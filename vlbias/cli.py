@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vlbias.cli_planted import benchmark, demo
 from vlbias.cli_start import check, init
 from vlbias.errors import BadStudy, VlbiasError
 from vlbias.progress import watched
@@ -209,16 +210,8 @@ def report(
 
 app.command()(init)
 app.command()(check)
-
-
-@app.command()
-def demo(out: OutOption = Path("runs")) -> None:
-    """Walk the toy model through the whole job in seconds: run, effects, page."""
-    from vlbias.runs import api
-
-    with watched() as (events, _):
-        result = api.demo(out, events)
-    typer.echo(result)
+app.command()(demo)
+app.command()(benchmark)
 
 
 @app.command()

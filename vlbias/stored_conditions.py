@@ -8,7 +8,7 @@ every token before and after, and of its change; overhead/<key>.json what a meth
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -91,12 +91,24 @@ class Conditions:
 
     def maps(self) -> dict[str, dict[str, NDArray[np.float64]]]:
         """Condition to mean norms per token: "before", "after" and "change", each [tokens]."""
-        found = {}
+        return {
+            name: {what: arrays[what] for what in ("before", "after", "change")}
+            for name, arrays in self._maps()
+        }
+
+    def photo_maps(self) -> dict[str, dict[str, NDArray[np.float64]]]:
+        """Condition to the first photos' ids and the share of each token's norm that changes [tokens]."""
+        return {
+            name: dict(zip(arrays["photo_id"].tolist(), arrays["photo_share"], strict=True))
+            for name, arrays in self._maps()
+            if "photo_id" in arrays
+        }
+
+    def _maps(self) -> Iterator[tuple[str, dict[str, NDArray[Any]]]]:
         for key, part in self.parts.items():
             if part["kind"] == "map":
                 with np.load(self._path(key)) as arrays:
-                    found[part["condition"]] = {name: arrays[name] for name in arrays.files}
-        return found
+                    yield part["condition"], {name: arrays[name] for name in arrays.files}
 
     def overheads(self) -> list[dict[str, Any]]:
         """What every method costs at run time, as `overhead/` holds it."""

@@ -13,7 +13,7 @@ from reference.detector import Kept, forward, prompt_of
 from reference.detector_bank import FeatureFile, truth_in
 from reference.detector_loss import Truth, detection_loss
 from reference.loop import Loop, Schedule
-from reference.photos import Photo
+from reference.photos import Photo, key_of
 from reference.views import View
 from torch import Tensor
 
@@ -87,7 +87,8 @@ class DetectorTrainer(Loop):
             }
             for is_text in ((False, True) if settings.rate_text else (False,))
         ]
-        super().__init__(photos, trainable, groups, settings)
+        self.photos = photos
+        super().__init__(len(photos), key_of(photos), trainable, groups, settings)
 
     def epoch(self, report: Callable[[], None] = lambda: None) -> dict[str, float]:
         """As `Loop.epoch`, in training mode."""

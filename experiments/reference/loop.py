@@ -7,14 +7,13 @@ import json
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from reference.photos import Photo
 from torch import Tensor, nn
 
 from vlbias.errors import BadData
@@ -53,10 +52,11 @@ class Progress:
 
 
 class Loop(ABC):
-    """Trains the parameters of a model on the photos of the fit split.
+    """Trains the parameters of a model.
 
     Args:
-        photos: Of the fit split.
+        count: Rows of an epoch.
+        data_key: A short name that differs whenever the data do; a checkpoint of others is refused.
         trainable: Names and parameters that are averaged and saved.
         groups: Of the optimiser, each with its highest `rate`.
         schedule: How long and how fast.
@@ -65,32 +65,32 @@ class Loop(ABC):
 
     def __init__(
         self,
-        photos: Sequence[Photo],
+        count: int,
+        data_key: str,
         trainable: Mapping[str, nn.Parameter],
         groups: list[dict[str, Any]],
         schedule: Schedule,
         beside: nn.Module | None = None,
     ) -> None:
-        self.photos, self.trainable, self.schedule = photos, dict(trainable), schedule
+        self.count, self.data_key = count, data_key
+        self.trainable, self.schedule = dict(trainable), schedule
         self.beside = beside or nn.Module()
         self.optimizer = torch.optim.AdamW(groups)
         self.average = {n: p.detach().clone() for n, p in self.trainable.items()}
         self.best = {n: p.clone() for n, p in self.average.items()}
         self.progress = Progress()
         self.restored = (0.0, 0.0)  # wall and CPU seconds of the epochs of earlier processes
-        seen = [(photo.id, photo.captions, photo.boxes.tolist()) for photo in photos]
-        self.data_key = hashlib.sha256(repr(seen).encode()).hexdigest()[:12]
 
     @abstractmethod
     def losses(
         self, rows: np.ndarray, rng: np.random.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """What is minimised on these photos, and the parts that are recorded."""
+        """What is minimised on these rows, and the parts that are recorded."""
 
     @property
     def steps(self) -> int:
         """Optimiser steps in one epoch."""
-        return max(1, len(self.photos) // self.schedule.batch)
+        return max(1, self.count // self.schedule.batch)
 
     def epoch(self, report: Callable[[], None] = lambda: None) -> dict[str, float]:
         """Trains for one epoch and returns the mean of each loss.
@@ -100,7 +100,7 @@ class Loop(ABC):
         """
         s, number = self.schedule, self.progress.epoch
         rng = np.random.default_rng([s.seed, number])
-        order = rng.permutation(len(self.photos))
+        order = rng.permutation(self.count)
         sums: dict[str, float] = {}
         for step in range(self.steps):
             self._set_rate((number * self.steps + step) / (s.epochs * self.steps))
@@ -151,7 +151,7 @@ class Loop(ABC):
             report: Called after every step.
 
         Raises:
-            BadData: if the checkpoint belongs to other photos, captions or boxes.
+            BadData: if the checkpoint belongs to other data.
         """
         if checkpoint.is_file():
             self._restore(checkpoint)
@@ -193,7 +193,7 @@ class Loop(ABC):
         state = torch.load(path, weights_only=True, map_location=device)
         if state["data"] != self.data_key:
             raise BadData(
-                f"{path.name} was trained on other photos; remove it or choose another --out"
+                f"{path.name} was trained on other data; remove it or choose another --out"
             )
         self.put(state["weights"])
         self.average, self.best = state["average"], state["best"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -16,7 +17,16 @@ from torchvision.transforms.v2.functional import InterpolationMode, resize, to_i
 
 from vlbias.errors import BadData
 
-__all__ = ["Corpus", "Photo", "article", "person_word", "read_corpus", "split_of", "to_pixels"]
+__all__ = [
+    "Corpus",
+    "Photo",
+    "article",
+    "key_of",
+    "person_word",
+    "read_corpus",
+    "split_of",
+    "to_pixels",
+]
 
 MASCULINE = frozenset({
     "man", "men", "boy", "boys", "male", "males", "guy", "guys", "gentleman", "father", "husband",
@@ -132,6 +142,12 @@ def read_corpus(folder: Path) -> Corpus:
             )
         )
     return Corpus(tuple(photos), tuple(each["name"] for each in kinds))
+
+
+def key_of(photos: Sequence[Photo]) -> str:
+    """A short name that differs whenever ids, captions or boxes do."""
+    seen = [(photo.id, photo.captions, photo.boxes.tolist()) for photo in photos]
+    return hashlib.sha256(repr(seen).encode()).hexdigest()[:12]
 
 
 def decode(photo: Photo) -> Tensor:

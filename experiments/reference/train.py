@@ -12,7 +12,7 @@ from reference.bank import Bank
 from reference.dual import embed_hidden, embed_texts, thaw
 from reference.loop import Loop, Schedule
 from reference.losses import agrees, contrastive, presence_loss
-from reference.photos import Corpus, Photo
+from reference.photos import Corpus, Photo, key_of
 from reference.prompts import PERSON_WORDS, gender_prompts, gendered_prompts, object_prompts
 from torch import Tensor, nn
 from transformers import VisionTextDualEncoderModel
@@ -76,7 +76,9 @@ class Trainer(Loop):
                 "contrast_scale": nn.Parameter(torch.tensor(np.log(20.0), dtype=torch.float32)),
             }
         )
-        super().__init__(photos, trainable, self._groups(trainable), settings, self.calibration)
+        self.photos = photos
+        groups = self._groups(trainable)
+        super().__init__(len(photos), key_of(photos), trainable, groups, settings, self.calibration)
 
     def _groups(self, trainable: dict[str, nn.Parameter]) -> list[dict[str, Any]]:
         s = self.settings

@@ -32,6 +32,10 @@ DATASETS: Registry[Callable[..., Dataset]] = Registry(
             "vlbias.data.own:read_own",
             "your own photos and groups from a CSV or JSONL file",
         ),
+        "scenes": Entry(
+            "vlbias.data.scene_folder:read_scenes",
+            "rendered scenes in which what tells gender, and what goes with it, was chosen",
+        ),
     },
 )
 

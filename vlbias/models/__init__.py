@@ -16,6 +16,25 @@ if TYPE_CHECKING:
 
 __all__ = ["MODELS", "load_model", "outline_model"]
 
+_PLANTED = Path(__file__).parents[1] / "data" / "planted"
+_PLANTS = {
+    "image": "sees a gender cue in the image",
+    "text": "reads a gender word in the text",
+    "both": "sees the cue and reads the word",
+    "unbiased": "goes by neither",
+}
+
+
+def _planted(family: str, target: str, what: str) -> dict[str, Entry]:
+    """The models of a family that come with the package: small, trained on rendered scenes."""
+    return {
+        f"planted-{family}-{plant}": Entry(
+            target, f"{what} that {about}", (("checkpoint", str(_PLANTED / f"{family}-{plant}")),)
+        )
+        for plant, about in _PLANTS.items()
+    }
+
+
 MODELS: Registry[Callable[..., StagedModel]] = Registry(
     "model",
     {
@@ -70,6 +89,7 @@ MODELS: Registry[Callable[..., StagedModel]] = Registry(
             "open_clip ViT-B/32, LAION-2B",
             (("checkpoint", "ViT-B-32/laion2b_s34b_b79k"),),
         ),
+        **_planted("dual", "vlbias.models.dual:load", "small dual encoder of rendered scenes"),
     },
 )
 

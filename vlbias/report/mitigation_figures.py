@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vlbias.report.drawing import BLUE, GREY, MARKS, ORANGE, SERIES, finish_rows
 
-__all__ = ["maps", "pareto_front", "shares"]
+__all__ = ["maps", "pareto_front", "shares", "token_grid"]
 
 
 def pareto_front(panels: Mapping[str, pd.DataFrame], metric: str) -> Figure:
@@ -103,7 +103,7 @@ def maps(found: Mapping[str, Mapping[str, NDArray[np.float64]]], most: int = 12)
         The figure; None where no condition changed a token, or tokens form no square.
     """
     drawn = {
-        name: {what: grid for what, norms in one.items() if (grid := _grid(norms)) is not None}
+        name: {what: grid for what, norms in one.items() if (grid := token_grid(norms)) is not None}
         for name, one in found.items()
         if one["change"].max() > 0
     }
@@ -135,7 +135,8 @@ def maps(found: Mapping[str, Mapping[str, NDArray[np.float64]]], most: int = 12)
     return figure
 
 
-def _grid(norms: NDArray[np.float64]) -> NDArray[np.float64] | None:
+def token_grid(norms: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Numbers of tokens [tokens] on the square grid of their patches; None where they form none."""
     side = isqrt(len(norms))
     # a few tokens before the patches stand for no place
     if side < 2 or len(norms) - side * side > 5:

@@ -25,6 +25,7 @@ from vlbias.report.numbers import Tables, numbers
 from vlbias.report.photos import example_photos
 from vlbias.report.presence_page import presence_section
 from vlbias.report.publish import frames, write_card, write_json
+from vlbias.report.scenes import is_rendered, scenes_of
 from vlbias.report.words import LIMITS, TEXT_LIMITS, lacking_in_words
 from vlbias.store import Run
 
@@ -66,7 +67,8 @@ def report(
         out: Folder for the page; `report` in the first run folder if not given.
         draws: Resampling draws of every interval and test.
         seed: Of the draws.
-        with_images: Show example photos whose licence allows it; see `vlbias.report.photos`.
+        with_images: Show example photos whose licence allows it; see `vlbias.report.photos`. Rendered
+            scenes are shown in any case.
         note: Told what is being done.
 
     Raises:
@@ -127,7 +129,9 @@ def _analysed(run: Run, options: dict[str, Any], *, with_images: bool) -> _Done:
     options["note"](f"figures of {run.folder.name}")
     lacking = list(section.lacking) or lacking_in_words(run.statuses)
     further = [Part("The data and what was left out", list(data_blocks(run, lacking)))]
-    if with_images and isinstance(tables, Tables):
+    if is_rendered(run):
+        further.insert(0, Part("Example scenes", [scenes_of(run)]))
+    elif with_images and isinstance(tables, Tables):
         further.insert(0, Part("Example photos", [example_photos(run)]))
     return _Done(run, tables, replace(section, parts=[*section.parts, *further]))
 

@@ -21,7 +21,7 @@ from vlbias.report.blocks import Block
 from vlbias.report.measured import Numbers
 from vlbias.store import Run
 
-__all__ = ["FREE", "example_photos", "may_be_shown"]
+__all__ = ["FREE", "dataset_of", "example_photos", "false_positives", "may_be_shown"]
 
 FREE = (
     "attribution license", "attribution-sharealike license", "cc by", "cc by-sa", "cc0",
@@ -52,13 +52,13 @@ def example_photos(run: Run, *, most: int = 8) -> Block:
     Raises:
         BadTable: if the photos are not those of the run any more, or it had none.
     """
-    dataset = _dataset(run)
+    dataset = dataset_of(run)
     rows = dataset.frame.set_index("id")
     allowed = rows["licence"].map(may_be_shown)
     job = Numbers(run)
     found = [
         _figure(dataset, rows.loc[sample], said)
-        for sample, said in _false_positives(job, set(rows.index[allowed]), most)
+        for sample, said in false_positives(job, set(rows.index[allowed]), most)
     ]
     kept = rows.index.isin(run.samples["sample_id"])
     hidden = int((~allowed[kept]).sum())
@@ -71,7 +71,12 @@ def example_photos(run: Run, *, most: int = 8) -> Block:
     return Block("False positives on photos", text, gallery=gallery)
 
 
-def _dataset(run: Run) -> Dataset:
+def dataset_of(run: Run) -> Dataset:
+    """The photos that a run was made on.
+
+    Raises:
+        BadTable: if they are not there any more, or there were none.
+    """
     spec = run.manifest["study"]["dataset"]
     if spec["name"] not in DATASETS or spec["path"] is None:
         raise BadTable(f"{run.folder} is no run on photos; leave --with-images out")
@@ -87,8 +92,14 @@ def _dataset(run: Run) -> Dataset:
     return dataset
 
 
-def _false_positives(job: Numbers, allowed: set[str], most: int) -> Iterator[tuple[str, str]]:
-    """Sample and sentence, at most one an object, objects by the size of their gap."""
+def false_positives(job: Numbers, allowed: set[str], most: int) -> Iterator[tuple[str, str]]:
+    """Sample and sentence, at most one an object, objects by the size of their gap.
+
+    Args:
+        job: The run's numbers.
+        allowed: Samples that may be shown.
+        most: How many are given.
+    """
     scores, panel = job.null, job.panel
     free = np.array([sample in allowed for sample in panel.sample])
     shown: set[str] = set()

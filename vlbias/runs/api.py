@@ -17,6 +17,7 @@ from vlbias.causal.site import Mediator
 from vlbias.causal.staged import StagedModel, resolve
 from vlbias.errors import BadData, BadStudy, BadTable
 from vlbias.outcomes import OUTCOMES
+from vlbias.runs.benchmark import benchmark_planted
 from vlbias.runs.checks import check
 from vlbias.runs.demo import demo
 from vlbias.runs.estimate import estimate
@@ -28,6 +29,7 @@ from vlbias.runs.study import Study
 from vlbias.store import Run
 
 __all__ = [
+    "benchmark_planted",
     "check",
     "demo",
     "effects",

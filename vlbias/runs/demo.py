@@ -1,171 +1,167 @@
-"""The whole job on the toy model: made in a second, with an answer that is known beforehand."""
+"""The whole job on a planted model: rendered scenes, a model whose bias is known, no network."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from vlbias.causal.example import Example
-from vlbias.causal.staged import resolve
-from vlbias.data.table import Dataset
-from vlbias.models import outline_model
-from vlbias.models.toy import Toy
+from vlbias.data.scene_folder import write_scenes
+from vlbias.data.scenes import SceneSpec
 from vlbias.report.page import Page, report
-from vlbias.runs.plan import Plan, count_rows
+from vlbias.runs.mitigate import run_mitigation
+from vlbias.runs.mitigation_plan import make_mitigation_plan
+from vlbias.runs.plan import make_plan
+from vlbias.runs.protocol import MitigationStudy
 from vlbias.runs.runner import QUIET, Events, run_plan
-from vlbias.runs.study import DatasetSpec, OperatingPoint, Study
+from vlbias.runs.study import Study
 
-__all__ = ["CLASSES", "demo", "demo_plan", "toy_examples", "toy_plan"]
+__all__ = ["MODEL", "Demo", "demo"]
 
-CLASSES = (
-    "bench",
-    "book",
-    "bottle",
-    "bowl",
-    "chair",
-    "cup",
-    "dog",
-    "handbag",
-    "kite",
-    "tie",
-    "vase",
-    "wine glass",
-)
-_MEDIATORS = ("image_encoder", "text_encoder", "image_encoder/neuron[*]", "text_encoder/neuron[*]")
+MODEL = "planted-dual-image"
+SEED = 77
+_DRAWS = 400
 _CONTRASTS = (
     "null->mask-gender", "null->replace-gender", "null->both",
     "null->placebo-image", "null->placebo-text", "null->null",
 )  # fmt: skip
 
 
-def demo(out: Path, events: Events = QUIET) -> str:
-    """Run the demo study, write its page, and say in words what it shows.
+@dataclass(frozen=True)
+class Demo:
+    """What the demo found.
+
+    Args:
+        table: One row per world: B with floor and p-value, false-positive rate, presence mAP.
+        mitigations: One row per mitigation: what of its reduction is its own, and performance.
+        reading: Both in plain words.
+        page: The report of both runs.
+        following: The commands for one's own photos and model.
+    """
+
+    table: pd.DataFrame
+    mitigations: pd.DataFrame
+    reading: str
+    page: Page
+    following: str
+
+
+def demo(out: Path, events: Events = QUIET, *, photos: int = 1500) -> Demo:
+    """Measure, mediate, mitigate and report a planted model; a killed one goes on where it was.
+
+    In the scenes no object goes with anybody: what the model does by gender, it brought along.
+
+    Args:
+        out: Scenes, two run folders and the page are written here.
+        events: Who watches.
+        photos: Scenes; a fifth sets thresholds and strengths, a fifth is reported, the rest fits.
 
     Raises:
         BadTable: if `out` cannot be written.
+        BadStudy: if `out` holds another demo.
     """
-    plan = demo_plan()
-    events.note("running the toy study")
-    result = run_plan(plan, out, events=events)
-    page: Page = report(result.folder, draws=1000, note=events.note)
-    return (
-        f"{page.summary}\n"
-        "The toy sees a gender cue twice as strong in the image as in the text, so masking the image "
-        "should take out more than neutralising the text, and placebos nothing.\n"
-        f"page: {page.html}\n"
-        "next: your own photos and model: vlbias init PHOTOS --model MODEL --out study.toml, then "
-        "vlbias run study.toml and vlbias report runs/study"
-    )
-
-
-def demo_plan(photos: int = 900, seed: int = 0) -> Plan:
-    """The study of the demo: vectors instead of photos, drawn from a seed.
-
-    Every "photo" holds content, a cue of its group and clutter, in the image and in the text vector;
-    mask-gender and replace-gender take the cue out, the placebos as much clutter. An object counts as
-    present where the toy's score of the content alone is high, so the cue is all that misleads it.
-    """
-    study = Study(
-        name="demo",
-        model="toy",
-        dataset=DatasetSpec(name="toy", splits=("dev", "test")),
-        contrasts=_CONTRASTS,
-        mediators=_MEDIATORS,
-        operating_point=OperatingPoint(rule="fpr", value=0.1, split="dev", report=("test",)),
-        shard_size=150,
-        seed=seed,
-    )
-    toy = Toy()
-    examples = toy_examples(
-        toy,
-        photos,
-        np.random.default_rng(seed),
-        {"image": 1.0, "text": 0.5},
-        ("dev", "test", "test"),
-    )
-    plan = toy_plan(study, examples)
-    return plan.with_rows(count_rows(plan, toy))
-
-
-def toy_plan(study: Study, examples: Sequence[Example]) -> Plan:
-    """The plan of a study of a toy on vectors that were drawn."""
-    described = repr([sorted(example.worlds.items()) for example in examples])
-    dataset = Dataset(
-        pd.DataFrame(),
-        Path(),
-        CLASSES,
-        {"reader": "toy", "funnel": {"photos drawn": len(examples)}},
-        hashlib.sha256(described.encode()).hexdigest(),
-    )
-    outline = outline_model(study.model)
-    return Plan(study, dataset, tuple(examples), tuple(resolve(outline, study.mediators)), 0)
-
-
-def toy_examples(
-    toy: Toy,
-    photos: int,
-    rng: np.random.Generator,
-    strength: Mapping[str, float],
-    splits: Sequence[str],
-) -> list[Example]:
-    """Examples of a toy, with a cue of the group planted in image and text.
-
-    Args:
-        toy: Its channels say how long the vectors are.
-        photos: How many.
-        rng: Draws them.
-        strength: Of the cue in the channels "image" and "text"; 0 plants none.
-        splits: Dealt to the examples in turn.
-    """
-    width = toy.net.image.in_features
-    basis = np.linalg.qr(rng.normal(size=(width, width)))[0]
-    cue, clutter = basis[0], basis[1]
-    group = rng.random(photos) < 0.67
-    sign = np.where(group, 1.0, -1.0)[:, None]
-    content = {
-        c: rng.normal(size=(photos, width)) @ (np.eye(width) - np.outer(cue, cue))
-        for c in ("image", "text")
+    events.note("rendering scenes")
+    scenes = out / f"demo-scenes-{photos}"
+    if not (scenes / "scenes.json").is_file():
+        write_scenes(scenes, SceneSpec(photos=photos, seed=SEED, co_occurrence=0.0))
+    common = {
+        "model": MODEL,
+        "operating_point": {"rule": "fpr", "value": 0.1, "split": "dev", "report": ("test",)},
+        "seed": SEED,
     }
-    null = {c: content[c] + strength[c] * sign * cue for c in content}
-    masked = content
-    blind = rng.choice([-1.0, 1.0], size=(photos, 1))
-    placebo = {c: null[c] - strength[c] * blind * clutter for c in content}
-    present = _present(toy, content, rng)
-    sides = {
-        "null": (null, null), "mask-gender": (masked, null), "replace-gender": (null, masked),
-        "both": (masked, masked), "placebo-image": (placebo, null), "placebo-text": (null, placebo),
-    }  # fmt: skip
-    return [
-        Example(
-            f"toy/{i:04d}",
-            f"toy/{i:04d}",
-            {
-                name: {
-                    "image": tuple(image["image"][i].tolist()),
-                    "text": tuple(text["text"][i].tolist()),
-                }
-                for name, (image, text) in sides.items()
-            },
-            {"present": frozenset(np.array(CLASSES)[present[i]].tolist())},
-            {
-                "group": "masculine" if group[i] else "feminine",
-                "split": splits[i % len(splits)],
-            },
-        )
-        for i in range(photos)
+    study = Study.parse(
+        {
+            **common,
+            "name": "demo",
+            "dataset": {"name": "scenes", "path": scenes.resolve(), "splits": ("dev", "test")},
+            "contrasts": _CONTRASTS,
+            "mediators": ("image_encoder", "text_encoder", "image_encoder/head.*[*]"),
+            "shard_size": 100,
+        }
+    )
+    measured = run_plan(make_plan(study, events.note), out, workers=0, events=events)
+    mitigated = run_mitigation(
+        make_mitigation_plan(_mitigations(common, scenes), events.note),
+        out,
+        workers=0,
+        events=events,
+    )
+    page = report(
+        [measured.folder, mitigated.folder], out / "demo-report", draws=_DRAWS, note=events.note
+    )
+    return _found(page)
+
+
+def _mitigations(common: Mapping[str, Any], scenes: Path) -> MitigationStudy:
+    """At the right encoder, and at the wrong one, to see that it does nothing there."""
+    methods = [{"name": "feature-blur"}, {"name": "text-neutral"}]
+    study = MitigationStudy.parse(
+        {
+            **common,
+            "name": "demo-mitigations",
+            "dataset": {"name": "scenes", "path": scenes.resolve()},
+            "mitigation": {"methods": methods, "strengths": (1.0,), "margin": 0.02, "timed": 0},
+        }
+    )
+    assert isinstance(study, MitigationStudy)
+    return study
+
+
+def _found(page: Page) -> Demo:
+    tables = {name: page.tables / name for name in ("demo", "demo-mitigations")}
+    # "null" is a world here, not a missing value
+    worlds, verdicts = (
+        pd.read_csv(file, keep_default_na=False, na_values=[""])
+        for file in (tables["demo"] / "conditions.csv", tables["demo-mitigations"] / "verdicts.csv")
+    )
+    verdicts = verdicts[verdicts["chosen"]]
+    columns = [
+        "world",
+        "photos",
+        "B_plugin",
+        "floor",
+        "p",
+        "B_crossfit",
+        "mean_fpr",
+        "presence_mAP",
     ]
+    kept = ["setting", "bias", "attributable_share", "placebo_share", "performance_verdict"]
+    names = {
+        "B_plugin": "B, plug-in", "B_crossfit": "B, cross-fit", "mean_fpr": "FPR", "presence_mAP": "mAP",
+        "attributable_share": "its own", "placebo_share": "placebo", "performance_verdict": "performance",
+    }  # fmt: skip
+    worlds_shown, verdicts_shown = (
+        frame.rename(columns=names) for frame in (worlds[columns], verdicts[kept])
+    )
+    return Demo(worlds_shown, verdicts_shown, _reading(worlds, verdicts), page, _following())
 
 
-def _present(
-    toy: Toy, content: dict[str, NDArray[np.float64]], rng: np.random.Generator
-) -> NDArray[np.bool_]:
-    rows = list(zip(content["image"].tolist(), content["text"].tolist(), strict=True))
-    logits = toy.encode("model", toy.collate("model", rows)).detach().numpy()
-    noisy = logits + rng.normal(size=logits.shape) * logits.std(axis=0) * 0.5
-    found: NDArray[np.bool_] = noisy > np.quantile(noisy, 0.9, axis=0)
-    return found
+def _reading(worlds: pd.DataFrame, verdicts: pd.DataFrame) -> str:
+    """Two sentences: where the bias comes in, and what took it out."""
+    rows = worlds.set_index("world")
+    null = rows.loc["null"]
+    said = f"False alarms differ between men and women by {null['B_crossfit']:.2f}, summed over objects"
+    if not null["p"] < 0.05:
+        return f"{said}: that cannot be told from noise."
+    left = {
+        name: max(rows.loc[world, "B_crossfit"] / null["B_crossfit"], 0.0)
+        for name, world in (("image", "mask-gender"), ("text", "replace-gender"))
+    }
+    fates = (f"{row['setting']}: {row['bias']}" for _, row in verdicts.iterrows())
+    return (
+        f"{said}, more than noise gives (p = {null['p']:.3f}). With persons blurred {left['image']:.0%} of "
+        f'it is left, with "person" for man and woman {left["text"]:.0%}: it comes in by the '
+        f"{min(left, key=left.__getitem__)} (planted: the {MODEL.rpartition('-')[2]}).\n"
+        f"Taking it out, at the image encoder and at the text: {'; '.join(fates)}."
+    )
+
+
+def _following() -> str:
+    return (
+        "your own COCO folder and model:\n"
+        "  vlbias init COCO_FOLDER --model FOLDER_OR_HUB_NAME --out study.toml\n"
+        "  vlbias run study.toml && vlbias report runs/study"
+    )

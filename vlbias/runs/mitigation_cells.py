@@ -37,6 +37,7 @@ from vlbias.stored_boxes import BoxWriter
 __all__ = ["MitigationWork"]
 
 RANKS = ("photo to caption", "caption to photo")
+_PHOTOS = 4  # whose maps are kept one by one
 _NAMES = {"contrast": "null->null", "mediator": "", "arm": "00"}
 
 
@@ -182,7 +183,10 @@ class MitigationWork:
         writer.add(_NAMES, np.array(rows)[found.row], target, found.score, found.corners)
 
     def _map(self, condition: Condition, examples: Sequence[Example]) -> dict[str, NDArray[Any]]:
-        """Mean over photos of each token's norm before and after, and of the norm of its change."""
+        """Mean over photos of each token's norm before and after, and of the norm of its change.
+
+        Of the first photos also the share of the norm that changes, photo by photo.
+        """
         tower = mapped_tower(self.model)
         assert tower is not None
         before = _tokens(self.model, tower, examples, self.plan.study.mitigation.batch)
@@ -195,7 +199,11 @@ class MitigationWork:
             sums.append(torch.stack(norms).double())
             count += len(one)
         total = torch.stack(sums[1:]).sum(0) / count
-        return dict(zip(("before", "after", "change"), total.numpy(), strict=True))
+        moved = (after[0] - before[0])[:_PHOTOS].norm(dim=-1)
+        share = moved / before[0][:_PHOTOS].norm(dim=-1).clamp(min=1e-12)
+        shown = [example.id for example in examples[: len(share)]]
+        means = dict(zip(("before", "after", "change"), total.numpy(), strict=True))
+        return means | {"photo_share": share.numpy(), "photo_id": np.array(shown)}
 
 
 def _tokens(

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import numpy as np
 
 from vlbias.models import load_model
-from vlbias.runs.demo import toy_examples, toy_plan
 from vlbias.runs.mitigation_plan import MitigationPlan, plan_of
 from vlbias.runs.plan import count_rows
 from vlbias.runs.protocol import MitigationStudy
+from vlbias.runs.toy_study import toy_examples, toy_plan
 
 __all__ = ["planted_plan"]
 

@@ -1,0 +1,141 @@
+"""The demo finds what was planted, takes it out where it is, and shows it on a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from vlbias import cli
+from vlbias.data.scene_folder import write_scenes
+from vlbias.data.scenes import SceneSpec
+from vlbias.report.mitigation_tables import mitigation_tables
+from vlbias.report.page import report
+from vlbias.runs import api
+from vlbias.runs.demo import Demo, demo
+from vlbias.runs.mitigate import run_mitigation
+from vlbias.runs.mitigation_plan import make_mitigation_plan
+from vlbias.runs.protocol import MitigationStudy
+from vlbias.store import Run
+from vlbias.stored_conditions import Conditions
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def found(out: Path) -> Demo:
+    return demo(out, photos=1000)
+
+
+def test_the_demo_names_the_encoder_of_the_plant(found: Demo) -> None:
+    worlds = found.table.set_index("world")
+    null = worlds.loc["null"]
+    assert null["B, plug-in"] > 2 * null["floor"]
+    assert null["p"] < 0.05
+    assert worlds.loc["mask-gender", "B, cross-fit"] < 0.2 * null["B, cross-fit"]
+    assert worlds.loc["replace-gender", "B, cross-fit"] > 0.8 * null["B, cross-fit"]
+    assert "comes in by the image (planted: the image)" in found.reading
+    assert found.reading.count("\n") == 1  # two lines
+
+
+def test_the_page_shows_scenes_and_asks_for_nothing_from_outside(found: Demo) -> None:
+    text = found.page.html.read_text()
+    assert not re.findall(r'(?:src|href)="https?:', text)
+    assert "False positives on scenes" in text
+    assert "Where features changed, scene by scene" in text
+    assert len(text) < 3e6
+    shown = re.findall(r'<figure class="photo"><img alt="([^"]+)"[^>]+base64,([^"]+)"', text)
+    assert any("is not here" in said for said, _ in shown)
+    assert {"mask-gender", "placebo-image"} <= {said for said, _ in shown}
+    assert any("feature-blur @ 1" in said for said, _ in shown)
+    assert not any("text-neutral" in said for said, _ in shown)  # it moves no token of an image
+    images = {Image.open(io.BytesIO(base64.b64decode(data))).size for _, data in shown}
+    assert images == {(192, 192)}
+
+
+def test_maps_are_kept_of_single_photos(found: Demo, out: Path) -> None:
+    maps = Conditions(Run(out / "demo-mitigations")).photo_maps()
+    means = Conditions(Run(out / "demo-mitigations")).maps()
+    assert set(maps) == set(means) == {"feature-blur @ 1", "placebo 1 of feature-blur @ 1"}
+    blurred = maps["feature-blur @ 1"]
+    assert len(blurred) == 4
+    assert all(
+        share.shape == means["feature-blur @ 1"]["change"].shape for share in blurred.values()
+    )
+    assert all(share.max() > 0.1 for share in blurred.values())
+
+
+def test_scenes_that_are_gone_are_said_to_be(found: Demo, out: Path, tmp_path: Path) -> None:
+    scenes = out / "demo-scenes-1000"
+    hidden = scenes.rename(out / "elsewhere")
+    try:
+        page = report(out / "demo-mitigations", tmp_path, draws=50)
+    finally:
+        hidden.rename(scenes)
+    assert "Not shown: " in page.html.read_text()
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_scenes(
+        tmp_path_factory.mktemp("scenes"), SceneSpec(photos=2500, seed=91, co_occurrence=0.0)
+    )
+
+
+@pytest.mark.parametrize(
+    ("plant", "right", "wrong"),
+    [("image", "feature-blur", "text-neutral"), ("text", "text-neutral", "feature-blur")],
+)
+def test_the_right_mitigation_removes_the_plant_and_no_other_does(
+    scenes: Path, tmp_path: Path, plant: str, right: str, wrong: str
+) -> None:
+    study = MitigationStudy.parse(
+        {
+            "name": plant,
+            "model": f"planted-dual-{plant}",
+            "dataset": {"name": "scenes", "path": scenes},
+            "operating_point": {"rule": "fpr", "value": 0.1, "split": "dev", "report": ("test",)},
+            "mitigation": {
+                "methods": [{"name": right}, {"name": wrong}],
+                "strengths": (1.0,),
+                "margin": 0.02,
+                "timed": 0,
+                "maps": False,
+            },
+        }
+    )
+    folder = run_mitigation(make_mitigation_plan(study), tmp_path).folder
+    verdicts = mitigation_tables(Run(folder), draws=400).verdicts.set_index("setting")
+    assert verdicts.loc[right, "bias"] == "reduced"
+    assert verdicts.loc[right, "over_threshold_share"] >= 0.8
+    assert abs(verdicts.loc[right, "placebo_share"]) <= 0.1
+    assert verdicts.loc[right, "performance_verdict"] == "kept"
+    assert abs(verdicts.loc[wrong, "over_threshold_share"]) <= 0.1
+    assert verdicts.loc[wrong, "bias"] == "not distinguishable"
+
+
+def test_the_command_prints_tables_and_what_to_do_next(
+    found: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "demo", lambda out, events: found)
+    printed = CliRunner().invoke(cli.app, ["demo"]).stdout
+    for said in (
+        "placebo-image",
+        "feature-blur",
+        "comes in by the image",
+        "vlbias init",
+        "index.html",
+    ):
+        assert said in printed
+    assert np.isfinite(found.table.drop(columns="world").to_numpy(float)).all()

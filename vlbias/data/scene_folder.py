@@ -1,0 +1,111 @@
+"""A folder of rendered scenes, written and read: the data set "scenes"."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vlbias.data.labels import GenderRule
+from vlbias.data.photos import boxed
+from vlbias.data.pictograms import OBJECTS
+from vlbias.data.scenes import SHOWN, SIDE, Scene, SceneSpec, draw_scene
+from vlbias.data.table import Dataset, make_dataset, split_of_number
+from vlbias.errors import BadData
+from vlbias.files import write_json
+
+__all__ = ["read_scenes", "write_scenes"]
+
+RECIPE = "1"
+
+
+def write_scenes(folder: Path, spec: SceneSpec) -> Path:
+    """Render a set into a folder that a study can name as data set "scenes"; gives the folder.
+
+    Beside the images and scenes.json it writes cue.json, the boxes of the cue, for `[regions]` of a
+    study (`own = "cue.json"`). Images that are there already are kept.
+    """
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    boxes: dict[str, list[list[int]]] = {}
+    for scene in _scenes(spec):
+        path = folder / _file(scene)
+        if not path.is_file():
+            scene.render().save(path)
+        rows, columns = np.nonzero(scene.cue_mask())
+        corners = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+        boxes[_id(scene)] = [list(map(int, corners))]
+    write_json(folder / "cue.json", boxes)
+    write_json(folder / "scenes.json", {"recipe": RECIPE, **asdict(spec)})
+    return folder
+
+
+def read_scenes(path: Path, rule: GenderRule | None = None) -> Dataset:
+    """The rendered scenes of a folder; groups are those that were drawn, so no rule is read.
+
+    Objects behind crates are in the table with their boxes: they are there.
+
+    Args:
+        path: Folder that `write_scenes` wrote.
+        rule: Not read.
+
+    Raises:
+        BadData: if it is no such folder, or images are missing.
+    """
+    try:
+        content = json.loads((path / "scenes.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise BadData(
+            f"{path} holds no scenes.json; render it with vlbias.data.scene_folder.write_scenes(folder, "
+            "SceneSpec(photos=1000))"
+        ) from error
+    except json.JSONDecodeError as error:
+        raise BadData(f"{path / 'scenes.json'} is no JSON ({error}); render it again") from error
+    if content.pop("recipe", None) != RECIPE:
+        raise BadData(f"{path} was rendered by another version of vlbias; render it again")
+    spec = SceneSpec(**content)
+    rows = [_row(scene) for scene in _scenes(spec)]
+    groups = {group: sum(row["group"] == group for row in rows) for group in SHOWN[:2]}
+    meta = {
+        "reader": "scenes",
+        "recipe": RECIPE,
+        "rule": {"name": "given", "by": "drawn"},
+        "funnel": {"steps": {"images": len(rows)}, "groups": groups, "dropped": {}},
+        "split_rule": "number % 5: 0 test, 1 dev, else fit",
+        "options": asdict(spec),
+    }
+    return make_dataset(rows, image_root=path, classes=tuple(OBJECTS), meta=meta)
+
+
+def _scenes(spec: SceneSpec) -> Iterator[Scene]:
+    return (draw_scene(spec, number) for number in range(spec.photos))
+
+
+def _id(scene: Scene) -> str:
+    return f"scene/{scene.number:06d}"
+
+
+def _file(scene: Scene) -> str:
+    return f"images/{scene.number:06d}.png"
+
+
+def _row(scene: Scene) -> dict[str, Any]:
+    objects = [("person", scene.person), *((thing.name, thing.box) for thing in scene.things)]
+    size = (SIDE, SIDE)
+    return {
+        "id": _id(scene),
+        "cluster": _id(scene),
+        "image": _file(scene),
+        "width": SIDE,
+        "height": SIDE,
+        "captions": list(scene.captions()),
+        "objects": [boxed(name, box, photo=_id(scene), size=size) for name, box in objects],
+        "present": sorted(scene.present),
+        "group": scene.group,
+        "split": split_of_number(scene.number),
+        "licence": "CC0",
+        "source": "rendered by vlbias",
+    }
