@@ -131,6 +131,7 @@ POINT = "min_negatives = 1"
         (("head.*[*]", "head.*[*"), BadStudy, "image_encoder/head.*[*", None),
         ((POINT, "thresholds = {umbrela = 0.5}"), UnknownName, "umbrela", "umbrella"),
         ((POINT, 'rule = "given"\nthresholds = {person = 0.5}'), BadStudy, "bicycle", None),
+        ((POINT, "min_captions = 9"), BadData, "'feminine' has 0", None),
         (('splits = ["dev", "test"]', 'groups = ["masculine", "nonbinary"]'),
          BadData, "nonbinary", None),
         (("min_group = 2", "min_group = 13"), BadData, "'feminine' has 12", None),

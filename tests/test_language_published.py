@@ -190,4 +190,5 @@ def test_heads_are_those_of_full_passes(
         for arm in ("00", "11", "01", "10"):
             score = plain[arm]["candidate_score"][0]
             fast = float(arms.loc[example.id, (site if arm in ("01", "10") else "", arm)])
-            assert fast == pytest.approx(float(score[0] - score[1]), abs=1e-5)
+            # logits of about 10 after 30 layers in single precision: processors differ by up to 1.3e-5
+            assert fast == pytest.approx(float(score[0] - score[1]), abs=3e-5)

@@ -158,6 +158,7 @@ def test_random_weights_are_a_study_of_their_own(model: Path, tmp_path: Path) ->
         ("templates", "tmplates", UnknownName, "templates"),
         ("The {} said", "The said", BadData, "place"),
         ('["log-odds", "candidate-logprob"]', '["presence"]', BadStudy, "outcomes"),
+        ("[dataset]", "[operating_point]\nmin_captions = 2\n[dataset]", BadStudy, "min_captions"),
     ],
 )
 def test_mistakes_are_named(

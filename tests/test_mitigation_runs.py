@@ -203,7 +203,7 @@ def test_the_table_by_naive_loops(
 def test_the_page_says_what_the_table_says(runs: dict[str, Run], tmp_path: Path) -> None:
     page = report(runs["image"].folder, tmp_path, draws=100)
     html = page.html.read_text()
-    assert "1 lower the disparity by more than a moved threshold" in page.summary
+    assert "Less disparity than a moved threshold leaves: 1;" in page.summary
     assert "Shown beyond placebo: leace (sites=image_encoder/neuron)." in page.summary
     for title in (
         "Bias against performance",
@@ -251,6 +251,7 @@ def test_a_photo_in_two_splits_is_refused_with_its_ids(tmp_path: Path) -> None:
         ({"mitigation": {"methods": [{"nam": "leace"}]}}, "mitigation.methods.0.nam"),
         ({"contrasts": ["null->both"]}, "contrasts"),
         ({"mediators": ["image_encoder"]}, "mediators"),
+        ({"operating_point": {"min_captions": 2}}, "operating_point"),
     ],
 )
 def test_a_study_that_cannot_be(change: dict[str, Any], field: str) -> None:

@@ -257,9 +257,10 @@ def test_words_on_where_gender_comes_in() -> None:
     image, text, both = placebo_in_words(table)
     assert (
         image
-        == "Taking gender out of the image changes B_lin by -1.000 [-2.000, -0.500] beyond its placebo."
+        == "Taking gender out of the image, beyond its placebo, changes B_lin by -1.000 [-2.000, -0.500]."
     )
-    assert "cannot be told from noise at this size" in text
+    assert text.endswith("cannot be told from noise at this size.")
+    assert "this size. B_lin is" in both
     assert "not shown to do otherwise than add up" in both
     table.loc[2, "lo"] = 0.1
     assert "do not add up" in placebo_in_words(table)[2]

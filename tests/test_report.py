@@ -14,6 +14,7 @@ from vlbias.analysis.functionals import crossfit
 from vlbias.analysis.rates import measure_rates
 from vlbias.errors import BadTable
 from vlbias.report.checks import checks
+from vlbias.report.funnel import funnel
 from vlbias.report.measured import Numbers, presence_map
 from vlbias.report.page import report
 from vlbias.report.sensitivity import sensitivity
@@ -111,6 +112,28 @@ def test_label_rules_are_the_bias_of_fewer_photos(run: Run) -> None:
     assert (row["photos"], row["n_objects"]) == (len(kept), fewer.n_objects)
     assert row["B_plugin"] == pytest.approx(fewer.plugin, abs=1e-12)
     del run.samples["agreeing_captions"]
+
+
+def test_photos_of_weaker_labels_stand_in_the_table_of_rules_only(run: Run) -> None:
+    votes = np.where(np.arange(len(run.samples)) % 4 == 0, "1", "2")
+    run.samples["agreeing_captions"] = votes
+    run.manifest["study"]["operating_point"]["min_captions"] = 2
+    numbers, table = Numbers(run, draws=50), funnel(run)
+    rules = sensitivity(numbers).set_index("setting")
+    calibrating = numbers.calibration()
+    del run.manifest["study"]["operating_point"]["min_captions"], run.samples["agreeing_captions"]
+    everybody = Numbers(run, draws=50)
+    assert numbers.kept.tolist() == [i for i in everybody.kept if votes[i] == "2"]
+    assert set(votes[numbers.reported]) == {"1", "2"}
+    assert calibrating is not None
+    split = run.samples["split"].to_numpy()
+    assert len(calibrating[0]) == ((split == "dev") & (votes == "2")).sum()
+    assert not np.array_equal(numbers.thresholds, everybody.thresholds)
+    assert rules.loc["at least 1 agreeing captions", "photos"] == len(everybody.kept)
+    assert rules.loc["at least 2 agreeing captions", "photos"] == len(numbers.kept)
+    assert table.iloc[-1].to_dict() | {"lost": 0} == {
+        "step": "measured: at least 2 agreeing captions", "left": len(numbers.kept), "lost": 0,
+    }  # fmt: skip
 
 
 def test_exchanged_labels_shrink_the_bias_and_none_leave_it(run: Run) -> None:

@@ -86,12 +86,25 @@ class Changes:
     def arms(
         self, scales: Sequence[Scale], bases: Sequence[Base], many: Sequence[Rates]
     ) -> list[Arm]:
-        """Other arms, each with its scale and the null arm over the same entries."""
-        errors = noise(many, self.weights)
-        return [
-            fit_arm(base, rates, error, scale.wanted)
-            for scale, base, rates, error in zip(scales, bases, many, errors, strict=True)
-        ]
+        """Other arms, each with its scale and the null arm over the same entries.
+
+        An arm that counts every image as the null arm does, or as an earlier one, is that arm: a
+        product of matrices rounds the same columns otherwise in other company, and what differs by
+        construction in nothing must differ by exactly 0.
+        """
+        found: dict[int, Arm] = {}
+        twins: dict[int, int] = {}
+        for i, (base, rates) in enumerate(zip(bases, many, strict=True)):
+            if rates.equals(base.arm.rates):
+                found[i] = base.arm
+                continue
+            earlier = (j for j in twins if bases[j] is base and many[j].equals(rates))
+            twins[i] = next(earlier, i)
+        fresh = [i for i, j in twins.items() if i == j]
+        errors = noise([many[i] for i in fresh], self.weights) if fresh else []
+        for i, error in zip(fresh, errors, strict=True):
+            found[i] = fit_arm(bases[i], many[i], error, scales[i].wanted)
+        return [found[twins.get(i, i)] for i in range(len(many))]
 
     def rows(
         self, scale: Scale, base: Base, arms: Mapping[str, Arm], combinations: Iterable[Combination]

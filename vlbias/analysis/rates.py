@@ -48,6 +48,12 @@ class Rates:
         gaps = [self.value[g] - self.value[h] for g, h in group_pairs(len(self.value))]
         return np.asarray(np.stack(gaps))
 
+    def equals(self, other: Rates) -> bool:
+        """Whether every image counts as it does in another arm over the same entries."""
+        return np.array_equal(self.value, other.value) and np.array_equal(
+            self.residual, other.residual
+        )
+
     def covariance(self, other: Rates) -> npt.NDArray[np.float64]:
         """[P, K] covariance of this gap and another's over the same images, by pair and object."""
         own = self.by_group(other)

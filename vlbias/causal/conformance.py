@@ -147,8 +147,13 @@ class _Job:
         worst, sites = 0.0, 0
         for tower, batch in self._batches():
             mediators = [Mediator.of([site]) for site in _some_sites(self.model, tower)]
-            plan = SweepPlan(self.model, tower, mediators, shortcut=False, lazy=False, narrow=False)
-            sweep = plan.run(batch, [(i, i) for i in range(next(iter(batch.values())).shape[0])])
+            rows = next(iter(batch.values())).shape[0]
+            # one site a batch: a product of matrices rounds otherwise in a batch of another size
+            plan = SweepPlan(
+                self.model, tower, mediators, mediator_batch=rows,
+                shortcut=False, lazy=False, narrow=False,
+            )  # fmt: skip
+            sweep = plan.run(batch, [(i, i) for i in range(rows)])
             for patched in sweep.patched.values():
                 sites += 1
                 pairs = zip(tree_flatten(patched)[0], tree_flatten(sweep.encoded)[0], strict=True)

@@ -15,9 +15,9 @@ from vlbias.causal.example import Example
 from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadModel, BadStudy
 from vlbias.mitigations.base import Learned, Mitigation, Need
-from vlbias.mitigations.erasure import groups_of
 from vlbias.mitigations.mitigated import MitigatedModel, revised
 from vlbias.mitigations.places import Place, changed, features, placed
+from vlbias.mitigations.sitewise import groups_of
 
 __all__ = ["FoldedAblation", "MeanAblation", "matched_sites"]
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,49 +16,25 @@ from torch import Tensor
 from vlbias.causal.example import Example
 from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadStudy, MissingExtra
-from vlbias.mitigations.base import Learned, Mitigation, Need
-from vlbias.mitigations.mitigated import revised
-from vlbias.mitigations.places import Place, changed, features, placed, pooled
+from vlbias.mitigations.places import Place, features, pooled
+from vlbias.mitigations.sitewise import Parts, Sitewise, groups_of, held_out
 
-__all__ = ["Inlp", "Leace", "groups_of", "held_out"]
-
-Where = Literal["input", "features", "weights"]
+__all__ = ["Inlp", "Leace"]
 
 
-def groups_of(examples: Sequence[Example]) -> tuple[np.ndarray[Any, Any], list[str]]:
-    """The number of each example's group, and the groups in order."""
-    names = sorted({example.attributes["group"] for example in examples})
-    numbers = {name: i for i, name in enumerate(names)}
-    return np.array([numbers[example.attributes["group"]] for example in examples]), names
+class _Eraser(Sitewise):
+    """Edits x to x + s (e(x) - x) with an eraser e(x) = x - L R (x - mean)."""
 
+    parts: ClassVar[tuple[str, ...]] = ("left", "right", "mean")
 
-def held_out(examples: Sequence[Example], share: float, rng: np.random.Generator) -> Any:
-    """Which examples are held out, [n] bool: a share of the clusters, drawn at random."""
-    clusters = sorted({example.cluster for example in examples})
-    chosen = set(rng.permutation(clusters)[: max(1, round(share * len(clusters)))])
-    return np.array([example.cluster in chosen for example in examples])
-
-
-@contextmanager
-def _erasing(
-    model: StagedModel, places: Sequence[Place], revision: str, learned: Learned, strength: float
-) -> Iterator[StagedModel]:
-    """The model with x + s (e(x) - x) at every place that has an eraser e(x) = x - L R (x - mean)."""
-
-    def erased(place: Place) -> Callable[[Tensor], Tensor]:
-        left, right, mean = (
-            learned.tensors[f"{place.site}.{part}"] for part in ("left", "right", "mean")
-        )
+    def editing(self, place: Place, learned: Parts, strength: float) -> Callable[[Tensor], Tensor]:
+        """The eraser of a place."""
 
         def edit(x: Tensor) -> Tensor:
-            read = (x - mean.to(x)) @ right.to(x).mT
-            return x - strength * (read @ left.to(x).mT)
+            read = (x - learned["mean"].to(x)) @ learned["right"].to(x).mT
+            return x - strength * (read @ learned["left"].to(x).mT)
 
-        return place.write(edit)
-
-    there = [place for place in places if f"{place.site}.left" in learned.tensors]
-    with changed(model, revision, [(place, erased(place)) for place in there]) as mitigated:
-        yield mitigated
+        return edit
 
 
 def _concept_erasure() -> Any:
@@ -73,7 +48,7 @@ def _concept_erasure() -> Any:
 
 
 @dataclass(frozen=True)
-class Leace(Mitigation):
+class Leace(_Eraser):
     """Least-squares concept erasure (Belrose et al. 2023, Theorem 4.3): no linear probe beats chance.
 
     x becomes x - W⁺ U Uᵀ W (x - mean), where W whitens x and U spans W Cov(x, group). Sites are
@@ -94,8 +69,6 @@ class Leace(Mitigation):
     """
 
     name: ClassVar[str] = "leace"
-    place: ClassVar[Where] = "features"
-    needs: ClassVar[frozenset[Need]] = frozenset({"groups"})
 
     sites: tuple[str, ...] = ("image_encoder",)
     svd_tol: float = 1e-6
@@ -106,34 +79,30 @@ class Leace(Mitigation):
         if not self.svd_tol > 0:
             raise BadStudy("leace.svd_tol", self.svd_tol, "a positive number")
 
-    def placebo(self) -> Leace:
-        """Random directions of equal rank: those of labels drawn at random."""
-        return replace(self, control=True)
+    def prepare(self, examples: Sequence[Example], rng: np.random.Generator) -> Tensor:
+        """Labels [n, groups]; where this is the placebo, random ones of equal rank."""
+        groups, names = groups_of(examples)
+        if self.control:
+            return torch.tensor(rng.standard_normal((len(examples), len(names) - 1)))
+        return torch.tensor(np.eye(len(names))[groups])
 
-    def learn(
-        self, model: StagedModel, examples: Sequence[Example], rng: np.random.Generator
-    ) -> Learned:
-        """One eraser a site, refitted along the depth.
+    def learn_site(
+        self,
+        model: StagedModel,
+        place: Place,
+        examples: Sequence[Example],
+        prepared: Tensor,
+        rng: np.random.Generator,
+    ) -> tuple[Parts, dict[str, Any]]:
+        """The eraser of a place.
 
         Raises:
             MissingExtra: if concept-erasure is not installed.
         """
-        places = placed(model, self.sites)
-        groups, names = groups_of(examples)
-        labels = torch.tensor(np.eye(len(names))[groups])
-        if self.control:
-            labels = torch.tensor(rng.standard_normal((len(examples), len(names) - 1)))
-        tensors: dict[str, Tensor] = {}
-        ranks = {}
-        for place in places:
-            with _erasing(model, places, model.revision, Learned(tensors), 1.0) as partly:
-                eraser = self._eraser(partly, place, examples, labels)
-            rank = int((torch.linalg.vector_norm(eraser.proj_left, dim=0) > 0).sum())
-            ranks[str(place.site)] = rank
-            found = (eraser.proj_left, eraser.proj_right, eraser.bias)
-            for part, value in zip(("left", "right", "mean"), found, strict=True):
-                tensors[f"{place.site}.{part}"] = value.float().contiguous()
-        return Learned(tensors, {"rank": ranks})
+        eraser = self._eraser(model, place, examples, prepared)
+        found = {"left": eraser.proj_left, "right": eraser.proj_right, "mean": eraser.bias}
+        rank = int((torch.linalg.vector_norm(eraser.proj_left, dim=0) > 0).sum())
+        return {part: value.float().contiguous() for part, value in found.items()}, {"rank": rank}
 
     def _eraser(
         self, model: StagedModel, place: Place, examples: Sequence[Example], labels: Tensor
@@ -155,17 +124,9 @@ class Leace(Mitigation):
         assert fitter is not None
         return fitter.eraser
 
-    @contextmanager
-    def lend(self, model: StagedModel, learned: Learned, strength: float) -> Iterator[StagedModel]:
-        """The model with the group erased at the sites."""
-        revision = revised(model.revision, self.spec, learned.key, strength)
-        places = placed(model, self.sites)
-        with _erasing(model, places, revision, learned, strength) as mitigated:
-            yield mitigated
-
 
 @dataclass(frozen=True)
-class Inlp(Mitigation):
+class Inlp(_Eraser):
     """Iterative nullspace projection (Ravfogel et al. 2020): one linear probe after another is projected out.
 
     Ends when the accuracy on held-out clusters, groups weighted equally, is at most that of a guess
@@ -184,8 +145,6 @@ class Inlp(Mitigation):
     """
 
     name: ClassVar[str] = "inlp"
-    place: ClassVar[Where] = "features"
-    needs: ClassVar[frozenset[Need]] = frozenset({"groups"})
 
     sites: tuple[str, ...] = ("image_encoder",)
     most: int = 32
@@ -199,32 +158,29 @@ class Inlp(Mitigation):
         if not 0 < self.share < 1:
             raise BadStudy("inlp.share", self.share, "between 0 and 1")
 
-    def placebo(self) -> Inlp:
-        """As many random directions."""
-        return replace(self, control=True)
+    def prepare(self, examples: Sequence[Example], rng: np.random.Generator) -> tuple[Any, Any]:
+        """The groups, and which examples are held out."""
+        return groups_of(examples)[0], held_out(examples, self.share, rng)
 
-    def learn(
-        self, model: StagedModel, examples: Sequence[Example], rng: np.random.Generator
-    ) -> Learned:
-        """The directions of each site."""
-        places = placed(model, self.sites)
-        groups, _ = groups_of(examples)
-        away = held_out(examples, self.share, rng)
-        tensors: dict[str, Tensor] = {}
-        notes: dict[str, Any] = {}
-        for place in places:
-            with _erasing(model, places, model.revision, Learned(tensors), 1.0) as partly:
-                x, owner = pooled(partly, place, examples)
-            values = x.double().cpu().numpy()
-            mean = values.mean(0)
-            basis, accuracy = self._directions(values - mean, groups[owner], away[owner])
-            if self.control:
-                basis = np.linalg.qr(rng.standard_normal(basis.T.shape))[0].T
-            tensors[f"{place.site}.left"] = torch.tensor(basis.T).float().contiguous()
-            tensors[f"{place.site}.right"] = torch.tensor(basis).float().contiguous()
-            tensors[f"{place.site}.mean"] = torch.tensor(mean).float()
-            notes[str(place.site)] = {"rank": len(basis), "held_out_accuracy": accuracy}
-        return Learned(tensors, notes)
+    def learn_site(
+        self,
+        model: StagedModel,
+        place: Place,
+        examples: Sequence[Example],
+        prepared: tuple[Any, Any],
+        rng: np.random.Generator,
+    ) -> tuple[Parts, dict[str, Any]]:
+        """The directions of a place."""
+        groups, away = prepared
+        x, owner = pooled(model, place, examples)
+        values = x.double().cpu().numpy()
+        mean = values.mean(0)
+        basis, accuracy = self._directions(values - mean, groups[owner], away[owner])
+        if self.control:
+            basis = np.linalg.qr(rng.standard_normal(basis.T.shape))[0].T
+        found = {"left": basis.T, "right": basis, "mean": mean}
+        parts = {part: torch.tensor(value).float().contiguous() for part, value in found.items()}
+        return parts, {"rank": len(basis), "held_out_accuracy": accuracy}
 
     def _directions(self, x: Any, y: Any, away: Any) -> tuple[Any, list[float]]:
         """Orthonormal directions [k, D], and the held-out balanced accuracy before each and at the end."""
@@ -246,11 +202,3 @@ class Inlp(Mitigation):
             rows = np.linalg.svd(new, full_matrices=False)
             kept = rows[2][rows[1] > 1e-8 * max(rows[1].max(), 1e-30)]
             basis = np.linalg.qr(np.concatenate([basis, kept[: self.most - len(basis)]]).T)[0].T
-
-    @contextmanager
-    def lend(self, model: StagedModel, learned: Learned, strength: float) -> Iterator[StagedModel]:
-        """The model with the directions projected out at the sites."""
-        revision = revised(model.revision, self.spec, learned.key, strength)
-        places = placed(model, self.sites)
-        with _erasing(model, places, revision, learned, strength) as mitigated:
-            yield mitigated

@@ -17,9 +17,9 @@ from vlbias.causal.example import Example
 from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadData, BadStudy
 from vlbias.mitigations.base import Learned, Mitigation, Need
-from vlbias.mitigations.erasure import groups_of, held_out
 from vlbias.mitigations.mitigated import revised
 from vlbias.mitigations.places import Place, changed, placed, pooled
+from vlbias.mitigations.sitewise import Parts, Sitewise, groups_of, held_out
 
 __all__ = ["ClipClip", "Sfid"]
 
@@ -35,7 +35,7 @@ def _unit(x: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Sfid(Mitigation):
+class Sfid(Sitewise):
     """Selective feature imputation (Jung et al. 2024): features a forest reads get a neutral value.
 
     A random forest tells the group from the mean of a row's tokens; its `features` most important
@@ -55,8 +55,7 @@ class Sfid(Mitigation):
     """
 
     name: ClassVar[str] = "sfid"
-    place: ClassVar[Where] = "features"
-    needs: ClassVar[frozenset[Need]] = frozenset({"groups"})
+    parts: ClassVar[tuple[str, ...]] = ("chosen", "neutral")
 
     sites: tuple[str, ...] = ("image_encoder",)
     features: int = 50
@@ -72,85 +71,61 @@ class Sfid(Mitigation):
         if not 0.5 < self.unsure <= 1:
             raise BadStudy("sfid.unsure", self.unsure, "above 0.5, at most 1")
 
-    def placebo(self) -> Sfid:
-        """As many random features."""
-        return replace(self, control=True)
+    def prepare(self, examples: Sequence[Example], rng: np.random.Generator) -> tuple[Any, Any]:
+        """The groups, and which examples are held out."""
+        return groups_of(examples)[0], held_out(examples, self.share, rng)
 
-    def learn(
-        self, model: StagedModel, examples: Sequence[Example], rng: np.random.Generator
-    ) -> Learned:
-        """The chosen features of each site and their neutral values.
+    def learn_site(
+        self,
+        model: StagedModel,
+        place: Place,
+        examples: Sequence[Example],
+        prepared: tuple[Any, Any],
+        rng: np.random.Generator,
+    ) -> tuple[Parts, dict[str, Any]]:
+        """The chosen features of a place and their neutral values.
 
         Raises:
             BadData: if the forest is sure of every held-out row.
         """
-        places = placed(model, self.sites)
-        groups, _ = groups_of(examples)
-        away = held_out(examples, self.share, rng)
-        tensors: dict[str, Tensor] = {}
-        notes: dict[str, Any] = {}
-        for place in places:
-            with self._setting(model, places, model.revision, Learned(tensors), 1.0) as partly:
-                x, owner = pooled(partly, place, examples)
-            values = (_unit(x) if place.port is None else x).double().cpu().numpy()
-            mine, out = groups[owner], away[owner]
-            forest = RandomForestClassifier(self.trees, random_state=_seed(rng))
-            forest.fit(values[~out], mine[~out])
-            sure = forest.predict_proba(values[out]).max(1)
-            if not (sure < self.unsure).any():
-                raise BadData(
-                    f"sfid: of {len(sure)} held-out rows the forest is unsure of none (least {sure.min():.2f}, "
-                    f"asked below {self.unsure}); raise `unsure`, or fit on more photos"
-                )
-            count = min(self.features, values.shape[1])
-            chosen = np.argsort(-forest.feature_importances_, kind="stable")[:count]
-            if self.control:
-                chosen = rng.permutation(values.shape[1])[:count]
-            neutral = values[out][sure < self.unsure][:, chosen].mean(0)
-            tensors[f"{place.site}.chosen"] = torch.tensor(chosen)
-            tensors[f"{place.site}.neutral"] = torch.tensor(neutral).float()
-            right = forest.predict(values[out]) == mine[out]
-            notes[str(place.site)] = {
-                "unsure_rows": int((sure < self.unsure).sum()),
-                "held_out_accuracy": round(float(right.mean()), 4),
-            }
-        return Learned(tensors, notes)
+        groups, away = prepared
+        x, owner = pooled(model, place, examples)
+        values = (_unit(x) if place.port is None else x).double().cpu().numpy()
+        mine, out = groups[owner], away[owner]
+        forest = RandomForestClassifier(self.trees, random_state=_seed(rng))
+        forest.fit(values[~out], mine[~out])
+        sure = forest.predict_proba(values[out]).max(1)
+        if not (sure < self.unsure).any():
+            raise BadData(
+                f"sfid: of {len(sure)} held-out rows the forest is unsure of none (least {sure.min():.2f}, "
+                f"asked below {self.unsure}); raise `unsure`, or fit on more photos"
+            )
+        count = min(self.features, values.shape[1])
+        chosen = np.argsort(-forest.feature_importances_, kind="stable")[:count]
+        if self.control:
+            chosen = rng.permutation(values.shape[1])[:count]
+        neutral = values[out][sure < self.unsure][:, chosen].mean(0)
+        right = forest.predict(values[out]) == mine[out]
+        return {"chosen": torch.tensor(chosen), "neutral": torch.tensor(neutral).float()}, {
+            "unsure_rows": int((sure < self.unsure).sum()),
+            "held_out_accuracy": round(float(right.mean()), 4),
+        }
 
-    @contextmanager
-    def _setting(
-        self,
-        model: StagedModel,
-        places: Sequence[Place],
-        revision: str,
-        learned: Learned,
-        strength: float,
-    ) -> Iterator[StagedModel]:
-        def setting(place: Place) -> Callable[[Tensor], Tensor]:
-            chosen = learned.tensors[f"{place.site}.chosen"]
-            neutral = learned.tensors[f"{place.site}.neutral"]
+    def editing(self, place: Place, learned: Parts, strength: float) -> Callable[[Tensor], Tensor]:
+        """The chosen features moved towards their neutral values."""
+        is_embedding = place.port is None
 
-            def edit(x: Tensor) -> Tensor:
-                # a pooled embedding's scale means nothing to a cosine: its direction is edited
-                size = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-                scale = size if place.port is None else torch.ones_like(size)
-                at = chosen.to(x.device)
-                old = x.index_select(-1, at)
-                new = x.index_copy(-1, at, torch.lerp(old, neutral.to(x) * scale, strength))
-                return _unit(new) * size if place.port is None else new
+        def edit(x: Tensor) -> Tensor:
+            # a pooled embedding's scale means nothing to a cosine: its direction is edited
+            size = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+            scale = size if is_embedding else torch.ones_like(size)
+            at = learned["chosen"].to(x.device)
+            old = x.index_select(-1, at)
+            neutral = learned["neutral"].to(x) * scale
+            new = x.index_copy(-1, at, torch.lerp(old, neutral, strength))
+            return _unit(new) * size if is_embedding else new
 
-            return place.write(edit)
-
-        there = [place for place in places if f"{place.site}.chosen" in learned.tensors]
-        with changed(model, revision, [(place, setting(place)) for place in there]) as mitigated:
-            yield mitigated
-
-    @contextmanager
-    def lend(self, model: StagedModel, learned: Learned, strength: float) -> Iterator[StagedModel]:
-        """The model with the chosen features set."""
-        revision = revised(model.revision, self.spec, learned.key, strength)
-        places = placed(model, self.sites)
-        with self._setting(model, places, revision, learned, strength) as mitigated:
-            yield mitigated
+        return edit
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,15 @@ def heads(
         table = part.pivot(index="layer", columns="unit", values="estimate")
         image = axis.imshow(table, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
         sure = part[part["p_adjusted"] < 0.05]
-        axis.plot(sure["unit"], sure["layer"] - table.index.min(), ".", color=_MARK, ms=5)
+        axis.plot(
+            sure["unit"],
+            sure["layer"] - table.index.min(),
+            "o",
+            color=_MARK,
+            mec="white",
+            mew=0.8,
+            ms=5,
+        )
         axis.set_yticks(range(len(table)), table.index.astype(str))
         axis.set_xticks(range(table.shape[1]), table.columns.astype(str))
         axis.set_xlabel("head")

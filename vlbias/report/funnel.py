@@ -29,6 +29,12 @@ def funnel(run: Run) -> pd.DataFrame:
     report = _reported(study)
     if report and "split" in samples:
         steps[f"reported: {', '.join(report)}"] = int(samples["split"].isin(report).sum())
+    least = study["operating_point"].get("min_captions", 1)
+    if least > 1:
+        enough = samples["agreeing_captions"].astype(int) >= least
+        steps[f"measured: at least {least} agreeing captions"] = int(
+            (enough & samples["split"].isin(report or samples["split"])).sum()
+        )
     table = pd.DataFrame({"step": list(steps), "left": list(steps.values())})
     if "steps" not in content:
         return table  # counts of several things, such as words and templates

@@ -18,7 +18,7 @@ from vlbias.analysis.support import support
 from vlbias.errors import BadTable
 from vlbias.store import Run
 
-__all__ = ["Numbers", "presence_map"]
+__all__ = ["Numbers", "measured", "presence_map"]
 
 
 class Numbers:
@@ -52,10 +52,21 @@ class Numbers:
         return Panel(*columns, self.run.targets, self.run.present, groups)
 
     @cached_property
-    def kept(self) -> NDArray[np.intp]:
-        """Rows of the reported splits."""
+    def reported(self) -> NDArray[np.intp]:
+        """Rows of the reported splits, whatever their labels stand on."""
         report = self.point["report"] or sorted(set(self.whole.split.tolist()))
         return np.flatnonzero(np.isin(self.whole.split, report))
+
+    @cached_property
+    def kept(self) -> NDArray[np.intp]:
+        """Rows of the reported splits whose label enough captions agree on."""
+        return self.reported[measured(self.run)[self.reported]]
+
+    @cached_property
+    def fitted(self) -> NDArray[np.intp]:
+        """Rows that thresholds are calibrated on."""
+        rows = self.whole.index(split=self.point["split"])
+        return rows[measured(self.run)[rows]]
 
     @cached_property
     def panel(self) -> Panel:
@@ -70,8 +81,7 @@ class Numbers:
         """The photos that set thresholds, with their scores in every world; None for given ones."""
         if self.point["rule"] == "given":
             return None
-        rows = self.whole.index(split=self.point["split"])
-        return self.whole.take(rows), dict(self._in_worlds(rows))
+        return self.whole.take(self.fitted), dict(self._in_worlds(self.fitted))
 
     @cached_property
     def contrasts(self) -> list[str]:
@@ -83,10 +93,9 @@ class Numbers:
         """The operating point [classes], calibrated on the null world of one split."""
         if self.point["rule"] == "given":
             return np.array([self.point["thresholds"][name] for name in self.run.targets])
-        rows = self.whole.index(split=self.point["split"])
-        null = self.null_contrast
-        scores = self.run.slab(null, "", "00")[rows]
-        return calibrate(self.whole.take(rows), scores, self.point["rule"], fpr=self.point["value"])
+        scores = self.run.slab(self.null_contrast, "", "00")[self.fitted]
+        panel = self.whole.take(self.fitted)
+        return calibrate(panel, scores, self.point["rule"], fpr=self.point["value"])
 
     @cached_property
     def null_contrast(self) -> str:
@@ -240,6 +249,16 @@ class Numbers:
             self.panel.take(rows), part, points, base=next(iter(arms)), fit=self.calibration()
         )
         return frame.merge(areas, on="arm").assign(photos=len(rows))
+
+
+def measured(run: Run) -> NDArray[np.bool_]:
+    """Which samples have labels that as many captions agree on as the study's operating point asks."""
+    # runs made before there was this choice measured all they had
+    least = run.manifest["study"]["operating_point"].get("min_captions", 1)
+    if least == 1:
+        return np.ones(len(run.samples), bool)
+    enough: NDArray[np.bool_] = run.samples["agreeing_captions"].astype(int).to_numpy() >= least
+    return enough
 
 
 def presence_map(present: NDArray[np.bool_], scores: Floats, least: int = 3) -> float:

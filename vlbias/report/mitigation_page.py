@@ -143,9 +143,9 @@ def _headline(tables: MitigationTables) -> str:
     sure = int((reduced["p_bh"] < 0.05).sum())
     over = int((chosen["over_threshold_hi"] < 0).sum())
     said = (
-        f"Of {len(chosen)} settings, {over} lower the disparity by more than a moved threshold does, "
-        f"{len(reduced)} of them by more than their placebo too ({sure} after correction for the number of "
-        f"settings), and {len(both)} of these are shown to keep performance."
+        f"Settings: {len(chosen)}. Less disparity than a moved threshold leaves: {over}; less than their "
+        f"placebo leaves too: {len(reduced)} ({sure} after correction for the number of settings); of these "
+        f"shown to keep performance: {len(both)}."
     )
     names = ", ".join(reduced["setting"]) or "none"
     return f"{said} Shown beyond placebo: {names}."

@@ -19,8 +19,8 @@ _COLUMNS += ["B_crossfit", "B_lo", "B_hi"]
 def sensitivity(job: Numbers) -> pd.DataFrame:
     """One row per setting: B with its floor, beside B as it is reported.
 
-    Label rules ask for more agreeing captions than the study did, each with its own photos and
-    objects. Flips exchange the groups of a share of the photos at random. Changes are the contrasts
+    Label rules ask for so many agreeing captions, from the fewest that were run, each with its own
+    photos and objects. Flips exchange the groups of a share of the photos at random. Changes are the contrasts
     without mediators; each stands under B of the same photos unchanged.
     """
     found = pd.concat([*_rules(job), _flips(job), *_changes(job)], ignore_index=True)
@@ -31,13 +31,15 @@ def _rules(job: Numbers) -> Iterator[pd.DataFrame]:
     votes = job.run.samples.get("agreeing_captions")
     if votes is None or not votes.astype(bool).all():
         return  # the groups were given, no caption rule made them
-    count = votes.astype(int).to_numpy()[job.kept]
+    rows = job.reported
+    count, panel = votes.astype(int).to_numpy()[rows], job.whole.take(rows)
     rules = {
-        f"at least {k} agreeing captions": np.where(count >= k, job.panel.group, "")
+        f"at least {k} agreeing captions": np.where(count >= k, panel.group, "")
         for k in range(int(count.min()), int(count.max()) + 1)
-        if {*job.panel.group[count >= k].tolist()} == set(job.panel.groups)
+        if {*panel.group[count >= k].tolist()} == set(panel.groups)
     }
-    table = label_rules(job.panel, job.null, job.thresholds, rules, rng=job.rng())
+    null = job.run.slab(job.null_contrast, "", "00")[rows]
+    table = label_rules(panel, null, job.thresholds, rules, rng=job.rng())
     yield _named(table.rename(columns={"rule": "setting"}), "label rule")
 
 

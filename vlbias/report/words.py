@@ -111,7 +111,7 @@ def placebo_in_words(table: pd.DataFrame) -> list[str]:
         ("both - placebo-both", "Taking gender out of both"),
     ):
         if effect in rows.index:
-            said.append(f"{what} changes B_lin by {_sized(rows.loc[effect])} beyond its placebo.")
+            said.append(f"{what}, beyond its placebo, changes B_lin by {_sized(rows.loc[effect])}.")
     if "interaction image x text" in rows.index:
         row = rows.loc["interaction image x text"]
         how = "do not add up" if _is_told(row) else "are not shown to do otherwise than add up"
@@ -130,7 +130,7 @@ def _sized(row: pd.Series[Any]) -> str:
     if pd.isna(row["lo"]):
         return "an amount that has no limits at this size"
     size = f"{row['estimate']:+.3f} [{row['lo']:+.3f}, {row['hi']:+.3f}]"
-    return size if _is_told(row) else f"{size}, which cannot be told from noise at this size,"
+    return size if _is_told(row) else f"{size}, which cannot be told from noise at this size"
 
 
 def contrast_in_words(change: pd.Series[Any]) -> str:

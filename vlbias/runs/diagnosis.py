@@ -16,7 +16,7 @@ from vlbias.data.table import Dataset
 from vlbias.errors import VlbiasError
 from vlbias.models import outline_model
 from vlbias.runs.jobs import is_of_mitigations, job_of, load_study
-from vlbias.runs.plan import read_dataset, read_examples
+from vlbias.runs.plan import measured_examples, read_dataset, read_examples
 from vlbias.runs.study import Study
 
 __all__ = ["Remark", "diagnose"]
@@ -124,7 +124,7 @@ def _of_size(study: Study, dataset: Dataset, examples: Sequence[Example]) -> Rem
     """Whether objects will have enough photos in every group to be said anything of."""
     point = study.operating_point
     report = point.report or study.dataset.splits
-    kept = [e for e in examples if e.attributes["split"] in report]
+    kept = [e for e in measured_examples(study, examples) if e.attributes["split"] in report]
     present = np.array([[name in e.targets["present"] for name in dataset.classes] for e in kept])
     absent = ~present.reshape(len(kept), len(dataset.classes))
     group = np.array([e.attributes["group"] for e in kept])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,15 @@ from vlbias.outcomes import OUTCOMES
 from vlbias.runs.places import read_regions, refuse_regions
 from vlbias.runs.study import Study
 
-__all__ = ["Plan", "count_rows", "engine_of", "make_plan", "read_dataset", "read_examples"]
+__all__ = [
+    "Plan",
+    "count_rows",
+    "engine_of",
+    "make_plan",
+    "measured_examples",
+    "read_dataset",
+    "read_examples",
+]
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,11 @@ def make_plan(study: Study, note: Callable[[str], None] = lambda text: None) -> 
 
 
 def _plan_of_texts(study: Study, note: Callable[[str], None]) -> Plan:
-    spec = study.dataset
+    spec, least = study.dataset, study.operating_point.min_captions
+    if least > 1:
+        raise BadStudy(
+            "operating_point.min_captions", least, "1 for texts: only photos have captions"
+        )
     texts = read_text_dataset(spec.name, spec.path, spec.options)
     for pair in study.pairs:
         for world in (pair.base, pair.cf):
@@ -199,7 +211,27 @@ def read_dataset(study: Study) -> Dataset:
     return replace(dataset, classes=tuple(classes))
 
 
+def measured_examples(study: Study, examples: Sequence[Example]) -> tuple[Example, ...]:
+    """The photos whose label enough captions agree on; the others show how the label rule matters.
+
+    Raises:
+        BadStudy: if captions are to agree and no caption gave the groups.
+    """
+    least = study.operating_point.min_captions
+    if least == 1:
+        return tuple(examples)
+    votes = [example.attributes.get("agreeing_captions", "") for example in examples]
+    if not all(votes):
+        raise BadStudy(
+            "operating_point.min_captions",
+            least,
+            "1: the groups of these photos are given, not read from captions",
+        )
+    return tuple(e for e, count in zip(examples, votes, strict=True) if int(count) >= least)
+
+
 def _refuse_small_groups(study: Study, examples: tuple[Example, ...]) -> None:
+    examples = measured_examples(study, examples)
     counts = {group: 0 for group in study.dataset.groups}
     for example in examples:
         counts[example.attributes["group"]] += 1

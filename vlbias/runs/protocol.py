@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from vlbias.errors import BadStudy, UnknownName
 from vlbias.mitigations import MITIGATIONS, make_mitigation
 from vlbias.mitigations.base import Mitigation
-from vlbias.runs.study import DatasetSpec, Frozen, Study, WorldSpec
+from vlbias.runs.study import DatasetSpec, Frozen, OperatingPoint, Study, WorldSpec
 
 __all__ = ["MethodSpec", "MitigationStudy", "PickSpec", "Protocol", "Setting"]
 
@@ -166,6 +166,15 @@ class MitigationStudy(Study):
         if outcomes != ("presence",):
             raise ValueError("presence alone: what else is measured follows from the model")
         return outcomes
+
+    @field_validator("operating_point")
+    @classmethod
+    def _of_all_photos(cls, point: OperatingPoint) -> OperatingPoint:
+        if point.min_captions > 1:
+            raise ValueError(
+                "no min_captions: all photos are judged; set dataset.labels.min_captions"
+            )
+        return point
 
     @field_validator("dataset")
     @classmethod

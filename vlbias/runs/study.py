@@ -95,6 +95,8 @@ class OperatingPoint(Frozen):
         thresholds: Class to score, for "given".
         min_negatives: Images without an object that each group needs for the object to count.
         min_events: False positives to expect in each group for the object to count.
+        min_captions: Agreeing captions that a photo needs to be measured; photos that `dataset.labels`
+            lets in with fewer stand in the table of label rules only.
     """
 
     rule: Literal["count", "fpr", "given"] = "fpr"
@@ -104,6 +106,7 @@ class OperatingPoint(Frozen):
     thresholds: Mapping[str, float] = {}
     min_negatives: int = Field(50, ge=1)
     min_events: float = Field(5.0, ge=0)
+    min_captions: int = Field(1, ge=1)
 
 
 class Study(Frozen):

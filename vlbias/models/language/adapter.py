@@ -7,6 +7,7 @@ the blocks and their ports; the network's own forward pass runs untouched.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -139,18 +140,19 @@ class LanguageModel:
         """Keys and values [R, key heads, T, width] of every layer."""
         cache = DynamicCache()
         base = self.net.get_submodule(self.layout.base)
-        base(input_ids=batch["input_ids"], past_key_values=cache, use_cache=True)
+        base(input_ids=batch["input_ids"], use_cache=True, **{_cache_name(base): cache})
         return [(layer.keys, layer.values) for layer in cache.layers]
 
     def continued(self, tower: str, batch: Batch, past: Any, rows: Tensor, start: int) -> Tensor:
         """As `encode`, running only the tokens from `start` on."""
         ids = batch["input_ids"][:, start:]
         positions = torch.arange(start, start + ids.shape[1], device=ids.device)
-        hidden = self.net.get_submodule(self.layout.base)(
+        base = self.net.get_submodule(self.layout.base)
+        hidden = base(
             input_ids=ids,
             position_ids=positions.expand(len(ids), -1),
-            past_key_values=Past(past, rows, start),
             use_cache=True,
+            **{_cache_name(base): Past(past, rows, start)},
         ).last_hidden_state
         return self._scores(hidden, batch["at"] - start, batch["ask"])
 
@@ -192,6 +194,12 @@ class LanguageModel:
         logprob = values[STAGE][rows, each].double().cpu()
         readout = {"candidate_score": logprob}
         return {**readout, "candidate_logprob": logprob} if self.normalised else readout
+
+
+def _cache_name(base: nn.Module) -> str:
+    """What the forward pass calls its keys and values, which transformers renames."""
+    known = inspect.signature(base.forward).parameters
+    return "cache" if "cache" in known else "past_key_values"
 
 
 def _ports(net: nn.Module, layout: Layout, layers: int) -> tuple[Port, ...]:

@@ -1,0 +1,116 @@
+"""Mitigations that change features at one site after another, each fitted on what the earlier ones left."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from torch import Tensor
+
+from vlbias.causal.example import Example
+from vlbias.causal.staged import StagedModel
+from vlbias.mitigations.base import Learned, Mitigation, Need
+from vlbias.mitigations.mitigated import revised
+from vlbias.mitigations.places import Place, changed, placed
+
+__all__ = ["Sitewise", "groups_of", "held_out"]
+
+Parts = Mapping[str, Tensor]
+"""What was learned at one site, by the name of the part."""
+
+
+def groups_of(examples: Sequence[Example]) -> tuple[np.ndarray[Any, Any], list[str]]:
+    """The number of each example's group, and the groups in order."""
+    names = sorted({example.attributes["group"] for example in examples})
+    numbers = {name: i for i, name in enumerate(names)}
+    return np.array([numbers[example.attributes["group"]] for example in examples]), names
+
+
+def held_out(examples: Sequence[Example], share: float, rng: np.random.Generator) -> Any:
+    """Which examples are held out, [n] bool: a share of the clusters, drawn at random."""
+    clusters = sorted({example.cluster for example in examples})
+    chosen = set(rng.permutation(clusters)[: max(1, round(share * len(clusters)))])
+    return np.array([example.cluster in chosen for example in examples])
+
+
+class Sitewise(Mitigation):
+    """Learns from the groups at every site in order of depth, and edits the features there.
+
+    Subclasses have the settings `sites`, which name the places, and `control`, which makes them their
+    own placebo.
+    """
+
+    place: ClassVar[Literal["input", "features", "weights"]] = "features"
+    needs: ClassVar[frozenset[Need]] = frozenset({"groups"})
+    parts: ClassVar[tuple[str, ...]]
+    """Names of the tensors that are learned at each site."""
+
+    sites: tuple[str, ...]
+    control: bool
+
+    def placebo(self) -> Self:
+        """The same with what was drawn at random in place of what was learned."""
+        return replace(self, control=True)
+
+    @abstractmethod
+    def prepare(self, examples: Sequence[Example], rng: np.random.Generator) -> Any:
+        """What is drawn once for all sites."""
+
+    @abstractmethod
+    def learn_site(
+        self,
+        model: StagedModel,
+        place: Place,
+        examples: Sequence[Example],
+        prepared: Any,
+        rng: np.random.Generator,
+    ) -> tuple[Parts, Mapping[str, Any]]:
+        """The parts of one place, and what a report may say of it; earlier places are changed already."""
+
+    @abstractmethod
+    def editing(self, place: Place, learned: Parts, strength: float) -> Callable[[Tensor], Tensor]:
+        """What happens to features [..., D] of a place."""
+
+    def learn(
+        self, model: StagedModel, examples: Sequence[Example], rng: np.random.Generator
+    ) -> Learned:
+        """The parts of each site, refitted along the depth."""
+        places = placed(model, self.sites)
+        prepared = self.prepare(examples, rng)
+        tensors: dict[str, Tensor] = {}
+        notes: dict[str, Any] = {}
+        for place in places:
+            with self._edited(model, places, model.revision, tensors, 1.0) as partly:
+                found, note = self.learn_site(partly, place, examples, prepared, rng)
+            tensors |= {f"{place.site}.{part}": value for part, value in found.items()}
+            notes[str(place.site)] = dict(note)
+        return Learned(tensors, notes)
+
+    @contextmanager
+    def lend(self, model: StagedModel, learned: Learned, strength: float) -> Iterator[StagedModel]:
+        """The model with the features edited at the sites."""
+        revision = revised(model.revision, self.spec, learned.key, strength)
+        places = placed(model, self.sites)
+        with self._edited(model, places, revision, learned.tensors, strength) as mitigated:
+            yield mitigated
+
+    @contextmanager
+    def _edited(
+        self,
+        model: StagedModel,
+        places: Sequence[Place],
+        revision: str,
+        tensors: Mapping[str, Tensor],
+        strength: float,
+    ) -> Iterator[StagedModel]:
+        writes = []
+        for place in places:
+            if f"{place.site}.{self.parts[0]}" in tensors:
+                mine = {part: tensors[f"{place.site}.{part}"] for part in self.parts}
+                writes.append((place, place.write(self.editing(place, mine, strength))))
+        with changed(model, revision, writes) as mitigated:
+            yield mitigated
