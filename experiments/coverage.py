@@ -7,12 +7,14 @@
     python experiments/coverage.py --out runs/coverage --jobs 2 --kind measures
     python experiments/coverage.py --out runs/coverage --jobs 2 --kind held-out
     python experiments/coverage.py --out runs/coverage --jobs 2 --kind others
+    python experiments/coverage.py --out runs/coverage --jobs 2 --kind odds
     python experiments/coverage.py --out runs/coverage --print-only
 
 The first takes hours and holds every row; "headline" is B, its change and the decision only, for
 many replicates; "family" is error over mediators; "measures" is other measures than false
 positives, and three groups; "held-out" is effects in directions that other images fixed; "others"
-is single objects, areas under the curve, modalities, Shapley shares, layers, means and odds.
+is single objects, areas under the curve, modalities, Shapley shares, layers, means and odds, "odds"
+the last alone, which no scenario changes.
 --quick takes 40 replicates of each cell.
 One file per chunk of replicates, written beside and renamed, so that a stopped run goes on where it
 was; all kinds of cells add up in one table.
@@ -27,17 +29,18 @@ from pathlib import Path
 
 import pandas as pd
 from coverage_measures import measures
-from coverage_others import others
+from coverage_others import only_odds, others
 from coverage_table import markdown
 from replicates import KINDS, SCENARIOS
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-KINDS = {**KINDS, "measures": measures, "others": others}
+KINDS = {**KINDS, "measures": measures, "others": others, "odds": only_odds}
 SIZES = (300, 1500, 5400)
 # where one scenario says it all
 ONLY = {
     "family": ["no bias, nothing done", "bias, nothing done"],
+    "odds": ["no bias, nothing done"],
     "others": ["no bias, nothing done", "bias, nothing done", "bias, 25 % removed"],
     "measures": ["no bias, nothing done", "bias, nothing done", "bias, 25 % removed"],
 }

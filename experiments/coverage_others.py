@@ -49,6 +49,11 @@ def others(n: int, scenario: str, seed: int) -> list[dict]:
     return rows
 
 
+def only_odds(n: int, scenario: str, seed: int) -> list[dict]:
+    """Odds alone, for more data sets than all of `others` allows."""
+    return _odds(n, np.random.default_rng([n, 7 * 10**6 + seed]))
+
+
 def _modalities(left: float) -> dict[str, Condition]:
     """Image and text each take out a part, and both together all: an interaction is planted."""
     part = 1 - (1 - left) / 3
