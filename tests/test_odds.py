@@ -213,3 +213,12 @@ def test_no_sample_is_an_error() -> None:
         aligned_filter(np.full(4, -1.0))
     with pytest.raises(BadTable, match="no sample"):
         odds_effects(odds.take(np.zeros(40, bool)))
+
+
+def test_one_cluster_gives_no_limits_to_any_summary() -> None:
+    odds = Odds(np.zeros(3), np.array([0.1, 0.4, 0.2]), np.array(["nurse"] * 3), 200)
+    table = odds_effects(odds)
+    total = table[table["effect"] == "TE"]
+    assert set(total["summary"]) == {"mean", "median", "geometric", "log", "difference"}
+    assert not np.isfinite(total["hi"]).any()
+    assert (total["p"] == 1).all()

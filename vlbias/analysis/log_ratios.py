@@ -75,6 +75,9 @@ class LogRatios:
         return bootstrap_t(total, count, self.weights, self.level)
 
     def _median(self, values: Values) -> Interval:
+        estimate = float(np.median(values))
+        if len(np.unique(self.code)) < 2:  # what is drawn is always the same: that is no certainty
+            return Interval(estimate, np.inf, -np.inf, np.inf, 1.0)
         order = np.argsort(values)
         ordered, drawn = values[order], np.empty(len(self.weights))
         for row, weight in enumerate(self.weights):
@@ -88,5 +91,5 @@ class LogRatios:
             drawn[row] = (ordered[first] + ordered[second]) / 2
         tail = (1 - self.level) / 2
         lo, hi = np.nanquantile(drawn, [tail, 1 - tail])
-        estimate, se = float(np.median(values)), float(np.nanstd(drawn))
+        se = float(np.nanstd(drawn))
         return Interval(estimate, se, float(lo), float(hi), p_value(estimate, se))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from vlbias.report.figures import sites
@@ -15,7 +16,7 @@ def with_limits(row: pd.Series[Any]) -> str:
     """An estimate and its limits, signs written out."""
     if pd.isna(row["estimate"]):
         return "insufficient"
-    if pd.isna(row["lo"]):
+    if pd.isna(row["lo"]) or not np.isfinite([row["lo"], row["hi"]]).any():
         return f"{row['estimate']:+.3f}, without limits"
     return f"{row['estimate']:+.3f} [{row['lo']:+.3f}, {row['hi']:+.3f}]"
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 
 from vlbias.report import language_figures as drawn
+from vlbias.report.alt import with_limits
 from vlbias.report.blocks import Block, Part, Section, block
 from vlbias.report.language import LanguageTables
 from vlbias.report.words import lacking_in_words
@@ -71,16 +71,16 @@ def _headline(main: pd.DataFrame) -> str:
     log = rows.loc["log"]
     verdict = "cannot be told from none" if log["lo"] <= 0 <= log["hi"] else "is more than chance"
     return (
-        f"{main['contrast'].iloc[0]}: total effect on the odds {mean['estimate']:.3f} "
-        f"[{mean['lo']:.3f}, {mean['hi']:.3f}] in the mean, {median['estimate']:.3f} in the median, "
-        f"{geometric['estimate']:.3f} in the geometric mean of {int(mean['n'])} samples; it {verdict}."
+        f"{main['contrast'].iloc[0]}: total effect on the odds {with_limits(mean)} in the mean, "
+        f"{median['estimate']:+.3f} in the median, {with_limits(geometric)} in the geometric mean of "
+        f"{int(mean['n'])} samples; by the last it {verdict}."
     )
 
 
 def _readings(tables: LanguageTables) -> list[str]:
     rows = tables.totals[(tables.totals["summary"] == "mean") & (tables.totals["effect"] == "TE")]
     return [
-        f"{row['contrast']}, {row['target']}, {row['samples']} samples: mean {_with_limits(row)}, "
+        f"{row['contrast']}, {row['target']}, {row['samples']} samples: mean {with_limits(row)}, "
         f"n = {row['n']}, {row['positive']:.0%} towards it."
         for _, row in rows.iterrows()
     ]
@@ -92,17 +92,11 @@ def _side_by_side(effects: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     for names, part in effects.groupby(list(by), sort=False):
         of = part.set_index("summary")
         row: dict[str, object] = dict(zip(by, names, strict=True))
-        row |= {name: _with_limits(of.loc[name]) for name in _SUMMARIES if name in of.index}
+        row |= {name: with_limits(of.loc[name]) for name in _SUMMARIES if name in of.index}
         first = of.iloc[0]
         row |= {"positive": f"{first['positive']:.0%}", "n": first["n"]}
         rows.append({**row, "clusters": first["n_clusters"]})
     return pd.DataFrame(rows)
-
-
-def _with_limits(row: pd.Series[Any]) -> str:
-    if row[["lo", "hi"]].isna().all():
-        return f"{row['estimate']:.3f} (no limits)"
-    return f"{row['estimate']:.3f} [{row['lo']:.3f}, {row['hi']:.3f}]"
 
 
 def _of_contrast(contrast: str, effects: pd.DataFrame, most: int = 20) -> list[Block]:
@@ -152,7 +146,7 @@ def _largest(effects: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     rows = []
     for name in names:
         mean = of.loc[(name, "NIE", "mean")]
-        row: dict[str, object] = {"mediator": name, "NIE mean": _with_limits(mean)}
+        row: dict[str, object] = {"mediator": name, "NIE mean": with_limits(mean)}
         for summary in ("median", "geometric"):
             if (name, "NIE", summary) in of.index:
                 row[summary] = of.loc[(name, "NIE", summary), "estimate"]
