@@ -28,7 +28,8 @@ WITNESS = {
     "held-out signs": "B_lin, held-out signs: NIE",
     "error over mediators": "B_lin, any of 10 mediators, max-T",
     "other measures, three groups": "B of mean scores",
-    "objects, shares, means, odds": "odds, log, spread 0.3",
+    "objects, shares, means": "AUC gap of one object, DeLong",
+    "odds": "odds, log, spread 0.3",
 }
 ALTERNATIVES = {
     "B": ("L1 ball: B", "simultaneous set: B"),
