@@ -224,7 +224,7 @@ class TestOwn:
 
 class TestRegistry:
     def test_every_name_loads_a_reader(self) -> None:
-        assert list(DATASETS) == ["coco", "pascal-sentence", "own"]
+        assert list(DATASETS) == ["coco", "pascal-sentence", "own", "scenes"]
         assert DATASETS.load("coco") is read_coco
         assert DATASETS.load("pascal-sentence") is read_pascal
         assert DATASETS.load("own") is read_own

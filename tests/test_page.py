@@ -19,7 +19,7 @@ from vlbias.report.comparison import compared_runs
 from vlbias.report.drawing import BLUE, numbered, svg
 from vlbias.report.figures import heads, objects
 from vlbias.report.funnel import dropped, funnel
-from vlbias.report.page import Page, report
+from vlbias.report.page import Page, _time, report
 from vlbias.report.publish import model_index
 from vlbias.report.tables import html
 from vlbias.report.words import LIMITS, contrasts_in_words, objects_in_words, placebo_in_words
@@ -246,6 +246,16 @@ def _row(effect: str, estimate: float, lo: float, hi: float) -> dict[str, Any]:
     return {"effect": effect, "functional": "B_lin", "estimate": estimate, "lo": lo, "hi": hi}
 
 
+def test_cells_of_stopped_sessions_are_told() -> None:
+    one = {"seconds": 10.0, "peak_memory_mib": 300, "cells": 4, "failed": 1}
+    whole = _time({"sessions": [one], "cells": ["a", "b", "c"]})
+    assert whole == "10 s in sessions that ended: 1, peak memory 300 MiB"
+    assert _time({"sessions": [one], "cells": list("abcdefg")}).endswith(
+        "; 4 cells are from sessions that were stopped"
+    )
+    assert _time({"sessions": [], "cells": ["a"]}).startswith("0 s")
+
+
 def test_words_on_where_gender_comes_in() -> None:
     table = pd.DataFrame(
         [
@@ -273,7 +283,9 @@ def test_words_on_objects_name_the_group_with_more() -> None:
          "hi": [-0.1, 0.4], "p_max_t": [0.01, 0.01]}
     )  # fmt: skip
     said = objects_in_words(table, ("masculine", "feminine"))
-    assert said.index("tie (masculine: 0.300 more") < said.index("cup (feminine: 0.200 more")
+    assert said.index("tie (masculine: 0.300 more") < said.index(
+        "cup (feminine: 0.200 more, [+0.100, +0.300])"
+    )
     assert "No single object" in objects_in_words(table.assign(p_max_t=0.5), ("a", "b"))
 
 

@@ -92,6 +92,19 @@ def test_a_study_asks_only_what_the_data_can_answer(begun: Begun, tmp_path: Path
     assert "no word stands for the groups man, woman" in result.stdout
 
 
+def test_slips_in_an_own_table_are_named(begun: Begun, tmp_path: Path) -> None:
+    header = ("image", "group", "labels", "text", "boxes")
+    data = write_own(tmp_path / "photos", header, groups=("masculine", "feminine"))
+    table = data / "photos.csv"
+    text = table.read_text().replace("boxes", "box", 1).replace(",feminine,", ",feminin,", 1)
+    table.write_text(text)
+    result, out = begun(data)
+    assert "1 photos of group 'feminin': is 'feminine' meant?" in result.stdout
+    assert "columns that are not read: 'box' ('boxes'?)" in result.stdout
+    assert load_study(out).min_group == 2, "a group of one photo must not switch the guard off"
+    assert "prompts are your captions" in result.stdout
+
+
 def test_coco_and_pascal_are_recognised(tmp_path: Path, begun: Begun) -> None:
     coco = data_layouts.write_coco(tmp_path / "coco", *data_layouts.coco_content(), official=True)
     assert recognise(coco) == ("coco", coco)
@@ -193,7 +206,7 @@ def test_check_names_every_mistake_at_once(begun: Begun, tmp_path: Path) -> None
     assert "fotos.csv" in found["data"][0][1]
     result = call("check", out)
     assert result.exit_code == 1
-    assert "2 things to repair" in result.stdout
+    assert "to repair: 2" in result.stdout
     out.write_text("name = 3")
     assert remarks(out)["file"][0][0] == "wrong"
 

@@ -216,7 +216,9 @@ app.command()(benchmark)
 
 @app.command()
 def power(
-    n: Annotated[int, typer.Option(help="Photos.")],
+    n: Annotated[
+        int, typer.Option(help="Photos that are reported, without the split that sets thresholds.")
+    ],
     objects: Annotated[int, typer.Option(help="Object classes.")] = 79,
     fpr: Annotated[float, typer.Option(help="False-positive rate at the operating point.")] = 0.02,
     ratio: Annotated[float, typer.Option(help="Share of the larger group.")] = 0.68,
@@ -232,13 +234,16 @@ def power(
     typer.echo(f"{n} photos, {ratio:.0%} in the larger group, false-positive rate {fpr:g}")
     if plan.status != "ok":
         typer.echo(
-            "insufficient: no object will have enough photos and false positives in both groups"
+            "insufficient: no object will have enough photos and false positives in both groups (50 without "
+            "the object and 5 to expect in each); raise --n or --fpr"
         )
         return
     typer.echo(f"objects with support            {plan.objects_used} of {objects}")
     below = f"95 % of such runs below {plan.floor_q95:.3f}"
     typer.echo(f"floor of B with no bias at all  {plan.floor:.3f} ({below})")
-    typer.echo(f"smallest detectable B           {plan.minimal_bias:.3f}")
+    typer.echo(
+        f"smallest detectable B           {plan.minimal_bias:.3f} in truth; the floor comes on top"
+    )
     typer.echo(f"smallest detectable change      {plan.minimal_change:.3f} of B_lin, signs known")
     typer.echo(f"                                {plan.minimal_change_crossfit:.3f} of B_crossfit")
     typer.echo(

@@ -58,7 +58,7 @@ def _study(path: Path, as_json: bool) -> bool:
         typer.echo(f"{remark.verdict:6} {remark.about}: {remark.text}")
     wrong = sum(remark.verdict == "wrong" for remark in remarks)
     if not as_json:
-        typer.echo(f"{wrong} things to repair" if wrong else f"next: vlbias run {path} --dry-run")
+        typer.echo(f"to repair: {wrong}" if wrong else f"next: vlbias run {path} --dry-run")
     return wrong > 0
 
 

@@ -15,14 +15,15 @@ from vlbias.data.photos import boxed
 from vlbias.data.table import Dataset, make_dataset, split_of_name
 from vlbias.errors import BadData
 
-__all__ = ["RECIPE", "read_own"]
+__all__ = ["COLUMNS", "RECIPE", "read_own"]
 
 RECIPE = "1"
 
-_COLUMNS = (
+COLUMNS = (
     "id", "cluster", "image", "text", "captions", "labels", "group", "split", "boxes", "licence",
     "source",
 )  # fmt: skip
+"""Columns that are read; others are left alone."""
 
 
 def read_own(
@@ -53,11 +54,13 @@ def read_own(
     """
     path = Path(path)
     root = Path(image_root) if image_root is not None else path.parent
-    names = {**{name: name for name in _COLUMNS}, **(columns or {})}
+    names = {**{name: name for name in COLUMNS}, **(columns or {})}
+    whole = _records(path)
     records = [
         {name: record[column] for name, column in names.items() if column in record}
-        for record in _records(path)
+        for record in whole
     ]
+    unread = sorted({column for record in whole for column in record} - set(names.values()))
     if not records:
         raise BadData(f"{path} has no rows")
     given = all("group" in record for record in records)
@@ -68,7 +71,7 @@ def read_own(
     ]
     found = sorted({name for row in rows for name in row["present"]})
     labels = {"name": "given", "column": names["group"]} if given or rule is None else rule.spec()
-    meta = _meta(path, rows, labels, columns or {})
+    meta = _meta(path, rows, labels, columns or {}) | {"unread": unread}
     return make_dataset(rows, image_root=root, classes=classes or found, meta=meta)
 
 

@@ -71,7 +71,10 @@ def boxed(
     width, height = size
     finite = all(map(math.isfinite, (x0, y0, x1, y1)))
     if not finite or x1 < x0 or y1 < y0:
-        raise BadData(f"{photo}: box {tuple(xyxy)} of {name!r}, expected finite x0 <= x1, y0 <= y1")
+        raise BadData(
+            f"{photo}: box {tuple(xyxy)} of {name!r}, expected finite x0 <= x1, y0 <= y1 "
+            "(corners in pixels, not x, y, width, height)"
+        )
     if min(x0, y0) < -_OUTSIDE or x1 > width + _OUTSIDE or y1 > height + _OUTSIDE:
         raise BadData(
             f"{photo}: box {(x0, y0, x1, y1)} of {name!r} lies outside the image of "

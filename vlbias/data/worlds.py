@@ -85,10 +85,11 @@ def _select(frame: pd.DataFrame, splits: Sequence[str], groups: Sequence[str]) -
     there = frame["group"].value_counts().to_dict()
     empty = [group for group in groups if not there.get(group)]
     if empty or not groups:
+        counted = ", ".join(f"{group!r} {count}" for group, count in there.items())
         raise BadData(
             f"no photo of group {', '.join(map(repr, empty)) or '(none given)'} in splits "
-            f"{', '.join(splits)}; groups there: {there or 'none'}. Take other splits, or a label "
-            "rule that keeps more"
+            f"{', '.join(splits)}; groups there: {counted or 'none'}. Set dataset.groups to some of "
+            "those, or take other splits or a label rule that keeps more"
         )
     return frame[frame["group"].isin(list(groups))]
 

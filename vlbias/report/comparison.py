@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -95,12 +96,18 @@ def _comparable(runs: Measured) -> str:
         "operating point": {
             str({**one["study"]["operating_point"], "thresholds": None}) for one in about
         },
-        "splits": {str(one["study"]["dataset"]["splits"]) for one in about},
+        "reported splits": {_reported(one["study"]) for one in about},
     }
     other = [what for what, values in shared.items() if len(values) > 1]
     if other:
         return f"The runs differ in {', '.join(other)}: B of one is not on the scale of another."
     return "All runs share photos, classes, splits and the rule of the operating point."
+
+
+def _reported(study: Mapping[str, Any]) -> tuple[str, ...]:
+    if "mitigation" in study:
+        return (study["mitigation"]["report"],)
+    return tuple(study["operating_point"]["report"] or study["dataset"]["splits"])
 
 
 def _points(table: pd.DataFrame) -> Figure:

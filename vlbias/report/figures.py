@@ -65,6 +65,8 @@ def by_layer(effects: pd.DataFrame, contrast: str, functional: str = "B_lin") ->
     ):
         for shift, (port, colour) in zip((-0.12, 0.12), _COLOURS.items(), strict=True):
             part = rows[(rows["stage"] == stage) & (rows["port"] == port)].sort_values("layer")
+            if part.empty:
+                continue
             error = [part["estimate"] - part["lo"], part["hi"] - part["estimate"]]
             axis.errorbar(
                 part["layer"] + shift, part["estimate"], yerr=error, fmt="o", ms=3.5, lw=1,

@@ -36,7 +36,7 @@ class Numbers:
         if run.missing:
             raise BadTable(
                 f"{run.folder}: {len(run.missing)} of {len(run.manifest['cells'])} cells are missing; "
-                f"run `vlbias resume {run.folder}` first"
+                f"unless the run is still going on, run `vlbias resume {run.folder}` first"
             )
 
     def rng(self) -> np.random.Generator:

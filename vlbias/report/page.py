@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from itertools import count
@@ -181,7 +181,6 @@ def _write(target: Path, done: Sequence[_Done], draws: int) -> Page:
 
 def _provenance(run: Run) -> dict[str, str]:
     manifest = run.manifest
-    sessions = manifest["sessions"]
     return {
         "run": str(run.folder.name),
         "created": manifest["created"],
@@ -189,7 +188,15 @@ def _provenance(run: Run) -> dict[str, str]:
         "packages": ", ".join(f"{k} {v}" for k, v in manifest["packages"].items()),
         "data": manifest["data"]["content_hash"],
         "machine": ", ".join(manifest["machine"].values()),
-        "time": f"{sum(s['seconds'] for s in sessions):.0f} s in {len(sessions)} sessions, peak memory "
-        f"{max((s['peak_memory_mib'] for s in sessions), default=0)} MiB",
+        "time": _time(manifest),
         "seed": str(manifest["study"]["seed"]),
     }
+
+
+def _time(manifest: Mapping[str, Any]) -> str:
+    """How long the sessions took that ended by themselves, and how many cells came from others."""
+    sessions = manifest["sessions"]
+    took, peak = ([one[name] for one in sessions] for name in ("seconds", "peak_memory_mib"))
+    said = f"{sum(took):.0f} s in sessions that ended: {len(sessions)}, peak memory {max(peak, default=0)} MiB"
+    others = len(manifest["cells"]) - sum(one["cells"] - one["failed"] for one in sessions)
+    return f"{said}; {others} cells are from sessions that were stopped" if others > 0 else said

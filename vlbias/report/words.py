@@ -91,11 +91,14 @@ def objects_in_words(objects: pd.DataFrame, groups: Sequence[str]) -> str:
     if len(groups) != 2:
         return f"Gaps that survive correction: {', '.join(sure['object'])}."
     first = sure.reindex(sure["gap"].abs().sort_values(ascending=False).index).head(5)
-    said = [
-        f"{row['object']} ({groups[0] if row['gap'] > 0 else groups[1]}: {abs(row['gap']):.3f} more, "
-        f"[{row['lo']:+.3f}, {row['hi']:+.3f}])"
-        for _, row in first.iterrows()
-    ]
+    said = []
+    for _, row in first.iterrows():
+        group, lo, hi = groups[0], row["lo"], row["hi"]
+        if row["gap"] < 0:
+            group, lo, hi = groups[1], -hi, -lo
+        said.append(
+            f"{row['object']} ({group}: {abs(row['gap']):.3f} more, [{lo:+.3f}, {hi:+.3f}])"
+        )
     return f"Gaps that survive correction over {len(rows)} objects: {', '.join(said)}."
 
 
@@ -186,7 +189,10 @@ def floor_in_words(conditions: pd.DataFrame) -> str:
     within = conditions.loc[conditions["within_floor"].astype(bool), "world"].tolist()
     if not within:
         return "In every world B is larger than 95 % of what shuffled groups give."
-    return f"Within the floor, so not told from noise: {', '.join(within)}."
+    return (
+        "Printed sums within the floor, so not told from what shuffled groups give: "
+        f"{', '.join(within)}. The column p is of a sharper test, which weighs every gap by its error."
+    )
 
 
 def lacking_in_words(rows: pd.DataFrame) -> list[str]:

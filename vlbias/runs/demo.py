@@ -161,7 +161,7 @@ def _reading(worlds: pd.DataFrame, verdicts: pd.DataFrame) -> str:
 
 def _following() -> str:
     return (
-        "your own COCO folder and model:\n"
-        "  vlbias init COCO_FOLDER --model FOLDER_OR_HUB_NAME --out study.toml\n"
-        "  vlbias run study.toml && vlbias report runs/study"
+        "your own photos (a COCO folder, or one with photos.csv) and model:\n"
+        "  vlbias init PHOTO_FOLDER --model FOLDER_OR_HUB_NAME --out study.toml\n"
+        "  vlbias check study.toml && vlbias run study.toml && vlbias report runs/study"
     )

@@ -60,7 +60,9 @@ def diagnose(path: Path) -> Iterator[Remark]:
         yield Remark("whole", "wrong", str(error))
         return
     photos = "texts" if study.is_of_texts else "photos, every one of which opens"
-    yield Remark("whole", "ok", f"{len(plan.examples)} {photos}; nothing is wrong with this study")
+    notes = any(remark.verdict == "note" for remark in remarks)
+    end = "it can be run, but read the notes above" if notes else "nothing is wrong with this study"
+    yield Remark("whole", "ok", f"{len(plan.examples)} {photos}; {end}")
 
 
 def _of_model(study: Study) -> Iterator[Remark]:
@@ -132,7 +134,10 @@ def _of_size(study: Study, dataset: Dataset, examples: Sequence[Example]) -> Rem
     expected = counts * (point.value if point.rule == "fpr" else 1.0)
     enough = (counts >= point.min_negatives) & (expected >= point.min_events)
     objects = int(enough.all(axis=0).sum())
+    setting = sum(e.attributes["split"] == point.split for e in measured_examples(study, examples))
     said = f"{objects} of {len(dataset.classes)} classes have enough reported photos in every group"
+    if point.rule != "given":
+        said += f", fewer where thresholds set on {setting} photos come out stricter"
     if objects == 0:
         return Remark(
             "size",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from vlbias.causal.staged import StagedModel
 from vlbias.data import DATASETS
 from vlbias.data.labels import RULES
+from vlbias.data.own import COLUMNS
 from vlbias.data.prompts import GROUP_WORDS
 from vlbias.data.table import Dataset
 from vlbias.errors import BadData
@@ -29,6 +31,7 @@ _MEANT = {
     "text": ("caption", "description", "sentence"),
 }
 """Columns of an own table to what others call them."""
+_FEW = 5
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,9 @@ def recognise(data: Path) -> tuple[str, Path]:
     photos = sum(path.suffix.lower() in _PHOTOS for path in data.rglob("*"))
     raise BadData(
         f"{data} has {photos} photos and no table of them. Add photos.csv, one row a photo, for example\n"
-        "  image,group,labels,captions\n"
-        '  beach.jpg,feminine,surfboard;dog,"[""a woman with a surfboard""]"\n'
+        "  image,group,labels,text,boxes\n"
+        "  beach.jpg,feminine,surfboard;dog,a woman with a surfboard,"
+        '"[[""person"",10,20,80,200]]"\n'
         "or COCO's instances.json and captions.json"
     )
 
@@ -169,6 +173,8 @@ def _choices(reader: str, dataset: Dataset, outline: StagedModel) -> Choices:
         f"{len(kept)} photos in a layout of the reader {reader!r}, groups "
         + ", ".join(f"{group} {counts[group]}" for group in groups),
     ]
+    remarks += _misspelt(groups, counts)
+    remarks += _unread(dataset)
     captions = all(len(row) > 0 for row in kept["captions"])
     finds_boxes = "boxes" in outline.gives
     prompt, changes_text = _prompt(groups, captions, finds_boxes, remarks)
@@ -192,6 +198,27 @@ def _choices(reader: str, dataset: Dataset, outline: StagedModel) -> Choices:
     )
 
 
+def _misspelt(groups: Sequence[str], counts: Mapping[str, int]) -> list[str]:
+    """Groups of a few photos whose name is nearly that of a larger one."""
+    found = []
+    for group in groups:
+        larger = [other for other in groups if counts[other] > counts[group]]
+        near = difflib.get_close_matches(group, larger, n=1, cutoff=0.7)
+        if near and counts[group] < _FEW:
+            found.append(f"{counts[group]} photos of group {group!r}: is {near[0]!r} meant?")
+    return found
+
+
+def _unread(dataset: Dataset) -> list[str]:
+    """Columns of an own table that nothing reads, with what they may be meant for."""
+    near = {
+        name: difflib.get_close_matches(name, COLUMNS, n=1)
+        for name in dataset.meta.get("unread", ())
+    }
+    meant = [f"{name!r} ({to[0]!r}?)" if to else f"{name!r}" for name, to in near.items()]
+    return [f"columns that are not read: {', '.join(meant)}"] if meant else []
+
+
 def _prompt(
     groups: Sequence[str], captions: bool, finds_boxes: bool, remarks: list[str]
 ) -> tuple[str, bool]:
@@ -200,6 +227,10 @@ def _prompt(
     if has_words:
         return ("template+categories" if finds_boxes else "template"), True
     if captions:
+        remarks.append(
+            f"no word stands for the groups {', '.join(groups)}: prompts are your captions. Groups called "
+            f"{' and '.join(GROUP_WORDS)} are asked for with {' and '.join(GROUP_WORDS.values())}"
+        )
         return ("caption+categories" if finds_boxes else "caption+class"), True
     remarks.append(
         f"no word stands for the groups {', '.join(groups)}, and there are no captions: the text tells no "

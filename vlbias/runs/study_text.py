@@ -72,7 +72,9 @@ def _head(choices: Choices, name: str, model: str) -> str:
         _line("device", "cpu", 'or "cuda"'),
         _line("prompt", choices.prompt, "see `vlbias list prompts`"),
         _line("outcomes", ["presence"], "how sure the model is that each class is there"),
-        _line("min_group", min(20, *choices.counts), "photos that every group needs at least"),
+        _line(
+            "min_group", max(2, min(20, *choices.counts)), "photos that every group needs at least"
+        ),
         _line("seed", 0, "of the choice of placebo regions"),
     ]
     if choices.finds_boxes:
@@ -149,8 +151,8 @@ def _operating(choices: Choices) -> str:
 
 
 def _line(key: str, value: object, why: str) -> str:
-    return f"{f'{key} = {json.dumps(value)}':40}# {why}"
+    return f"{f'{key} = {json.dumps(value)}':39} # {why}"
 
 
 def _item(name: str, why: str) -> str:
-    return f"  {json.dumps(name) + ',':38}# {why}"
+    return f"  {json.dumps(name) + ',':37} # {why}"
