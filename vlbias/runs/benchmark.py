@@ -84,7 +84,7 @@ def benchmark_planted(
             raise BadStudy(field, value, f"{least} or more")
     lacking = [name for plant in TRUTH if (name := f"planted-{family}-{plant}") not in MODELS]
     if lacking:
-        raise BadStudy("family", family, f"one that is whole: there is no {', '.join(lacking)}")
+        raise BadStudy("family", family, f"a whole family; there is no {', '.join(lacking)}")
     folder = out / f"planted-{family}"
     cells = [
         (plant, seed)
