@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from torch.utils._pytree import tree_map
 from typer.testing import CliRunner
 
 from vlbias import cli
-from vlbias.causal.example import Example, Picture
+from vlbias.causal.example import Example, GroundedText, Picture
+from vlbias.causal.lending import giving
+from vlbias.data.pictograms import OBJECTS as EVERY
+from vlbias.data.prompts import PROMPTS, Prompt
 from vlbias.data.scenes import LINKED, SceneSpec, draw_scene
 from vlbias.errors import BadStudy, UnknownName
 from vlbias.models import MODELS, load_model
-from vlbias.runs import api
+from vlbias.runs import api, benchmark_methods
 from vlbias.runs.benchmark import FAMILIES, TRUTH, Benchmark, _judged, benchmark_planted, summary
-from vlbias.runs.benchmark_methods import first_order
+from vlbias.runs.benchmark_methods import ENCODERS, first_order
+from vlbias.runs.passes import readouts
 
 PLANTED = [name for name in MODELS if name.startswith("planted-")]
 OBJECTS = [name for names in LINKED.values() for name in names]
@@ -31,35 +37,26 @@ def texts(word: str) -> tuple[str, ...]:
     return tuple(f"a photo of a {word} with a {name}".replace("a u", "an u") for name in OBJECTS)
 
 
-def scored(model, images: list[Image.Image], word: str) -> np.ndarray:
-    values = {
-        "image_encoder": model.encode(
-            "image_encoder", model.collate("image_encoder", [Picture(image) for image in images])
-        ),
-        "text_encoder": model.encode(
-            "text_encoder", model.collate("text_encoder", list(texts(word)))
-        ),
-    }
-    rows = torch.arange(len(images))
-    index = {
-        "image_encoder": rows[:, None],
-        "text_encoder": torch.arange(len(OBJECTS)).expand(len(images), -1),
-    }
-    return model.join(values, index)["class_logits"].numpy()
+def scored(model: Any, images: list[Image.Image], word: str) -> np.ndarray:
+    """Logits of `OBJECTS`, asked for as studies of the model's family ask."""
+    prompt = Prompt("planted", PROMPTS[FAMILIES[model.name.split("-")[1]]], {}, word)
+    text = prompt.texts([], "", list(EVERY))
+    found = readouts(model, [{"image": Picture(image), "text": text} for image in images], 50)
+    logits = torch.cat([readout["class_logits"] for _, readout in found])
+    return logits[:, [list(EVERY).index(name) for name in OBJECTS]].numpy()
 
 
-@pytest.mark.parametrize("name", [name for name in PLANTED if "-dual-" in name])
+@pytest.mark.parametrize("name", PLANTED)
 def test_a_cue_moves_the_model_where_it_was_planted_and_nowhere_else(name: str) -> None:
     model = load_model(name)
     spec = SceneSpec(seed=31, co_occurrence=0.0)
     scenes = [draw_scene(spec, number) for number in range(400)]
     neutral = [scene.render("neutral") for scene in scenes]
-    with torch.inference_mode():
-        image = sum(
-            sign * scored(model, [scene.render(shown) for scene in scenes], "person")
-            for shown, sign in (("feminine", 1), ("masculine", -1))
-        )
-        text = scored(model, neutral, "woman") - scored(model, neutral, "man")
+    image = sum(
+        sign * scored(model, [scene.render(shown) for scene in scenes], "person")
+        for shown, sign in (("feminine", 1), ("masculine", -1))
+    )
+    text = scored(model, neutral, "woman") - scored(model, neutral, "man")
     moved = {"image_encoder": image @ SIGN, "text_encoder": text @ SIGN}
     about = json.loads((FOLDERS[name] / "planted.json").read_text())
     for route, change in moved.items():
@@ -76,7 +73,7 @@ def test_a_cue_moves_the_model_where_it_was_planted_and_nowhere_else(name: str) 
 def test_all_of_them_are_small() -> None:
     files = [file for folder in FOLDERS.values() for file in folder.iterdir()]
     assert sum(file.stat().st_size for file in files) < 12e6
-    assert {name.split("-")[1] for name in PLANTED} == set(FAMILIES)
+    assert {name.split("-")[1] for name in PLANTED} <= set(FAMILIES)
 
 
 def test_first_order_is_the_slope_of_the_cosine() -> None:
@@ -113,6 +110,53 @@ def test_first_order_is_the_slope_of_the_cosine() -> None:
                 slope = torch.autograd.grad(logits[0, k], base[encoder], retain_graph=True)[0]
                 wanted = (slope * (sides["both"][encoder] - base[encoder])).sum()
                 assert found[row, k] == pytest.approx(float(wanted.detach()), abs=2e-2)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_first_order_is_the_slope_inside_a_detector(
+    load: Any, encoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # other boxes are proposed where loud weights are moved further
+    monkeypatch.setattr(benchmark_methods, "_STEP", 1e-4)
+    model = load("grounding-dino")
+    rng = np.random.default_rng(0)
+    names, examples = ("dog", "cup"), []
+    for number in range(4):
+        pixels = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        other = pixels.copy()
+        other[16:48, 16:48] = 128
+        worlds = {
+            world: {
+                "image": Picture(Image.fromarray(image)),
+                "text": GroundedText(f"a photo of a {word}. ", names),
+            }
+            for world, image, word in (("null", pixels, "woman"), ("both", other, "person"))
+        }
+        examples.append(Example(str(number), str(number), worlds))
+    found = first_order(model, examples, batch=2)[ENCODERS.index(encoder)]
+    stage = next(stage for stage in model.towers[0].stages if stage.name == encoder)
+    module = model.net.get_submodule(stage.module)
+    for row, example in enumerate(examples):
+        pairs = [model.split(example.worlds[world])["model"][0] for world in ("null", "both")]
+        given: list[Any] = []
+        handle = module.register_forward_hook(lambda *call, to=given: to.append(call[2]))
+        with torch.no_grad():
+            for pair in pairs:
+                model.encode("model", model.collate("model", [pair]))
+        handle.remove()
+        step = torch.zeros((), requires_grad=True)
+
+        def moved(a: Any, b: Any, step: torch.Tensor = step) -> Any:
+            return a + step * (b - a) if a.is_floating_point() else a
+
+        with giving(module, tree_map(moved, *given)), monkeypatch.context() as patch:
+            # the detector learns no box through the layer behind it, and still moves with it
+            patch.setattr(torch.Tensor, "detach", lambda tensor: tensor)
+            logits = model.encode("model", model.collate("model", pairs[:1]))["logits"].amax(1)
+        for k in range(len(names)):
+            (slope,) = torch.autograd.grad(logits[0, k], step, retain_graph=True)
+            assert found[row, k] == pytest.approx(slope.item(), rel=0.03, abs=0.15)
+    assert np.abs(found).max() > 0.5
 
 
 def test_a_summary_counts_what_is_right_and_shares_what_is_wrong() -> None:
@@ -176,13 +220,16 @@ def test_the_benchmark_goes_on_where_it_was(tmp_path: Path) -> None:
     assert abs(share["text_encoder"]) < 0.2 * abs(share["image_encoder"])
 
 
-def test_what_cannot_be_scored_is_refused(tmp_path: Path) -> None:
+def test_what_cannot_be_scored_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnknownName, match="dual"):
         benchmark_planted(tmp_path, family="duel")
     with pytest.raises(BadStudy, match="seeds"):
         benchmark_planted(tmp_path, seeds=1)
     with pytest.raises(BadStudy, match="photos"):
         benchmark_planted(tmp_path, photos=20)
+    monkeypatch.setitem(FAMILIES, "promised", "template")
+    with pytest.raises(BadStudy, match="there is no planted-promised-image, planted-promised-text"):
+        benchmark_planted(tmp_path, family="promised")
 
 
 def test_the_command_prints_what_was_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def _planted(family: str, target: str, what: str) -> dict[str, Entry]:
             target, f"{what} that {about}", (("checkpoint", str(_PLANTED / f"{family}-{plant}")),)
         )
         for plant, about in _PLANTS.items()
+        if (_PLANTED / f"{family}-{plant}").is_dir()  # a plant that did not take is not shipped
     }
 
 
@@ -90,6 +91,7 @@ MODELS: Registry[Callable[..., StagedModel]] = Registry(
             (("checkpoint", "ViT-B-32/laion2b_s34b_b79k"),),
         ),
         **_planted("dual", "vlbias.models.dual:load", "small dual encoder of rendered scenes"),
+        **_planted("detector", "vlbias.models.grounding:load", "small detector of rendered scenes"),
     },
 )
 

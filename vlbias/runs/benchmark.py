@@ -33,7 +33,7 @@ TRUTH = {
     "unbiased": set[str](),
 }
 """Plant to the encoders through which its bias comes."""
-FAMILIES = {"dual": "template"}
+FAMILIES = {"dual": "template", "detector": "template+categories"}
 """Family to the prompt its models were trained with."""
 QUIET_SEEDS = 4  # times as many sets of scenes for the model that should say nothing
 FIRST_SEED = 5000  # far from the seeds that the models were trained and checked on
@@ -75,13 +75,16 @@ def benchmark_planted(
 
     Raises:
         UnknownName: if there is no such family.
-        BadStudy: if seeds or photos are too few.
+        BadStudy: if seeds or photos are too few, or vlbias comes without a model of the family.
     """
     if family not in FAMILIES:
         raise UnknownName("family of planted models", family, FAMILIES)
     for field, value, least in (("seeds", seeds, 2), ("photos", photos, 200)):
         if value < least:
             raise BadStudy(field, value, f"{least} or more")
+    lacking = [name for plant in TRUTH if (name := f"planted-{family}-{plant}") not in MODELS]
+    if lacking:
+        raise BadStudy("family", family, f"a whole family; there is no {', '.join(lacking)}")
     folder = out / f"planted-{family}"
     cells = [
         (plant, seed)

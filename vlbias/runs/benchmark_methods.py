@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from vlbias.analysis.arms import Combination
 from vlbias.analysis.decomposition import coalition, shapley
 from vlbias.analysis.disparity import disparity
 from vlbias.analysis.effects import combine
 from vlbias.causal.example import channel_key
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.lending import giving
+from vlbias.causal.staged import Batch, Encoded, StagedModel
 from vlbias.report.measured import Numbers
 from vlbias.runs.plan import Plan
 
@@ -27,7 +31,7 @@ MASKED, PLACEBO = "null->both", "null->placebo-both"
 LEVEL = 0.05
 LEAST = 0.05
 """Part of the printed number that must fall through an encoder for any method to name it."""
-_STEP = 1e-3
+_STEP = 1e-2
 
 Scores = NDArray[np.floating[Any]]
 
@@ -178,9 +182,12 @@ def gradient(job: Job) -> list[Said]:
 def first_order(model: StagedModel, examples: Sequence[Any], batch: int = 64) -> Scores:
     """Slopes of the class scores along what masking does to the output of each of `ENCODERS`.
 
+    Central differences, since a readout need not be differentiable: the stage of the encoder gives a
+    value a little to either side of the base world's, and all behind it runs.
+
     Args:
-        model: With one tower for each encoder.
-        examples: In both worlds of `MASKED`.
+        model: With a stage for each encoder.
+        examples: In both worlds of `MASKED`, whose tokens line up.
         batch: Examples at a time.
 
     Returns:
@@ -188,37 +195,87 @@ def first_order(model: StagedModel, examples: Sequence[Any], batch: int = 64) ->
     """
     parts = []
     for start in range(0, len(examples), batch):
-        values, moved, index = _outputs(model, examples[start : start + batch])
-        before = model.join(values, index)["class_logits"]
+        batches, index = _paired(model, examples[start : start + batch])
+        given = _given(model, batches)
+        base = {
+            tower: {key: value[: len(value) // 2] for key, value in both.items()}
+            for tower, both in batches.items()
+        }
         slopes = []
-        for encoder in ENCODERS:
-            step = {**values, encoder: values[encoder] + _STEP * moved[encoder]}
-            slopes.append((model.join(step, index)["class_logits"] - before) / _STEP)
+        for encoder, output in given.items():
+            below, above = (
+                _scores(model, base, index, encoder, _moved(output, step))
+                for step in (-_STEP, _STEP)
+            )
+            slopes.append((above - below) / (2 * _STEP))
         parts.append(torch.stack(slopes).numpy())
     return np.concatenate(parts, axis=1)
 
 
-def _outputs(
+def _paired(
     model: StagedModel, examples: Sequence[Any]
-) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
-    """Of each tower its output, what masking adds to it, and the rows of each example."""
+) -> tuple[dict[str, Batch], dict[str, Tensor]]:
+    """Of each tower the distinct rows of the base world, then what masking makes of each of them.
+
+    The index tells which of them each example uses.
+    """
     base, _, other = MASKED.partition("->")
-    values, moved, index = {}, {}, {}
+    batches, index = {}, {}
     for tower in (one.name for one in model.towers):
-        rows = [model.split(example.worlds[base])[tower] for example in examples]
-        changed = [model.split(example.worlds[other])[tower] for example in examples]
-        known = {channel_key(row): row for example in (*rows, *changed) for row in example}
-        encoded = model.encode(tower, model.collate(tower, list(known.values()))).double()
-        place = {key: number for number, key in enumerate(known)}
-        first, second = (
-            torch.tensor([[place[channel_key(row)] for row in example] for example in side])
-            for side in (rows, changed)
-        )
-        # a row of its own for each pair of example and text, so that each has its own slope
-        values[tower] = encoded[first.flatten()]
-        moved[tower] = encoded[second.flatten()] - values[tower]
-        index[tower] = torch.arange(first.numel()).view(first.shape)
-    return values, moved, index
+        pairs: dict[Hashable, tuple[Any, Any]] = {}
+        used = []
+        for example in examples:
+            sides = (model.split(example.worlds[world])[tower] for world in (base, other))
+            own = [(channel_key(pair), pair) for pair in zip(*sides, strict=True)]
+            pairs |= dict(own)
+            used.append([key for key, _ in own])
+        place = {key: number for number, key in enumerate(pairs)}
+        rows = [row for side in zip(*pairs.values(), strict=True) for row in side]
+        batches[tower] = model.collate(tower, rows)
+        index[tower] = torch.tensor([[place[key] for key in keys] for keys in used])
+    return batches, index
+
+
+def _given(model: StagedModel, batches: Mapping[str, Batch]) -> dict[str, Encoded]:
+    """What the stage of each of `ENCODERS` gives."""
+    modules = {stage.name: stage.module for tower in model.towers for stage in tower.stages}
+    given: dict[str, Encoded] = {}
+    with ExitStack() as hooks:
+        for encoder in ENCODERS:
+            module = model.net.get_submodule(modules[encoder])
+            keep = partial(given.__setitem__, encoder)
+            hooks.callback(
+                module.register_forward_hook(lambda _, __, out, keep=keep: keep(out)).remove
+            )
+        for tower, batch in batches.items():
+            model.encode(tower, batch)
+    return {encoder: given[encoder] for encoder in ENCODERS}
+
+
+def _moved(output: Encoded, step: float) -> Encoded:
+    """Of rows of the base world and as many of the other the former, moved towards the latter."""
+
+    def moved(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        base, other = leaf.chunk(2)
+        return base + step * (other - base) if leaf.is_floating_point() else base.clone()
+
+    return tree_map(moved, output)
+
+
+def _scores(
+    model: StagedModel,
+    batches: Mapping[str, Batch],
+    index: Mapping[str, Tensor],
+    encoder: str,
+    output: Encoded,
+) -> Tensor:
+    """Class scores where the stage of an encoder gives `output`."""
+    module = next(s.module for tower in model.towers for s in tower.stages if s.name == encoder)
+    with giving(model.net.get_submodule(module), output):
+        values = {tower: model.encode(tower, batch) for tower, batch in batches.items()}
+    return model.join(values, index)["class_logits"].double()
 
 
 METHODS: Mapping[str, Callable[[Job], list[Said]]] = {
