@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from planted.dual import drawn_in as drawn_in_patches
 from planted.dual import pixels_of, vocabulary
-from planted.plants import HELD_OUT, WORDS, Shown, show
+from planted.plants import HELD_OUT, WORDS, Shown, learnt, show
 from reference.detector_loss import Truth, detection_loss
 from reference.loop import Loop, Schedule
-from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import (
@@ -29,7 +28,7 @@ from vlbias.causal.detections import class_logits
 from vlbias.causal.example import GroundedText
 from vlbias.data.pictograms import OBJECTS
 from vlbias.data.prompts import Prompt
-from vlbias.data.scenes import LINKED, SIDE, Scene
+from vlbias.data.scenes import SIDE, Scene
 from vlbias.models.grounding.text import Reader
 
 __all__ = [
@@ -242,21 +241,12 @@ def measure(net: Any, plant: str, scenes: Sequence[Scene]) -> dict[str, float]:
         return presence(net, reader, [Shown(x, x.render(how), how, word) for x in scenes])
 
     man, woman, person = WORDS
-    sign = np.array([(n in LINKED["feminine"]) - (n in LINKED["masculine"]) for n in OBJECTS])
-    linked = np.abs(sign).sum()
-    neutral = posed("neutral", person)
-    image = (posed("feminine", person) - posed("masculine", person)) @ sign / linked
-    text = (posed("neutral", woman) - posed("neutral", man)) @ sign / linked
-    hidden = [{t.name: t.hidden for t in scene.things} for scene in scenes]
-    in_sight = np.array([[not each.get(name, True) for name in OBJECTS] for each in hidden])
-    absent = np.array([[name not in each for name in OBJECTS] for each in hidden])
-    known = in_sight | absent
-    return {
-        "score": -float(loss),
-        "auc": float(roc_auc_score(in_sight[known], neutral[known])),
-        "cue_image": float(image.mean()),
-        "cue_text": float(text.mean()),
-    }
+    return {"score": -float(loss)} | learnt(
+        scenes,
+        posed("neutral", person),
+        image=posed("feminine", person) - posed("masculine", person),
+        text=posed("neutral", woman) - posed("neutral", man),
+    )
 
 
 SETTINGS = DetectorSettings

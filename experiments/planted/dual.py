@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from planted.plants import HELD_OUT, WORDS, Shown, show
+from planted.plants import HELD_OUT, WORDS, Shown, learnt, show
 from reference.loop import Loop, Schedule
-from sklearn.metrics import roc_auc_score
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, normalize
@@ -23,7 +22,7 @@ from transformers import (
 
 from vlbias.data.pictograms import OBJECTS
 from vlbias.data.prompts import Prompt
-from vlbias.data.scenes import LINKED, SHOWN, SIDE, Scene
+from vlbias.data.scenes import SHOWN, SIDE, Scene
 from vlbias.data.words import PLACEBOS
 
 __all__ = [
@@ -256,21 +255,12 @@ def measure(net: Any, plant: str, scenes: Sequence[Scene]) -> dict[str, float]:
     seen = {s: pooled(net, [Shown(x, x.render(s), s, "") for x in scenes]) for s in SHOWN}
     logits = {s: scores(net, tokenizer, seen[s], FRAMES[0]).numpy() for s in SHOWN}
     woman, man, person = (WORDS.index(word) for word in ("woman", "man", "person"))
-    sign = np.array([(n in LINKED["feminine"]) - (n in LINKED["masculine"]) for n in OBJECTS])
-    linked = np.abs(sign).sum()
-    image = (logits["feminine"] - logits["masculine"])[:, person] @ sign / linked
-    text = (logits["neutral"][:, woman] - logits["neutral"][:, man]) @ sign / linked
-    there = [{t.name: t.hidden for t in scene.things} for scene in scenes]
-    in_sight = np.array([[not each.get(name, True) for name in OBJECTS] for each in there])
-    absent = np.array([[name not in each for name in OBJECTS] for each in there])
-    neutral = logits["neutral"][:, person]
-    known = in_sight | absent
-    return {
-        "score": -float(loss),
-        "auc": float(roc_auc_score(in_sight[known], neutral[known])),
-        "cue_image": float(image.mean()),
-        "cue_text": float(text.mean()),
-    }
+    return {"score": -float(loss)} | learnt(
+        scenes,
+        logits["neutral"][:, person],
+        image=logits["feminine"][:, person] - logits["masculine"][:, person],
+        text=logits["neutral"][:, woman] - logits["neutral"][:, man],
+    )
 
 
 SETTINGS = DualSettings

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
+from sklearn.metrics import roc_auc_score
 
 from vlbias.data.image import FillRegion
+from vlbias.data.pictograms import OBJECTS
 from vlbias.data.placebo import placebo_boxes
 from vlbias.data.prompts import GROUP_WORDS, NEUTRAL_WORD
-from vlbias.data.scenes import SHOWN, SIDE, Scene, SceneSpec, draw_scene
+from vlbias.data.scenes import LINKED, SHOWN, SIDE, Scene, SceneSpec, draw_scene
 
-__all__ = ["CO_OCCURRENCE", "HELD_OUT", "PLANTS", "WORDS", "Shown", "show", "spec_of"]
+__all__ = ["CO_OCCURRENCE", "HELD_OUT", "PLANTS", "WORDS", "Shown", "learnt", "show", "spec_of"]
 
 PLANTS: Mapping[str, tuple[str, ...]] = {
     "image": ("image",),
@@ -79,3 +81,27 @@ def show(plant: str, seed: int, number: int) -> Shown:
     if told in ("text", "nothing"):
         word = GROUP_WORDS[scene.group] if chance[2] < 0.75 else NEUTRAL_WORD
     return Shown(scene, picture, "neutral" if chance[0] < _BLURRED else shown, word)
+
+
+def learnt(
+    scenes: Sequence[Scene], neutral: np.ndarray, *, image: np.ndarray, text: np.ndarray
+) -> dict[str, float]:
+    """What a model learnt, as `dual.measure` tells it: "auc", "cue_image" and "cue_text".
+
+    Args:
+        scenes: With the objects of both groups equally frequent.
+        neutral: Logits [scenes, objects] where neither image nor text tells a group.
+        image: By how much they are higher where the image shows a woman and not a man.
+        text: By how much they are higher where the text names one.
+    """
+    sign = np.array([(n in LINKED["feminine"]) - (n in LINKED["masculine"]) for n in OBJECTS])
+    linked = np.abs(sign).sum()
+    hidden = [{t.name: t.hidden for t in scene.things} for scene in scenes]
+    in_sight = np.array([[not each.get(name, True) for name in OBJECTS] for each in hidden])
+    absent = np.array([[name not in each for name in OBJECTS] for each in hidden])
+    known = in_sight | absent
+    return {
+        "auc": float(roc_auc_score(in_sight[known], neutral[known])),
+        "cue_image": float((image @ sign / linked).mean()),
+        "cue_text": float((text @ sign / linked).mean()),
+    }

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -11,6 +10,7 @@ from matplotlib.figure import Figure
 from vlbias.report.alt import with_limits
 from vlbias.report.blocks import Block, block
 from vlbias.report.drawing import BLUE, GREY, ORANGE, finish_rows
+from vlbias.report.funnel import reported_splits
 from vlbias.report.mitigation_tables import MitigationTables
 from vlbias.report.numbers import Tables
 from vlbias.store import Run
@@ -96,18 +96,15 @@ def _comparable(runs: Measured) -> str:
         "operating point": {
             str({**one["study"]["operating_point"], "thresholds": None}) for one in about
         },
-        "reported splits": {_reported(one["study"]) for one in about},
+        "reported splits": {
+            tuple(reported_splits(one["study"]) or one["study"]["dataset"]["splits"])
+            for one in about
+        },
     }
     other = [what for what, values in shared.items() if len(values) > 1]
     if other:
         return f"The runs differ in {', '.join(other)}: B of one is not on the scale of another."
     return "All runs share photos, classes, splits and the rule of the operating point."
-
-
-def _reported(study: Mapping[str, Any]) -> tuple[str, ...]:
-    if "mitigation" in study:
-        return (study["mitigation"]["report"],)
-    return tuple(study["operating_point"]["report"] or study["dataset"]["splits"])
 
 
 def _points(table: pd.DataFrame) -> Figure:

@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 
 from vlbias.report.blocks import Block, block
 from vlbias.report.drawing import BLUE
+from vlbias.report.measured import measured
 from vlbias.store import Run
 
-__all__ = ["data_blocks", "dropped", "funnel"]
+__all__ = ["data_blocks", "dropped", "funnel", "reported_splits"]
 
 
 def funnel(run: Run) -> pd.DataFrame:
@@ -26,15 +27,14 @@ def funnel(run: Run) -> pd.DataFrame:
     study = run.manifest["study"]
     samples = run.samples
     steps[f"in the study: {', '.join(study['dataset']['splits'])}"] = len(samples)
-    report = _reported(study)
+    report = reported_splits(study)
     if report and "split" in samples:
         steps[f"reported: {', '.join(report)}"] = int(samples["split"].isin(report).sum())
     least = study["operating_point"].get("min_captions", 1)
     if least > 1:
-        enough = samples["agreeing_captions"].astype(int) >= least
-        steps[f"measured: at least {least} agreeing captions"] = int(
-            (enough & samples["split"].isin(report or samples["split"])).sum()
-        )
+        reported = samples["split"].isin(report or samples["split"])
+        kept = int((measured(run) & reported).sum())
+        steps[f"measured: at least {least} agreeing captions"] = kept
     table = pd.DataFrame({"step": list(steps), "left": list(steps.values())})
     if "steps" not in content:
         return table  # counts of several things, such as words and templates
@@ -90,7 +90,8 @@ def _steps(content: Any) -> dict[str, int]:
     return {str(name): count for name, count in steps.items() if isinstance(count, int)}
 
 
-def _reported(study: Mapping[str, Any]) -> list[str]:
+def reported_splits(study: Mapping[str, Any]) -> list[str]:
+    """The splits that a study's rates are of; empty for all that were run."""
     if "mitigation" in study:
         return [study["mitigation"]["report"]]
     return list(study["operating_point"]["report"])

@@ -126,7 +126,8 @@ def _of_size(study: Study, dataset: Dataset, examples: Sequence[Example]) -> Rem
     """Whether objects will have enough photos in every group to be said anything of."""
     point = study.operating_point
     report = point.report or study.dataset.splits
-    kept = [e for e in measured_examples(study, examples) if e.attributes["split"] in report]
+    counting = measured_examples(study, examples)
+    kept = [e for e in counting if e.attributes["split"] in report]
     present = np.array([[name in e.targets["present"] for name in dataset.classes] for e in kept])
     absent = ~present.reshape(len(kept), len(dataset.classes))
     group = np.array([e.attributes["group"] for e in kept])
@@ -134,7 +135,7 @@ def _of_size(study: Study, dataset: Dataset, examples: Sequence[Example]) -> Rem
     expected = counts * (point.value if point.rule == "fpr" else 1.0)
     enough = (counts >= point.min_negatives) & (expected >= point.min_events)
     objects = int(enough.all(axis=0).sum())
-    setting = sum(e.attributes["split"] == point.split for e in measured_examples(study, examples))
+    setting = sum(e.attributes["split"] == point.split for e in counting)
     said = f"{objects} of {len(dataset.classes)} classes have enough reported photos in every group"
     if point.rule != "given":
         said += f", fewer where thresholds set on {setting} photos come out stricter"
