@@ -280,6 +280,11 @@ def test_the_stand_in_gives_what_the_backbone_gave(script: Any) -> None:
         maps = torch.stack(net.model.backbone.conv_encoder.model(pixels).feature_maps, 1)
         with detector.with_kept(net, text=False) as kept:
             again = detector.forward(net, kept, maps, tokens, 28)
+            coarse = detector.forward(net, kept, maps, tokens, 28, "bfloat16")
         assert torch.equal(net(pixel_values=pixels, **read).logits, whole.logits)
     assert torch.equal(whole.logits, again.logits)
     assert torch.equal(whole.pred_boxes, again.pred_boxes)
+    assert coarse.logits.dtype == coarse.intermediate_hidden_states.dtype == torch.float32
+    states = again.encoder_last_hidden_state_vision
+    gap = (coarse.encoder_last_hidden_state_vision - states).norm() / states.norm()
+    assert 0 < gap < 0.02

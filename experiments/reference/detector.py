@@ -169,13 +169,37 @@ def with_kept(net: GroundingDinoForObjectDetection, *, text: bool) -> Iterator[K
         encoder.model, net.model.text_backbone = backbone, words
 
 
-def forward(net: Any, kept: Kept, features: Tensor, tokens: dict[str, Tensor], side: int) -> Any:
-    """The detector's output for kept features [rows, taps, width, s, s]."""
+def forward(
+    net: Any,
+    kept: Kept,
+    features: Tensor,
+    tokens: dict[str, Tensor],
+    side: int,
+    precision: str = "float32",
+) -> Any:
+    """The detector's output for kept features [rows, taps, width, s, s], in float32.
+
+    Args:
+        net: The detector with `Kept` in its backbone's place.
+        kept: That stand-in.
+        features: Of the photos.
+        tokens: Of their texts.
+        side: Of the squares that the features were made of.
+        precision: Of the products of matrices on the way, "bfloat16" where a machine is faster so.
+    """
     kept.maps = tuple(features.float().unbind(1))
     # only the shape of the pixels is read: one number expanded takes no memory
     pixels = features.new_zeros((1, 1, 1, 1), dtype=torch.float32)
+    pixels = pixels.expand(len(features), 3, side, side)
     read = {key: tokens[key] for key in ("input_ids", "attention_mask", "token_type_ids")}
-    return net(pixel_values=pixels.expand(len(features), 3, side, side), **read)
+    lower = precision != "float32"
+    with torch.autocast(features.device.type, getattr(torch, precision), enabled=lower):
+        found = net(pixel_values=pixels, **read)
+    if lower:
+        for name, value in found.items():
+            if isinstance(value, Tensor) and value.is_floating_point():
+                found[name] = value.float()
+    return found
 
 
 @torch.inference_mode()

@@ -23,6 +23,7 @@ ALPHA, GAMMA = 0.25, 2.0
 COST = {"class": 2.0, "box": 5.0, "giou": 2.0}
 WEIGHT = {"class": 2.0, "box": 5.0, "giou": 2.0}
 FOUND_TWICE = 4  # proposals that may claim the same box: more of them learn something
+FOUND_EARLY = 3  # queries that may, in all decoder layers but the last
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,9 @@ def detection_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss to be minimised, and the last decoder layer's parts of it.
 
-    Every decoder layer is trained, and so are the encoder's proposals.
+    Every decoder layer is trained, and so are the encoder's proposals. Only the last layer gives each
+    box to one query: that several find it before makes training converge sooner (Jia et al., DETRs
+    with Hybrid Matching, CVPR 2023, "hybrid layer scheme").
 
     Args:
         net: The detector, whose heads read the layers.
@@ -141,7 +144,9 @@ def detection_loss(
         )
         delta = net.bbox_embed[level](layers[:, level])
         boxes = (delta + torch.special.logit(before, eps=1e-5)).sigmoid()
-        parts = set_loss(logits, boxes, truths, roles)
+        last = level == layers.shape[1] - 1
+        wanted = truths if last else [truth.repeated(FOUND_EARLY) for truth in truths]
+        parts = set_loss(logits, boxes, wanted, roles)
         total = total + sum(WEIGHT[name] * value for name, value in parts.items())
     claimed = [truth.repeated(FOUND_TWICE) for truth in truths]
     proposed = found.enc_outputs_coord_logits.sigmoid()

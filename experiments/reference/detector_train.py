@@ -41,6 +41,7 @@ class Settings(Schedule):
     rate: float = 2e-4
     rate_text: float = 2e-5  # 0 freezes the text encoder, whose outputs are then kept
     decay: float = 1e-4
+    precision: str = "float32"  # of training passes, or "bfloat16"; numbers are made in float32
 
     @property
     def features_key(self) -> str:
@@ -111,7 +112,9 @@ class DetectorTrainer(Loop):
         ]
         truths = [Truth(t.boxes.to(device), t.classes.to(device)) for t in truths]
         maps = self.features.rows(rows, turn).to(device)
-        found = forward(self.net, self.kept, maps, tokens, self.settings.pixels)
+        found = forward(
+            self.net, self.kept, maps, tokens, self.settings.pixels, self.settings.precision
+        )
         total, parts = detection_loss(
             self.net, found, truths, tokens["roles"], tokens["attention_mask"]
         )
