@@ -1,12 +1,12 @@
 """Time of a detector's mediators: one full forward per arm and mediator against the engine.
 
-    python experiments/benchmarks/detector.py --shape reference
-    python experiments/benchmarks/detector.py --shape published --pixels 640
+    python experiments/benchmarks/detector.py --model build/reference-detector
+    python experiments/benchmarks/detector.py --pixels 640
 
-Random weights of real shapes: good for time and exactness, and for nothing else. One photo in four
-worlds (two images, two texts). The ceiling is what remains when nothing is executed that a
-replacement cannot reach: every distinct image, text and row once, and for every job what lies behind
-its entry, at the measured time of each part.
+Without a folder the published Grounding DINO tiny with random weights: good for time and exactness,
+and for nothing else. Random pixels and words in four worlds (two images, two texts). The ceiling is
+what remains when nothing is executed that a replacement cannot reach: every distinct image, text and
+row once, and for every job what lies behind its entry, at the measured time of each part.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -24,7 +25,6 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 from transformers import (
     BertConfig,
-    Dinov2Config,
     GroundingDinoConfig,
     GroundingDinoForObjectDetection,
     SwinConfig,
@@ -48,56 +48,38 @@ BRANCHES = (
 )  # fmt: skip
 
 
-def config_of(shape: str, pixels: int) -> GroundingDinoConfig:
-    """The shape of the published Grounding DINO tiny, or of reference-detector."""
-    if shape == "published":
-        swin = SwinConfig(
-            image_size=224,
-            embed_dim=96,
-            depths=[2, 2, 6, 2],
-            num_heads=[3, 6, 12, 24],
-            window_size=7,
-            out_indices=[2, 3, 4],
-        )
-        return GroundingDinoConfig(backbone_config=swin, text_config=BertConfig())
-    vision = Dinov2Config(
-        hidden_size=384,
-        num_hidden_layers=12,
-        num_attention_heads=6,
-        patch_size=14,
-        image_size=pixels,
-        out_indices=[8, 12],
+def published() -> GroundingDinoForObjectDetection:
+    """The shape of the published Grounding DINO tiny, with random weights."""
+    swin = SwinConfig(
+        image_size=224,
+        embed_dim=96,
+        depths=[2, 2, 6, 2],
+        num_heads=[3, 6, 12, 24],
+        window_size=7,
+        out_indices=[2, 3, 4],
     )
-    text = BertConfig(
-        hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536
-    )
-    return GroundingDinoConfig(
-        backbone_config=vision,
-        text_config=text,
-        encoder_layers=3,
-        decoder_layers=3,
-        encoder_ffn_dim=1024,
-        decoder_ffn_dim=1024,
-        num_queries=100,
-        num_feature_levels=3,
-    )
+    config = GroundingDinoConfig(backbone_config=swin, text_config=BertConfig())
+    return GroundingDinoForObjectDetection(config).eval()
 
 
 class Held(GroundedDetector):
     """The detector on two images and two texts that are tensors already.
 
     Args:
-        config: Of the detector; its weights are random.
+        net: The detector.
         pixels: Side of the images.
         tokens: Of each text.
         classes: How many of the last tokens are classes of one word.
     """
 
     def __init__(
-        self, config: GroundingDinoConfig, pixels: int, tokens: int = 210, classes: int = 80
+        self,
+        net: GroundingDinoForObjectDetection,
+        pixels: int,
+        tokens: int = 210,
+        classes: int = 80,
     ) -> None:
-        net = GroundingDinoForObjectDetection(config)
-        super().__init__(net, None, None, name="random", revision="random")
+        super().__init__(net, None, None, name="held", revision="held")
         self.images = torch.randn(2, 3, pixels, pixels)
         self.texts = torch.randint(2000, 3000, (2, tokens))
         self.texts[:, 0], self.texts[:, -1] = 101, 102
@@ -305,15 +287,19 @@ def exact(model: Held) -> float:
 def main() -> None:
     """Print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shape", choices=("reference", "published"), default="reference")
-    parser.add_argument("--pixels", type=int, default=336)
+    parser.add_argument("--model", type=Path, help="folder of a Grounding DINO")
+    parser.add_argument("--pixels", type=int, default=224)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--mediator-batch", type=int, default=4)
     given = parser.parse_args()
     keep_memory()
     torch.manual_seed(0)
-    model = Held(config_of(given.shape, given.pixels), given.pixels)
-    print(f"{given.shape}, {given.pixels} px, {torch.get_num_threads()} threads, random weights")
+    if given.model is None:
+        net, name = published(), "published tiny shape, random weights"
+    else:
+        net, name = GroundingDinoForObjectDetection.from_pretrained(given.model), given.model.name
+    model = Held(net, given.pixels)
+    print(f"{name}, {given.pixels} px, {torch.get_num_threads()} threads")
     compared(model, ENCODERS, given, "decomposition")
     print(f"  largest difference to the four worlds of the same batch {exact(model):.1e}")
     compared(model, BRANCHES, given, "sweep")
