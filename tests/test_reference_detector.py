@@ -288,3 +288,18 @@ def test_the_stand_in_gives_what_the_backbone_gave(script: Any) -> None:
     states = again.encoder_last_hidden_state_vision
     gap = (coarse.encoder_last_hidden_state_vision - states).norm() / states.norm()
     assert 0 < gap < 0.02
+
+
+def test_training_starts_from_rare_classes(script: Any) -> None:
+    detector = sys.modules["reference.detector"]
+    vision, text = tiny_encoders()
+    net = detector.assemble(vision, text, width=32, layers=2, queries=5, taps=[1, 2])
+    reader = detector.reader_of(net, bert_tokenizer())
+    tokens = reader.read(reader.pieces(detector.prompt_of("a man with a dog .", NAMES)))
+    read = {key: tokens[key] for key in ("input_ids", "attention_mask", "token_type_ids")}
+    with torch.inference_mode():
+        found = net(pixel_values=torch.randn(1, 3, 28, 28), **read)
+    for logits in (found.logits, found.enc_outputs_class):
+        there = logits[logits.isfinite()]
+        assert there.numel() > 0
+        assert float((there + 4).abs().max()) < 3
