@@ -191,6 +191,13 @@ class TestTexts:
         others = self.words(GroundedText("", names), reader)
         assert [list(piece) for piece in others] == [list(piece) for piece in found]
 
+    def test_a_list_that_fits_is_not_cut(self) -> None:
+        names = ("dog", "cup", "horse", "bicycle", "umbrella", "person")
+        pieces = self.reader(limit=20).pieces(GroundedText("a man. ", names))
+        # of 20 tokens 5 are kept for a caption, two stand around the text, each name has its stop
+        assert len(pieces) == 1
+        assert len(self.reader(limit=20).pieces(GroundedText("", (*names, "stop sign")))) == 2
+
     def test_a_tuple_holds_one_phrase_per_class_and_a_plain_text_is_one(self) -> None:
         assert self.words(("a man with a dog", "a cup")) == [{0: "a man with a dog", 1: "a cup"}]
         assert self.words("a man with a dog") == [{0: "a man with a dog"}]

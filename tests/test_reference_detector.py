@@ -21,6 +21,7 @@ from transformers import BertConfig, BertModel, Dinov2Backbone, Dinov2Config, Di
 
 from vlbias.causal.arms import Contrast, Engine
 from vlbias.causal.example import Example, GroundedText, Picture
+from vlbias.errors import BadData
 from vlbias.models import load_model
 
 pytestmark = pytest.mark.integration
@@ -303,3 +304,13 @@ def test_training_starts_from_rare_classes(script: Any) -> None:
         there = logits[logits.isfinite()]
         assert there.numel() > 0
         assert float((there + 4).abs().max()) < 3
+
+
+def test_categories_that_need_two_texts_are_refused(script: Any) -> None:
+    detector = sys.modules["reference.detector"]
+    vision, text = tiny_encoders()
+    reader = detector.reader_of(
+        detector.assemble(vision, text, width=32, layers=2, queries=5, taps=[1]), bert_tokenizer()
+    )
+    with pytest.raises(BadData, match="90 categories do not fit into one text of 64 tokens"):
+        detector.tokens_of(reader, [detector.prompt_of("a man.", NAMES * 30)])

@@ -20,6 +20,7 @@ from transformers.modeling_outputs import BackboneOutput, BaseModelOutput
 
 from vlbias.causal.detections import class_logits
 from vlbias.causal.example import GroundedText
+from vlbias.errors import BadData
 from vlbias.models.grounding.text import Reader
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "prompt_of",
     "reader_of",
     "start_quietly",
+    "tokens_of",
     "with_kept",
 ]
 
@@ -155,6 +157,22 @@ def prompt_of(caption: str, categories: Sequence[str]) -> GroundedText:
     """The caption, gender words and all, before the list of categories; without one the list."""
     words = " ".join(caption.split()).rstrip(" .")
     return GroundedText(f"{words}. " if words else "", tuple(categories))
+
+
+def tokens_of(reader: Reader, texts: Sequence[GroundedText]) -> dict[str, Tensor]:
+    """What the detector reads for these texts.
+
+    Raises:
+        BadData: if the categories of a text do not fit into one, so that a part of them would never be
+            learnt.
+    """
+    pieces = [reader.pieces(text) for text in texts]
+    if any(len(parts) > 1 for parts in pieces):
+        count = max(len(text.phrases) for text in texts)
+        raise BadData(
+            f"{count} categories do not fit into one text of {reader.limit} tokens; train on fewer"
+        )
+    return reader.read([parts[0] for parts in pieces])
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from reference.detector import Kept, detect, prompt_of
+from reference.detector import Kept, detect, prompt_of, tokens_of
 from reference.measure import mean_ap
 from reference.photos import Corpus, Photo
 from torch import Tensor
@@ -75,9 +75,7 @@ def find(
     for start in range(0, len(photos), batch):
         chosen = photos[start : start + batch]
         texts = [prompt_of(photo.captions[0], categories) for photo in chosen]
-        tokens = {
-            k: v.to(device) for k, v in reader.read([reader.pieces(t)[0] for t in texts]).items()
-        }
+        tokens = {key: value.to(device) for key, value in tokens_of(reader, texts).items()}
         maps = features(np.arange(start, start + len(chosen))).to(device)
         boxes, logits = detect(net, kept, maps, tokens, side)
         size = sizes[start : start + len(chosen)].to(device)

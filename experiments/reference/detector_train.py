@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from reference.detector import Kept, forward, prompt_of
+from reference.detector import Kept, forward, prompt_of, tokens_of
 from reference.detector_bank import FeatureFile, truth_in
 from reference.detector_loss import Truth, detection_loss
 from reference.loop import Loop, Schedule
@@ -129,5 +129,5 @@ class DetectorTrainer(Loop):
             else ""
             for photo in photos
         ]
-        pieces = [self.reader.pieces(prompt_of(text, self.categories))[0] for text in captions]
-        return {key: value.to(device) for key, value in self.reader.read(pieces).items()}
+        tokens = tokens_of(self.reader, [prompt_of(text, self.categories) for text in captions])
+        return {key: value.to(device) for key, value in tokens.items()}

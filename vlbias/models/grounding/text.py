@@ -83,7 +83,8 @@ class Reader:
                 if not phrase.strip() or any(mark in phrase for mark in DELIMITERS):
                     expected = "class names that are not empty and hold no '.' or '?'"
                     raise BadStudy("objects", phrase, expected)
-            lengths = [len(ids) - 1 for ids in self._ids([f"{phrase}." for phrase in phrases])]
+            # without what stands once around the whole text
+            lengths = [len(ids) - 2 for ids in self._ids([f"{phrase}." for phrase in phrases])]
             self._cuts[phrases] = self._even(phrases, lengths)
         return self._cuts[phrases]
 
