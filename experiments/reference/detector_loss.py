@@ -2,12 +2,14 @@
 
 The costs and weights are those of Grounding DINO. The library's own loss trains the proposals of
 the encoder on queries that do not depend on the image, and reads the labels of a third photo from
-the text of the second; both are done anew here.
+the text of the second; both are done anew here. The proposals learn the boxes that they lie in,
+whatever they find so far: with so few photos, a matching that changes from step to step teaches them
+little.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +19,13 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torchvision.ops import box_convert, generalized_box_iou
 
-__all__ = ["Truth", "detection_loss", "match_queries", "set_loss"]
+__all__ = ["Truth", "detection_loss", "levels_of", "match_places", "match_queries", "set_loss"]
 
 ALPHA, GAMMA = 0.25, 2.0
 COST = {"class": 2.0, "box": 5.0, "giou": 2.0}
 WEIGHT = {"class": 2.0, "box": 5.0, "giou": 2.0}
-FOUND_TWICE = 4  # proposals that may claim the same box: more of them learn something
-FOUND_EARLY = 3  # queries that may, in all decoder layers but the last
+NEAREST = 4  # proposals of each level that learn a box
+FOUND_EARLY = 3  # queries that may find the same box, in all decoder layers but the last
 
 
 @dataclass(frozen=True)
@@ -82,19 +84,70 @@ def _corners(boxes: Tensor) -> Tensor:
     return box_convert(boxes, "cxcywh", "xyxy")
 
 
+def levels_of(side: int, patch: int, taps: int = 1) -> list[tuple[int, int]]:
+    """Height and width of the levels of a backbone of patches, and of the coarser one that is added."""
+    own, coarse = side // patch, -(-(side // patch) // 2)
+    return [(own, own)] * taps + [(coarse, coarse)]
+
+
+Match = Callable[[Tensor, Tensor, Truth, Tensor], tuple[Tensor, Tensor]]
+
+
+def match_places(levels: Sequence[tuple[int, int]]) -> Match:
+    """Matches proposals, one a place of each feature level, with boxes that their places lie in.
+
+    Each box gets the places nearest to its centre, at least one of each level; a place that several
+    boxes want learns the smallest (Zhang et al., ATSS, CVPR 2020, without the overlap's threshold).
+
+    Args:
+        levels: Height and width of each.
+    """
+    grids = [
+        torch.cartesian_prod(
+            (torch.arange(h, dtype=torch.float32) + 0.5) / h,
+            (torch.arange(w, dtype=torch.float32) + 0.5) / w,
+        ).flip(1)
+        for h, w in levels
+    ]  # of each place x and y, rows first
+
+    def matched(_: Tensor, boxes: Tensor, truth: Truth, __: Tensor) -> tuple[Tensor, Tensor]:
+        centre, size = truth.boxes[:, :2], truth.boxes[:, 2:]
+        owner = torch.full((len(boxes),), -1, device=boxes.device)
+        # later ones overwrite: the smallest box comes last
+        order = size.prod(1).argsort(descending=True)
+        start = 0
+        for grid in grids:
+            far = (grid.to(boxes.device)[None] - centre[:, None]).abs()  # [n, places, 2]
+            near = far.square().sum(2).topk(min(NEAREST, len(grid)), dim=1, largest=False).indices
+            inside = (far <= size[:, None] / 2).all(2).gather(1, near)
+            inside[:, 0] = True
+            for box in order.tolist():
+                owner[start + near[box][inside[box]]] = box
+            start += len(grid)
+        places = (owner >= 0).nonzero().flatten()
+        return places, owner[places]
+
+    return matched
+
+
 def set_loss(
-    logits: Tensor, boxes: Tensor, truths: Sequence[Truth], roles: Tensor
+    logits: Tensor,
+    boxes: Tensor,
+    truths: Sequence[Truth],
+    roles: Tensor,
+    match: Match = match_queries,
 ) -> dict[str, Tensor]:
-    """Class, box and GIoU losses of a batch, each a sum over its rows divided by the true boxes.
+    """Class, box and GIoU losses of a batch, each a sum over its rows divided by the boxes learnt.
 
     Args:
         logits: [R, Q, T'], at least as long as the text.
         boxes: [R, Q, 4].
         truths: Of every row.
         roles: Class of every token, negative for other words, padding -3, [R, T].
+        match: Which of them learn which box.
     """
     logits = logits[..., : roles.shape[1]]
-    total = max(sum(len(truth.classes) for truth in truths), 1)
+    pairs = 0
     sums = {name: logits.new_zeros(()) for name in WEIGHT}
     for row, truth in enumerate(truths):
         words = roles[row] > -3
@@ -102,18 +155,24 @@ def set_loss(
         if len(truth.classes):
             positive = (roles[row, words][None] == truth.classes[:, None]).to(target.dtype)
             share = positive / positive.sum(1, keepdim=True)
-            query, box = match_queries(here, boxes[row], truth, share)
+            query, box = match(here, boxes[row], truth, share)
+            pairs += len(query)
             target[query] = positive[box]
             guess, true = boxes[row][query], truth.boxes[box]
             overlap = generalized_box_iou(_corners(guess), _corners(true)).diagonal()
             sums["box"] = sums["box"] + (guess - true).abs().sum()
             sums["giou"] = sums["giou"] + (1 - overlap).sum()
         sums["class"] = sums["class"] + focal(here, target).sum()
-    return {name: value / total for name, value in sums.items()}
+    return {name: value / max(pairs, 1) for name, value in sums.items()}
 
 
 def detection_loss(
-    net: Any, found: Any, truths: Sequence[Truth], roles: Tensor, mask: Tensor
+    net: Any,
+    found: Any,
+    truths: Sequence[Truth],
+    roles: Tensor,
+    mask: Tensor,
+    levels: Sequence[tuple[int, int]],
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss to be minimised, and the last decoder layer's parts of it.
 
@@ -127,6 +186,7 @@ def detection_loss(
         truths: Of every row.
         roles: See `set_loss`.
         mask: Which tokens are words, [R, T].
+        levels: Height and width of each feature level.
     """
     layers = found.intermediate_hidden_states
     total = layers.new_zeros(())
@@ -148,8 +208,8 @@ def detection_loss(
         wanted = truths if last else [truth.repeated(FOUND_EARLY) for truth in truths]
         parts = set_loss(logits, boxes, wanted, roles)
         total = total + sum(WEIGHT[name] * value for name, value in parts.items())
-    claimed = [truth.repeated(FOUND_TWICE) for truth in truths]
     proposed = found.enc_outputs_coord_logits.sigmoid()
-    proposals = set_loss(found.enc_outputs_class, proposed, claimed, roles)
+    places = match_places(levels)
+    proposals = set_loss(found.enc_outputs_class, proposed, truths, roles, places)
     total = total + sum(WEIGHT[name] * value for name, value in proposals.items())
     return total, parts

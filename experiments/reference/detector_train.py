@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from reference.detector import Kept, forward, prompt_of, tokens_of
 from reference.detector_bank import FeatureFile, truth_in
-from reference.detector_loss import Truth, detection_loss
+from reference.detector_loss import Truth, detection_loss, levels_of
 from reference.loop import Loop, Schedule
 from reference.photos import Photo, key_of
 from reference.views import View
@@ -79,6 +79,8 @@ class DetectorTrainer(Loop):
         self.net, self.kept, self.reader, self.settings = net, kept, reader, settings
         self.plan, self.features = plan, features
         self.categories = tuple(categories)
+        taps, side = features.array.shape[2], features.array.shape[4]
+        self.levels = levels_of(side, 1, taps)
         trainable = dict(net.named_parameters())
         groups = [
             {
@@ -116,7 +118,7 @@ class DetectorTrainer(Loop):
             self.net, self.kept, maps, tokens, self.settings.pixels, self.settings.precision
         )
         total, parts = detection_loss(
-            self.net, found, truths, tokens["roles"], tokens["attention_mask"]
+            self.net, found, truths, tokens["roles"], tokens["attention_mask"], self.levels
         )
         return total, {"total": total, **parts}
 
