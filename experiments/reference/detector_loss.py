@@ -2,9 +2,7 @@
 
 The costs and weights are those of Grounding DINO. The library's own loss trains the proposals of
 the encoder on queries that do not depend on the image, and reads the labels of a third photo from
-the text of the second; both are done anew here. The proposals learn the boxes that they lie in,
-whatever they find so far: with so few photos, a matching that changes from step to step teaches them
-little.
+the text of the second; both are done anew here.
 """
 
 from __future__ import annotations
@@ -24,7 +22,8 @@ __all__ = ["Truth", "detection_loss", "levels_of", "match_places", "match_querie
 ALPHA, GAMMA = 0.25, 2.0
 COST = {"class": 2.0, "box": 5.0, "giou": 2.0}
 WEIGHT = {"class": 2.0, "box": 5.0, "giou": 2.0}
-NEAREST = 4  # proposals of each level that learn a box
+FOUND_TWICE = 4  # proposals that may claim the same box: more of them learn something
+NEAREST = 4  # proposals of each level that learn a box they lie in
 FOUND_EARLY = 3  # queries that may find the same box, in all decoder layers but the last
 
 
@@ -156,7 +155,7 @@ def set_loss(
             positive = (roles[row, words][None] == truth.classes[:, None]).to(target.dtype)
             share = positive / positive.sum(1, keepdim=True)
             query, box = match(here, boxes[row], truth, share)
-            pairs += len(query)
+            pairs += max(len(truth.classes), len(query))
             target[query] = positive[box]
             guess, true = boxes[row][query], truth.boxes[box]
             overlap = generalized_box_iou(_corners(guess), _corners(true)).diagonal()
@@ -172,7 +171,7 @@ def detection_loss(
     truths: Sequence[Truth],
     roles: Tensor,
     mask: Tensor,
-    levels: Sequence[tuple[int, int]],
+    levels: Sequence[tuple[int, int]] | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss to be minimised, and the last decoder layer's parts of it.
 
@@ -186,7 +185,9 @@ def detection_loss(
         truths: Of every row.
         roles: See `set_loss`.
         mask: Which tokens are words, [R, T].
-        levels: Height and width of each feature level.
+        levels: Height and width of each feature level, where proposals are to learn the boxes that they
+            lie in, whatever they find so far: with few photos of boxes of all sizes, a matching that
+            changes from step to step teaches them little. If not given, they are matched as queries are.
     """
     layers = found.intermediate_hidden_states
     total = layers.new_zeros(())
@@ -209,7 +210,10 @@ def detection_loss(
         parts = set_loss(logits, boxes, wanted, roles)
         total = total + sum(WEIGHT[name] * value for name, value in parts.items())
     proposed = found.enc_outputs_coord_logits.sigmoid()
-    places = match_places(levels)
-    proposals = set_loss(found.enc_outputs_class, proposed, truths, roles, places)
+    if levels is None:
+        wanted, match = [truth.repeated(FOUND_TWICE) for truth in truths], match_queries
+    else:
+        wanted, match = list(truths), match_places(levels)
+    proposals = set_loss(found.enc_outputs_class, proposed, wanted, roles, match)
     total = total + sum(WEIGHT[name] * value for name, value in proposals.items())
     return total, parts
