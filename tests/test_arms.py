@@ -13,7 +13,7 @@ from vlbias.causal.arms import Arm, Contrast, Engine, altered_channels
 from vlbias.causal.example import Example, mix
 from vlbias.causal.site import Mediator
 from vlbias.causal.staged import StagedModel, resolve
-from vlbias.errors import BadModel
+from vlbias.errors import BadModel, BadStudy
 from vlbias.runs.api import effects, potential_outcomes
 
 ADAPTERS = [*tiny.HF, "openclip"]
@@ -157,6 +157,21 @@ def test_all_blocks_together_are_the_tower_s_input(load: Load, name: str, tower:
 
 def resolve_sites(model: StagedModel, pattern: str) -> list[str]:
     return [mediator.name for mediator in resolve(model, [pattern])]
+
+
+def test_joined_patterns_are_replaced_together_layer_by_layer(load: Load) -> None:
+    model = load(ADAPTERS[0])
+    singles = {part: resolve_sites(model, f"image_encoder/{part}.*") for part in ("attn", "mlp")}
+    joined = resolve_sites(model, "image_encoder/attn.*+image_encoder/mlp.*")
+    assert joined == [f"{a}+{m}" for a, m in zip(*singles.values(), strict=True)]
+    found = run(model, [IMAGE], resolve(model, [joined[0], *(one[0] for one in singles.values())]))
+    together, *alone = (
+        score(found, IMAGE, name, "01")
+        for name in (joined[0], *(one[0] for one in singles.values()))
+    )
+    assert all(not torch.equal(together, one) for one in alone)
+    with pytest.raises(BadStudy, match="as many layers and units in every part"):
+        resolve(model, ["image_encoder/attn.*+image_encoder/mlp.0"])
 
 
 @pytest.mark.parametrize("name", ADAPTERS)

@@ -13,6 +13,7 @@ from vlbias.analysis.disparity import disparity
 from vlbias.analysis.functionals import crossfit
 from vlbias.analysis.rates import measure_rates
 from vlbias.errors import BadTable
+from vlbias.report import figures
 from vlbias.report.checks import checks
 from vlbias.report.funnel import funnel
 from vlbias.report.measured import Numbers, presence_map
@@ -215,3 +216,19 @@ def test_presence_map_of_a_perfect_and_a_reversed_score() -> None:
     present = np.array([[True], [True], [True], [False], [False], [False]])
     assert presence_map(present, present.astype(float)) == 1.0
     assert presence_map(present, -present.astype(float)) < 0.6
+
+
+def test_components_of_one_layer_are_read_from_their_names() -> None:
+    names = [
+        "image_encoder/attn.3+image_encoder/mlp.3",
+        "fusion_encoder/text_stream.0",
+        "text_encoder/head.1[7]",
+        "image_encoder/attn.3+image_encoder/mlp.4",  # not one layer
+        "image_encoder",
+    ]
+    effects = pd.DataFrame({"mediator": names, "contrast": "a->b", "functional": "B_lin"})
+    found = figures.sites(effects.assign(effect="NIE"), "a->b", "B_lin")
+    assert found["stage"].tolist() == ["image_encoder", "fusion_encoder", "text_encoder"]
+    assert found["port"].tolist() == ["attn+mlp", "text_stream", "head"]
+    assert found["layer"].tolist() == [3, 0, 1]
+    assert found["unit"].isna().tolist() == [True, True, False]

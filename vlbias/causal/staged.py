@@ -214,8 +214,9 @@ def find_port(model: StagedModel, site: Site) -> Port | None:
 def resolve(model: StagedModel, patterns: Sequence[str | Mediator]) -> list[Mediator]:
     """The mediators that patterns name, in order and without repeats.
 
-    `*` stands for every layer ("image_encoder/attn.*") and every unit ("image_encoder/head.*[*]"). After
-    "all " a pattern is one mediator of everything it stands for: "all lm/attn.*".
+    `*` stands for every layer ("image_encoder/attn.*") and every unit ("image_encoder/head.*[*]"). Patterns
+    joined by "+" are replaced together, layer by layer: "image_encoder/attn.*+image_encoder/mlp.*" is what
+    every block adds. After "all " a pattern is one mediator of everything it stands for: "all lm/attn.*".
 
     Raises:
         UnknownName: if a stage or port does not exist, with suggestions.
@@ -230,12 +231,25 @@ def resolve(model: StagedModel, patterns: Sequence[str | Mediator]) -> list[Medi
     return list(found.values())
 
 
+def _joined(model: StagedModel, pattern: str) -> list[Mediator]:
+    """One mediator of the first of every part, one of the second, and so on."""
+    parts = [_expand(model, part) for part in pattern.split("+")]
+    counts = [len(part) for part in parts]
+    if len(set(counts)) > 1:
+        expected = f'as many layers and units in every part joined by "+", not {counts}'
+        raise BadStudy("mediators", pattern, expected)
+    return [
+        Mediator.of(site for mediator in row for site in mediator.sites)
+        for row in zip(*parts, strict=True)
+    ]
+
+
 def _expand(model: StagedModel, pattern: str) -> list[Mediator]:
     if pattern.startswith("all "):
         inside = _expand(model, pattern.removeprefix("all "))
         return [Mediator(pattern, tuple(site for one in inside for site in one.sites))]
     if "+" in pattern:
-        return [Mediator.of(pattern.split("+"))]
+        return _joined(model, pattern)
     try:
         probe = Site.parse(pattern.replace(".*", ".0").replace("[*]", "[0]"))
     except BadStudy as error:

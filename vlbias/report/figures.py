@@ -17,7 +17,6 @@ __all__ = [
     "sites",
 ]  # fmt: skip
 
-_COLOURS = {"attn": BLUE, "mlp": ORANGE}
 # on a heat map, whose colours are the same in the dark, a mark has to stay dark
 _MARK = "#111111"
 _SITE = re.compile(
@@ -55,33 +54,48 @@ def encoders(effects: pd.DataFrame, functional: str = "B_lin") -> Figure:
 
 
 def by_layer(effects: pd.DataFrame, contrast: str, functional: str = "B_lin") -> Figure:
-    """Indirect effect through the attention and the MLP branch of every block, with limits."""
-    rows = sites(effects, contrast, functional)
-    rows = rows[rows["port"].isin(list(_COLOURS)) & rows["unit"].isna()]
+    """Indirect effect through each branch or stream of every layer, with limits."""
+    rows = layered(effects, contrast, functional)
     stages = list(dict.fromkeys(rows["stage"]))
+    ports = list(dict.fromkeys(rows["port"]))
     figure = Figure(figsize=(3.7 * max(len(stages), 1), 3.1), layout="constrained")
     for axis, stage in zip(
         np.atleast_1d(figure.subplots(1, max(len(stages), 1), sharey=True)), stages, strict=False
     ):
-        for shift, (port, colour) in zip((-0.12, 0.12), _COLOURS.items(), strict=True):
-            part = rows[(rows["stage"] == stage) & (rows["port"] == port)].sort_values("layer")
-            if part.empty:
-                continue
+        here = rows[rows["stage"] == stage]
+        own = list(dict.fromkeys(here["port"]))
+        for number, port in enumerate(own):
+            part = here[here["port"] == port].sort_values("layer")
             error = [part["estimate"] - part["lo"], part["hi"] - part["estimate"]]
+            look = ports.index(port)
             axis.errorbar(
-                part["layer"] + shift, part["estimate"], yerr=error, fmt="o", ms=3.5, lw=1,
-                color=colour, label=port,
+                part["layer"] + 0.24 * (number - (len(own) - 1) / 2), part["estimate"], yerr=error,
+                fmt=MARKS[look % len(MARKS)], ms=3.5, lw=1, color=SERIES[look % len(SERIES)], label=port,
             )  # fmt: skip
         axis.axhline(0, color=GREY, lw=0.8)
         axis.set_title(stage.replace("_", " "), fontsize=9)
-        axis.set_xlabel("block")
+        axis.set_xlabel("layer")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.spines[["top", "right"]].set_visible(False)
     if stages:
         figure.axes[0].set_ylabel(f"NIE on {functional}")
-        named = figure.axes[0].get_legend_handles_labels()
-        figure.legend(*named, frameon=False, fontsize=8, loc="outside lower center", ncols=2)
+        found = [axis.get_legend_handles_labels() for axis in figure.axes]
+        named = {
+            label: mark
+            for marks, labels in found
+            for mark, label in zip(marks, labels, strict=True)
+        }
+        figure.legend(
+            list(named.values()), list(named), frameon=False, fontsize=8,
+            loc="outside lower center", ncols=min(len(named), 4),
+        )  # fmt: skip
     return figure
+
+
+def layered(effects: pd.DataFrame, contrast: str, functional: str = "B_lin") -> pd.DataFrame:
+    """Indirect effects through whole layers of components, without heads and neurons; see `sites`."""
+    rows = sites(effects, contrast, functional)
+    return rows[rows["unit"].isna()]
 
 
 def heads(
@@ -203,19 +217,36 @@ def operating(table: pd.DataFrame) -> Figure:
 
 
 def sites(effects: pd.DataFrame, contrast: str, functional: str) -> pd.DataFrame:
-    """Indirect effects through components, with columns stage, port, layer and unit."""
+    """Indirect effects through components, with columns stage, port, layer and unit.
+
+    Sites of one layer that are replaced together are one component, whose ports are joined by "+".
+    """
     rows = effects[
         (effects["contrast"] == contrast)
         & (effects["functional"] == functional)
         & (effects["effect"] == "NIE")
     ]
-    parts = rows["mediator"].str.extract(f"^{_SITE.pattern}$")
-    parts[["layer", "unit"]] = parts[["layer", "unit"]].astype(float)
-    joined = pd.concat([rows, parts], axis=1)
-    joined = joined[joined["layer"].notna()]
-    joined["layer"] = joined["layer"].astype(int)
-    joined["unit"] = joined["unit"].astype("Int64")
-    return joined
+    found = {name: _parts(name) for name in rows["mediator"].unique()}
+    rows = rows[rows["mediator"].map(found).notna()]
+    parts = pd.DataFrame(
+        [found[name] for name in rows["mediator"]], rows.index, ["stage", "port", "layer", "unit"]
+    )
+    parts["unit"] = parts["unit"].astype("Int64")
+    return pd.concat([rows, parts], axis=1)
+
+
+def _parts(mediator: str) -> tuple[str, str, int, int | None] | None:
+    """Stage, port, layer and unit of a mediator of one layer; None for others."""
+    read = [_SITE.fullmatch(site) for site in mediator.split("+")]
+    each = [match.groupdict() for match in read if match]
+    if (
+        len(each) < len(read)
+        or len({(one["stage"], one["layer"], one["unit"]) for one in each}) > 1
+    ):
+        return None
+    port = "+".join(one["port"] for one in each)
+    unit = each[0]["unit"]
+    return each[0]["stage"], port, int(each[0]["layer"]), None if unit is None else int(unit)
 
 
 def _points(

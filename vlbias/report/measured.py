@@ -18,7 +18,10 @@ from vlbias.analysis.support import support
 from vlbias.errors import BadTable
 from vlbias.store import Run
 
-__all__ = ["Numbers", "measured", "presence_map"]
+__all__ = ["PERSON", "Numbers", "measured", "presence_map"]
+
+PERSON = "person"
+"""The class that is measured apart: masking persons takes it away."""
 
 
 class Numbers:
@@ -135,13 +138,17 @@ class Numbers:
         """Worlds and their scores, the null world first; photos without a world are NaN."""
         yield from self._in_worlds(self.kept)
 
-    def _in_worlds(self, rows: NDArray[np.intp]) -> Iterator[tuple[str, Floats]]:
-        null = self.run.slab(self.null_contrast, "", "00")
-        yield self.null_contrast.partition("->")[0], null[rows]
+    def places(self) -> Iterator[tuple[str, str, str]]:
+        """Each world, and the contrast and arm that hold it; the null world first."""
+        yield self.null_contrast.partition("->")[0], self.null_contrast, "00"
         for contrast in self.contrasts:
             base, _, other = contrast.partition("->")
             if other != base:
-                yield other, self.run.slab(contrast, "", "11")[rows]
+                yield other, contrast, "11"
+
+    def _in_worlds(self, rows: NDArray[np.intp]) -> Iterator[tuple[str, Floats]]:
+        for world, contrast, arm in self.places():
+            yield world, self.run.slab(contrast, "", arm)[rows]
 
     def conditions(self) -> pd.DataFrame:
         """B, floor, false-positive rate and quality of each world on its own photos."""
@@ -287,7 +294,7 @@ def _two_by_two(base: str) -> list[Combination]:
 
 def _path(mediator: str) -> tuple[str, ...]:
     """Encoder, layer and unit of a mediator's name, for tests down the tree."""
-    stage, _, port = mediator.partition("/")
-    name, _, rest = port.partition(".")
-    layer = rest.partition("[")[0]
-    return (stage, f"layer {layer}", f"{name}.{rest}")
+    stage, _, part = mediator.partition("/")
+    # sites that are replaced together are of one layer, or stand under that of the first
+    layer = part.partition("+")[0].partition(".")[2].partition("[")[0]
+    return (stage, f"layer {layer}", part)

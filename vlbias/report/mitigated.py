@@ -24,7 +24,6 @@ from vlbias.stored_conditions import Conditions
 
 __all__ = ["PERSON", "MitigationNumbers"]
 
-PERSON = "person"
 _RANKS = ("photo to caption", "caption to photo")
 _TOPS = (1, 5, 10)
 _BOX_DRAWS = 300

@@ -10,6 +10,7 @@ import pandas as pd
 from vlbias.analysis.curves import auc_gaps
 from vlbias.errors import BadTable
 from vlbias.report.checks import checks
+from vlbias.report.found import found_in_worlds
 from vlbias.report.measured import Numbers
 from vlbias.report.sensitivity import sensitivity
 from vlbias.report.strictness import strictness
@@ -26,6 +27,7 @@ class Tables:
         bias: One row: B of the null world with floor, tests, limits and support.
         objects: One row per object: rates, gap, limits, p-values, AUC gap, support.
         conditions: One row per world: B, floor, p, mean false-positive rate, presence mAP.
+        boxes: One row per world: average precision of found boxes; no row if none were kept.
         effects: One row per contrast, mediator, effect and functional.
         tree: Hierarchical tests of indirect effects, encoder to head.
         placebo: Effects minus the effects of their placebos, and the 2 x 2 of modalities.
@@ -40,6 +42,7 @@ class Tables:
     bias: pd.DataFrame
     objects: pd.DataFrame
     conditions: pd.DataFrame
+    boxes: pd.DataFrame
     effects: pd.DataFrame
     tree: pd.DataFrame
     placebo: pd.DataFrame
@@ -75,6 +78,8 @@ def numbers(
     objects = bias.objects.merge(auc.rename(columns=gap)[["object", *gap.values()]], on="object")
     note("worlds")
     conditions = job.conditions()
+    note("boxes")
+    boxes = found_in_worlds(job)
     table, tree = job.effects(note)
     note("placebos, operating points and sensitivity")
     thresholds = pd.DataFrame({"object": run.targets, "threshold": job.thresholds})
@@ -82,6 +87,7 @@ def numbers(
         bias.frame(),
         objects,
         conditions,
+        boxes,
         table,
         tree,
         job.placebo(),

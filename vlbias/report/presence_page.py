@@ -79,6 +79,13 @@ def _bias(tables: Tables, groups: Sequence[str]) -> Iterator[Block]:
         figure=figures.conditions(tables.conditions),
         alt=alt.conditions(tables.conditions),
     )
+    if len(tables.boxes):
+        yield block(
+            "How good the found boxes are",
+            "COCO's average precision of all classes but person, its 95 % limits over photos, and the gap "
+            "between the groups: of all kept boxes, and of those above the operating point.",
+            table=tables.boxes,
+        )
     insufficient = int(tables.bias["n_insufficient"].iloc[0])
     lacking = (
         f"Insufficient objects: {insufficient}, with too few photos, or too few false positives, in one of the "
@@ -178,12 +185,14 @@ def _where(run: Run, tables: Tables) -> Iterator[Block]:
 
 
 def _components(effects: pd.DataFrame, contrast: str, mediators: pd.Series[str]) -> Iterator[Block]:
-    if mediators.str.contains(r"/(?:attn|mlp)\.\d+$").any():
+    layers = figures.layered(effects, contrast)
+    if len(layers):
         yield block(
             f"Effects by layer: {contrast}",
-            "Indirect effect through each branch, with 95 % limits. They do not add up.",
+            "Indirect effect through each branch or stream, with 95 % limits; parts joined by + are replaced "
+            "together. They do not add up.",
             figure=figures.by_layer(effects, contrast),
-            alt=alt.components(effects, contrast, ("attn", "mlp")),
+            alt=alt.components(effects, contrast, tuple(layers["port"].unique())),
         )
     if mediators.str.contains(r"/head\.\d+\[\d+\]$").any():
         yield block(
