@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from explained import HEADS as TOLD
+from explained import Heads, unexplained
 from matplotlib.figure import Figure
 
 from vlbias.report.alt import with_limits
+from vlbias.report.columns import HEADS, headed
 from vlbias.report.comparison import compared_runs
 from vlbias.report.drawing import BLUE, numbered, svg
 from vlbias.report.figures import heads, objects
@@ -102,6 +105,21 @@ def test_tables_name_their_rows_and_columns_and_scroll_on_their_own(outline: Out
     for attrs in boxes:
         assert (attrs["tabindex"], attrs["role"]) == ("0", "region")
         assert attrs["aria-label"]
+
+
+def test_columns_are_explained_and_heads_are_words(page: Page) -> None:
+    assert unexplained(page.tables) == set()
+    found = Heads(page.html)
+    assert found.codes() == set()
+    assert {"B, plug-in", "within the floor", "photos without it, masculine"} <= found.heads
+    text = page.html.read_text()
+    assert "<td>B, cross-fit</td>" in text, "quantities in rows have the page's names too"
+    assert "<td>yes</td>" in text
+
+
+def test_the_guide_to_the_tables_has_the_heads_of_the_page() -> None:
+    assert {name for name, head in HEADS.items() if head not in TOLD[name]} == set()
+    assert headed("mediator") == "mediator"
 
 
 def test_light_dark_and_print(page: Page) -> None:

@@ -49,6 +49,7 @@ def benchmark(
     _print(found.summary, f"Planted models, family {family}")
     typer.echo(
         "right: seeds in which the encoders named are those of the plant (none, where unbiased). "
+        "printed: the number whose cause is asked for, mean over seeds. "
         "wrong share: of what both encoders change, what is put down to the wrong one; lo, hi: 95 % over seeds."
     )
     typer.echo(f"table: {found.path}")

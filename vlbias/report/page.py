@@ -16,7 +16,7 @@ from vlbias.report.blocks import Part, Section
 from vlbias.report.comparison import compared_runs
 from vlbias.report.drawing import numbered
 from vlbias.report.funnel import data_blocks
-from vlbias.report.guidance import GLOSSARY, TEXT_WORDING, WORDING
+from vlbias.report.guidance import GLOSSARY, TEXT_GLOSSARY, TEXT_WORDING, WORDING
 from vlbias.report.language import OUTCOME, LanguageTables, language_numbers
 from vlbias.report.language_page import compared, language_section
 from vlbias.report.mitigation_page import mitigation_section
@@ -162,7 +162,7 @@ def _write(target: Path, done: Sequence[_Done], draws: int) -> Page:
         "comparison": [*compared_runs(of_photos), *compared(of_texts)],
         "limits": limits,
         "wording": (WORDING if of_photos else ()) + (TEXT_WORDING if of_texts else ()),
-        "glossary": GLOSSARY if of_photos else (),
+        "glossary": (GLOSSARY if of_photos else ()) + (TEXT_GLOSSARY if of_texts else ()),
         "draws": draws,
     }
     template = files("vlbias.report").joinpath("templates", "page.html.j2").read_text("utf-8")
