@@ -25,7 +25,13 @@ from vlbias.report.funnel import dropped, funnel
 from vlbias.report.page import Page, _time, report
 from vlbias.report.publish import model_index
 from vlbias.report.tables import html
-from vlbias.report.words import LIMITS, contrasts_in_words, objects_in_words, placebo_in_words
+from vlbias.report.words import (
+    GIVEN_LIMIT,
+    PERCEIVED_LIMIT,
+    contrasts_in_words,
+    objects_in_words,
+    placebo_in_words,
+)
 from vlbias.store import Run
 
 pytestmark = pytest.mark.integration
@@ -202,7 +208,8 @@ def test_the_model_card_is_what_the_hub_reads(page: Page) -> None:
     assert found["gender-bias-crossfit"] == pytest.approx(csv["B_crossfit"].iloc[0])
     assert {result.dataset_type for result in results} == {"toy"}
     assert "## Bias" in card.text
-    assert LIMITS[0] in card.text
+    assert GIVEN_LIMIT in card.text
+    assert PERCEIVED_LIMIT not in card.text
 
 
 def test_a_run_without_a_metric_gives_no_index(folders: list[Path], page: Page) -> None:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-__all__ = ["GLOSSARY", "TEXT_GLOSSARY", "TEXT_WORDING", "WORDING"]
+__all__ = ["GLOSSARY", "PERCEIVED_WORDING", "TEXT_GLOSSARY", "TEXT_WORDING", "WORDING"]
 
-WORDING = (
+PERCEIVED_WORDING = (
     (
         "photos whose captioners used feminine words; perceived gender",
         "women; gender; sex",
         "The label is the word choice of people who saw a photo. Nobody in it was asked.",
     ),
+    (
+        "persons who are described by neither list of words are not in these numbers",
+        "both genders; everyone",
+        "Two groups are what captions give, not what people are. Own photos can have any number.",
+    ),
+)
+"""What to write of photos whose groups were read from captions, what not to write, and why."""
+
+WORDING = (
     (
         "the model reports handbags that are not there more often on photos described with feminine words",
         "the model thinks that women carry handbags; the model is sexist",
@@ -31,13 +40,8 @@ WORDING = (
         "the bias is stored in this head",
         "Indirect effects overlap and do not add up. Others can take over what one no longer does.",
     ),
-    (
-        "persons who are described by neither list of words are not in these numbers",
-        "both genders; everyone",
-        "Two groups are what captions give, not what people are. Own photos can have any number.",
-    ),
 )
-"""What to write of photos, what not to write, and why."""
+"""The same for all photos."""
 
 TEXT_WORDING = (
     (
