@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 
 from vlbias import cli
 from vlbias.models import load_model
-from vlbias.progress import loading_quietly
+from vlbias.progress import loading_quietly, watched
 
 LOGGER = logging.getLogger("transformers.configuration_utils")
 
@@ -79,3 +80,23 @@ def test_commands_print_nothing_of_their_own(
     shown = result.output + capfd.readouterr().err
     assert "Loading weights" not in shown
     assert "bos_token_id" not in shown
+
+
+@pytest.mark.parametrize("seconds", [[10.0, 50.0], [40.0, 40.0], [1.0, 3.0]])
+def test_the_time_left_is_steady_though_cells_differ(
+    seconds: list[float], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now, cells = 0.0, 20
+    monkeypatch.setattr("rich.console.monotonic", lambda: now)
+    with watched() as (events, _):
+        for done in range(1, cells + 1):
+            now += seconds[done % 2]
+            events.cells(done, cells, 1)
+    left = {
+        int(done): float(said)
+        for done, said in re.findall(r"cell (\d+)/\d+, about (\d+) s left", capsys.readouterr().err)
+    }
+    assert set(left) == set(range(2, cells + 1))
+    mean = sum(seconds) / 2
+    off = [left[done] / (mean * (cells - done)) - 1 for done in range(5, cells)]
+    assert max(map(abs, off)) < 0.25

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import time
 from collections.abc import Iterator
@@ -68,7 +69,8 @@ def watched() -> Iterator[tuple[Events, Any]]:
         TimeRemainingColumn(),
     )
     began = time.monotonic()
-    with Progress(*columns, console=console) as bar:
+    # over the whole run: the last half minute holds less than a cell, or cells of one kind only
+    with Progress(*columns, console=console, speed_estimate_period=math.inf) as bar:
         task = bar.add_task("starting", total=None)
 
         def note(text: str) -> None:
