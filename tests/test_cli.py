@@ -44,7 +44,9 @@ def out(tmp_path: Path) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    """All files but the one that says which process was at work."""
+    files = (p for p in folder.rglob("*") if p.is_file() and p.name != ".working")
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
 
 
 def copied(photos: Path, tmp_path: Path) -> Path:

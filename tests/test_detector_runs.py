@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tiny
+from explained import unexplained
 
 from vlbias.analysis.boxes import average_precision, group_gap
 from vlbias.errors import BadStudy, BadTable
@@ -86,6 +88,23 @@ def test_the_page_of_a_detector_is_made(folder: Path, tmp_path: Path) -> None:
 
     answer = CliRunner().invoke(app, ["report", str(folder), "--out", str(tmp_path)])
     assert answer.exit_code == 0, (answer.output, answer.exc_info)
+    assert unexplained(tmp_path / "tables") == set()
+    (table,) = (tmp_path / "tables").rglob("boxes.csv")
+    boxes = pd.read_csv(table).set_index("world")
+    run, others = Run(folder), [name for name in tiny.CLASSES if name != "person"]
+    samples = run.samples[run.samples["split"] == "test"]
+    found = found_boxes(folder, run.manifest["cells"], "null->both", "", "11")
+    one = average_precision(true_boxes(folder), found, samples["sample_id"].tolist(), others)
+    row = boxes.loc["both"]
+    assert [row[name] for name in ("AP", "AP50", "AP75", "AR")] == pytest.approx(
+        [one.ap, one.ap50, one.ap75, one.ar], nan_ok=True
+    )
+    groups = {
+        name: samples["sample_id"][samples["group"] == name].tolist()
+        for name in ("masculine", "feminine")
+    }
+    gap = group_gap(true_boxes(folder), found, groups, others).loc["gap", "ap"]
+    assert float(row["AP_gap"]) == pytest.approx(float(gap), nan_ok=True)
 
 
 @pytest.mark.parametrize(

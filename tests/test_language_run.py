@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from explained import Heads, unexplained
 from tiny_language import write_language
 
 from vlbias.analysis.odds import Odds, odds_effects
@@ -114,6 +115,8 @@ def test_the_page_prints_the_sum_beside_the_joint_effect(run: Run, tmp_path: Pat
     assert "captioner" not in text
     assert not re.search(r"sum[^.<]{0,20} total|total[^.<]{0,20} sum", text)
     assert (totals["summary"] == "geometric").any()
+    assert Heads(page.html).codes() == set()
+    assert unexplained(page.tables) == set()
     assert "total effect on the odds" in page.summary
 
 

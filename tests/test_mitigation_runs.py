@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from explained import Heads, unexplained
 from PIL import Image
 from sklearn.metrics import average_precision_score
 
@@ -213,6 +214,8 @@ def test_the_page_says_what_the_table_says(runs: dict[str, Run], tmp_path: Path)
     ):
         assert title in html
     assert html.count('role="img"') == html.count("<svg") == 2
+    assert Heads(page.html).codes() == set()
+    assert unexplained(page.tables) == set()
     verdicts = pd.read_csv(page.tables / "planted-image" / "verdicts.csv")
     assert len(verdicts) == 2
     overhead = pd.read_csv(page.tables / "planted-image" / "overhead.csv")

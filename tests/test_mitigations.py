@@ -288,6 +288,9 @@ def test_sites_the_model_lacks_are_refused(load: Load) -> None:
 def test_unknown_names_settings_and_missing_groups_are_refused(load: Load) -> None:
     with pytest.raises(UnknownName, match="feature-blur"):
         make_mitigation("feature-blurr")
+    for name in ("inlp", "sfid"):
+        with pytest.raises(BadStudy, match=f"{name}.share"):
+            make_mitigation(name, share=1.0)
     with pytest.raises(BadStudy, match="sigmas"):
         make_mitigation("feature-blur", sigmas=2.0)
     with pytest.raises(BadStudy, match="fill"):

@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from explained import HEADS as TOLD
+from explained import Heads, unexplained
 from matplotlib.figure import Figure
 
 from vlbias.report.alt import with_limits
+from vlbias.report.columns import HEADS, headed
 from vlbias.report.comparison import compared_runs
 from vlbias.report.drawing import BLUE, numbered, svg
 from vlbias.report.figures import heads, objects
@@ -22,7 +25,13 @@ from vlbias.report.funnel import dropped, funnel
 from vlbias.report.page import Page, _time, report
 from vlbias.report.publish import model_index
 from vlbias.report.tables import html
-from vlbias.report.words import LIMITS, contrasts_in_words, objects_in_words, placebo_in_words
+from vlbias.report.words import (
+    GIVEN_LIMIT,
+    PERCEIVED_LIMIT,
+    contrasts_in_words,
+    objects_in_words,
+    placebo_in_words,
+)
 from vlbias.store import Run
 
 pytestmark = pytest.mark.integration
@@ -102,6 +111,21 @@ def test_tables_name_their_rows_and_columns_and_scroll_on_their_own(outline: Out
     for attrs in boxes:
         assert (attrs["tabindex"], attrs["role"]) == ("0", "region")
         assert attrs["aria-label"]
+
+
+def test_columns_are_explained_and_heads_are_words(page: Page) -> None:
+    assert unexplained(page.tables) == set()
+    found = Heads(page.html)
+    assert found.codes() == set()
+    assert {"B, plug-in", "within the floor", "photos without it, masculine"} <= found.heads
+    text = page.html.read_text()
+    assert "<td>B, cross-fit</td>" in text, "quantities in rows have the page's names too"
+    assert "<td>yes</td>" in text
+
+
+def test_the_guide_to_the_tables_has_the_heads_of_the_page() -> None:
+    assert {name for name, head in HEADS.items() if head not in TOLD[name]} == set()
+    assert headed("mediator") == "mediator"
 
 
 def test_light_dark_and_print(page: Page) -> None:
@@ -184,7 +208,8 @@ def test_the_model_card_is_what_the_hub_reads(page: Page) -> None:
     assert found["gender-bias-crossfit"] == pytest.approx(csv["B_crossfit"].iloc[0])
     assert {result.dataset_type for result in results} == {"toy"}
     assert "## Bias" in card.text
-    assert LIMITS[0] in card.text
+    assert GIVEN_LIMIT in card.text
+    assert PERCEIVED_LIMIT not in card.text
 
 
 def test_a_run_without_a_metric_gives_no_index(folders: list[Path], page: Page) -> None:

@@ -163,6 +163,9 @@ def test_own_photos_and_own_model_from_folder_to_report(
     report = tmp_path / "runs/study/report"
     assert "nothing can be said about bias at this size" in (report / "index.html").read_text()
     assert (report / "model-card.md").is_file()
+    page = (report / "index.html").read_text()
+    assert "given with the data: column &#39;group&#39; of photos.csv" in page
+    assert "captioner" not in page, "no captions were read for these groups"
 
 
 def test_power_as_written() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from explained import Heads, unexplained
 from tiny_language import CAUSAL, MASKED, cloze, language_sides, write_language
 from torch import Tensor
 
@@ -174,6 +175,8 @@ def test_a_screened_run_is_exact_in_what_it_runs(tmp_path: Path) -> None:
     again = api.run_plan(api.make_plan(api.study_of(run.folder)), tmp_path)
     assert (again.done, again.failed) == (0, ())
     page = report(run.folder, draws=20)
+    assert Heads(page.html).codes() == set()
+    assert unexplained(page.tables) == set()
     text = page.html.read_text()
     assert "Approximate" in text
     quality = pd.read_csv(page.tables / run.folder.name / "screening.csv").iloc[0]

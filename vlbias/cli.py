@@ -12,7 +12,7 @@ import typer
 from vlbias.cli_planted import benchmark, demo
 from vlbias.cli_start import check, init
 from vlbias.errors import BadStudy, VlbiasError
-from vlbias.progress import watched
+from vlbias.progress import loading_quietly, watched
 
 if TYPE_CHECKING:
     from vlbias.runs.runner import RunResult
@@ -51,7 +51,8 @@ def list_(
             raise BadStudy("model", None, "a model after 'mediators': vlbias list mediators MODEL")
         from vlbias.models import outline_model
 
-        outline = outline_model(model)
+        with loading_quietly():
+            outline = outline_model(model)
         for tower in outline.towers:
             for stage in tower.stages:
                 typer.echo(f"{stage.name:42} whole stage")
@@ -158,7 +159,7 @@ def _go(study: Any, out: Path, shard: str, workers: int, dry_run: bool) -> None:
     from vlbias.runs import api
 
     job, part = api.job_of(study), {"shard": _parts(shard)}
-    with watched() as (events, say):
+    with loading_quietly(), watched() as (events, say):
         plan = job.plan(study, events.note)
         say(plan.funnel)
         if dry_run:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vlbias.errors import UnknownName
-from vlbias.progress import watched
+from vlbias.progress import loading_quietly, watched
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,7 @@ def demo(out: OutOption = Path("runs")) -> None:
     """Walk a small model with a planted bias through the whole job: measure, mediate, mitigate, report."""
     from vlbias.runs import api
 
-    with watched() as (events, _):
+    with loading_quietly(), watched() as (events, _):
         found = api.demo(out, events)
     _print(found.table, "Bias of every world")
     _print(found.mitigations, "Mitigations, each against its placebo")
@@ -44,11 +44,12 @@ def benchmark(
         raise UnknownName("benchmark", what, ["planted"])
     from vlbias.runs import api
 
-    with watched() as (events, _):
+    with loading_quietly(), watched() as (events, _):
         found = api.benchmark_planted(out, family=family, seeds=seeds, photos=photos, events=events)
     _print(found.summary, f"Planted models, family {family}")
     typer.echo(
         "right: seeds in which the encoders named are those of the plant (none, where unbiased). "
+        "printed: the number whose cause is asked for, mean over seeds. "
         "wrong share: of what both encoders change, what is put down to the wrong one; lo, hi: 95 % over seeds."
     )
     typer.echo(f"table: {found.path}")

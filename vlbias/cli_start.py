@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from vlbias.progress import loading_quietly
+
 __all__ = ["check", "init"]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
@@ -25,7 +27,8 @@ def init(
     """Write a commented study for your model and your photos."""
     from vlbias.runs.starting import start
 
-    begun = start(data, model, out)
+    with loading_quietly():
+        begun = start(data, model, out)
     for remark in begun.remarks:
         typer.echo(remark)
     typer.echo(f"study: {begun.path}\nnext: vlbias check {begun.path}")
@@ -51,7 +54,8 @@ def _study(path: Path, as_json: bool) -> bool:
 
     from vlbias.runs.diagnosis import diagnose
 
-    remarks = list(diagnose(path))
+    with loading_quietly():
+        remarks = list(diagnose(path))
     if as_json:
         typer.echo(json.dumps([asdict(remark) for remark in remarks], indent=2))
     for remark in () if as_json else remarks:
@@ -69,7 +73,8 @@ def _model(model: str, device: str, as_json: bool) -> bool:
     from vlbias.runs import api
 
     began = time.monotonic()
-    findings = api.check(model, device=device)
+    with loading_quietly():
+        findings = api.check(model, device=device)
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     for finding in () if as_json else findings:

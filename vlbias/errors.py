@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 __all__ = [
     "BadData",
     "BadModel",
     "BadStudy",
     "BadTable",
+    "FolderInUse",
     "Misaligned",
     "MissingArms",
     "MissingExtra",
@@ -59,6 +61,17 @@ class BadModel(VlbiasError):
 
 class BadTable(VlbiasError):
     """A run folder or table that is not what this version writes."""
+
+
+class FolderInUse(VlbiasError):
+    """A folder that another process works on, so that both would do the same."""
+
+    def __init__(self, folder: Path, holder: str) -> None:
+        super().__init__(
+            f"{folder} is being worked on by {holder}; wait until it ends, or end it and run this again: "
+            "what it has finished is kept"
+        )
+        self.folder, self.holder = folder, holder
 
 
 class StageCallError(VlbiasError):

@@ -16,8 +16,8 @@ from torch import Tensor
 from vlbias.causal.example import Example
 from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadStudy, MissingExtra
-from vlbias.mitigations.places import Place, features, pooled
-from vlbias.mitigations.sitewise import Parts, Sitewise, groups_of, held_out
+from vlbias.mitigations.places import Place, features
+from vlbias.mitigations.sitewise import HeldOut, Parts, Sitewise, groups_of
 
 __all__ = ["Inlp", "Leace"]
 
@@ -126,7 +126,7 @@ class Leace(_Eraser):
 
 
 @dataclass(frozen=True)
-class Inlp(_Eraser):
+class Inlp(HeldOut, _Eraser):
     """Iterative nullspace projection (Ravfogel et al. 2020): one linear probe after another is projected out.
 
     Ends when the accuracy on held-out clusters, groups weighted equally, is at most that of a guess
@@ -155,27 +155,15 @@ class Inlp(_Eraser):
     def __post_init__(self) -> None:
         if self.most < 1:
             raise BadStudy("inlp.most", self.most, "1 or more")
-        if not 0 < self.share < 1:
-            raise BadStudy("inlp.share", self.share, "between 0 and 1")
+        super().__post_init__()
 
-    def prepare(self, examples: Sequence[Example], rng: np.random.Generator) -> tuple[Any, Any]:
-        """The groups, and which examples are held out."""
-        return groups_of(examples)[0], held_out(examples, self.share, rng)
-
-    def learn_site(
-        self,
-        model: StagedModel,
-        place: Place,
-        examples: Sequence[Example],
-        prepared: tuple[Any, Any],
-        rng: np.random.Generator,
+    def learn_rows(
+        self, place: Place, x: Tensor, groups: Any, away: Any, rng: np.random.Generator
     ) -> tuple[Parts, dict[str, Any]]:
         """The directions of a place."""
-        groups, away = prepared
-        x, owner = pooled(model, place, examples)
         values = x.double().cpu().numpy()
         mean = values.mean(0)
-        basis, accuracy = self._directions(values - mean, groups[owner], away[owner])
+        basis, accuracy = self._directions(values - mean, groups, away)
         if self.control:
             basis = np.linalg.qr(rng.standard_normal(basis.T.shape))[0].T
         found = {"left": basis.T, "right": basis, "mean": mean}

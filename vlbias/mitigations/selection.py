@@ -19,7 +19,7 @@ from vlbias.errors import BadData, BadStudy
 from vlbias.mitigations.base import Learned, Mitigation, Need
 from vlbias.mitigations.mitigated import revised
 from vlbias.mitigations.places import Place, changed, placed, pooled
-from vlbias.mitigations.sitewise import Parts, Sitewise, groups_of, held_out
+from vlbias.mitigations.sitewise import HeldOut, Parts, groups_of
 
 __all__ = ["ClipClip", "Sfid"]
 
@@ -35,7 +35,7 @@ def _unit(x: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Sfid(Sitewise):
+class Sfid(HeldOut):
     """Selective feature imputation (Jung et al. 2024): features a forest reads get a neutral value.
 
     A random forest tells the group from the mean of a row's tokens; its `features` most important
@@ -70,31 +70,20 @@ class Sfid(Sitewise):
                 raise BadStudy(f"sfid.{field}", given, "1 or more")
         if not 0.5 < self.unsure <= 1:
             raise BadStudy("sfid.unsure", self.unsure, "above 0.5, at most 1")
+        super().__post_init__()
 
-    def prepare(self, examples: Sequence[Example], rng: np.random.Generator) -> tuple[Any, Any]:
-        """The groups, and which examples are held out."""
-        return groups_of(examples)[0], held_out(examples, self.share, rng)
-
-    def learn_site(
-        self,
-        model: StagedModel,
-        place: Place,
-        examples: Sequence[Example],
-        prepared: tuple[Any, Any],
-        rng: np.random.Generator,
+    def learn_rows(
+        self, place: Place, x: Tensor, groups: Any, away: Any, rng: np.random.Generator
     ) -> tuple[Parts, dict[str, Any]]:
         """The chosen features of a place and their neutral values.
 
         Raises:
             BadData: if the forest is sure of every held-out row.
         """
-        groups, away = prepared
-        x, owner = pooled(model, place, examples)
         values = (_unit(x) if place.port is None else x).double().cpu().numpy()
-        mine, out = groups[owner], away[owner]
         forest = RandomForestClassifier(self.trees, random_state=_seed(rng))
-        forest.fit(values[~out], mine[~out])
-        sure = forest.predict_proba(values[out]).max(1)
+        forest.fit(values[~away], groups[~away])
+        sure = forest.predict_proba(values[away]).max(1)
         if not (sure < self.unsure).any():
             raise BadData(
                 f"sfid: of {len(sure)} held-out rows the forest is unsure of none (least {sure.min():.2f}, "
@@ -104,8 +93,8 @@ class Sfid(Sitewise):
         chosen = np.argsort(-forest.feature_importances_, kind="stable")[:count]
         if self.control:
             chosen = rng.permutation(values.shape[1])[:count]
-        neutral = values[out][sure < self.unsure][:, chosen].mean(0)
-        right = forest.predict(values[out]) == mine[out]
+        neutral = values[away][sure < self.unsure][:, chosen].mean(0)
+        right = forest.predict(values[away]) == groups[away]
         return {"chosen": torch.tensor(chosen), "neutral": torch.tensor(neutral).float()}, {
             "unsure_rows": int((sure < self.unsure).sum()),
             "held_out_accuracy": round(float(right.mean()), 4),

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from vlbias.causal.example import Example
 from vlbias.causal.staged import StagedModel
+from vlbias.errors import BadStudy
 from vlbias.mitigations.base import Learned, Mitigation, Need
 from vlbias.mitigations.mitigated import revised
-from vlbias.mitigations.places import Place, changed, placed
+from vlbias.mitigations.places import Place, changed, placed, pooled
 
-__all__ = ["Sitewise", "groups_of", "held_out"]
+__all__ = ["HeldOut", "Sitewise", "groups_of", "held_out"]
 
 Parts = Mapping[str, Tensor]
 """What was learned at one site, by the name of the part."""
@@ -114,3 +115,47 @@ class Sitewise(Mitigation):
                 writes.append((place, place.write(self.editing(place, mine, strength))))
         with changed(model, revision, writes) as mitigated:
             yield mitigated
+
+
+class HeldOut(Sitewise):
+    """Learns from the mean of a row's tokens, and tries it on clusters that are held out.
+
+    Subclasses have the setting `share`, of the clusters that are held out.
+    """
+
+    share: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise BadStudy(f"{self.name}.share", self.share, "between 0 and 1")
+
+    def prepare(self, examples: Sequence[Example], rng: np.random.Generator) -> tuple[Any, Any]:
+        """The groups, and which examples are held out."""
+        return groups_of(examples)[0], held_out(examples, self.share, rng)
+
+    def learn_site(
+        self,
+        model: StagedModel,
+        place: Place,
+        examples: Sequence[Example],
+        prepared: tuple[Any, Any],
+        rng: np.random.Generator,
+    ) -> tuple[Parts, Mapping[str, Any]]:
+        """What is learned from the rows of a place."""
+        groups, away = prepared
+        x, owner = pooled(model, place, examples)
+        return self.learn_rows(place, x, groups[owner], away[owner], rng)
+
+    @abstractmethod
+    def learn_rows(
+        self, place: Place, x: Tensor, groups: Any, away: Any, rng: np.random.Generator
+    ) -> tuple[Parts, Mapping[str, Any]]:
+        """The parts of one place, and what a report may say of it.
+
+        Args:
+            place: Whose features they are.
+            x: Mean tokens [rows, D].
+            groups: Number of each row's group [rows].
+            away: Which rows are held out [rows], bool.
+            rng: Of what is drawn.
+        """

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vlbias.report.columns import headed
 from vlbias.report.figures import sites
 
 __all__ = ["changes", "components", "conditions", "encoders", "objects", "operating", "with_limits"]
@@ -37,7 +38,7 @@ def changes(table: pd.DataFrame, functional: str = "B_crossfit") -> str:
     """What each contrast changes beyond a threshold."""
     rows = table[(table["functional"] == functional) & (table["effect"] == "attributable")]
     said = (f"{row['contrast']}: {with_limits(row)}" for _, row in rows.iterrows())
-    return f"Points with limits. Attributable change of {functional}. {'; '.join(said)}."
+    return f"Points with limits. Attributable change of {headed(functional)}. {'; '.join(said)}."
 
 
 def encoders(effects: pd.DataFrame, functional: str = "B_lin") -> str:

@@ -41,9 +41,7 @@ def compared_runs(runs: Measured) -> list[Block]:
     ]
     changes = changes_of(runs)
     if len(changes):
-        text = (
-            "Attributable change of B_crossfit: what a world changes beyond a threshold as strict."
-        )
+        text = "Attributable change of the cross-fit B: what a world changes beyond a threshold as strict."
         blocks.append(block("Worlds of the runs side by side", text, table=changes))
     return blocks
 

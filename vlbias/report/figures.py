@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from vlbias.report.columns import headed
 from vlbias.report.drawing import BLUE, GREY, MARKS, ORANGE, SERIES
 
 __all__ = [
@@ -49,7 +50,7 @@ def encoders(effects: pd.DataFrame, functional: str = "B_lin") -> Figure:
         part = rows[rows["mediator"] == name].set_index("contrast").reindex(contrasts)
         place = np.arange(len(contrasts)) + (number - (len(names) - 1) / 2) * height
         _points(axis, part, place, palette[number % len(palette)], name, MARKS[number % 10])
-    _dress(axis, contrasts, f"effect on {functional} (negative: less disparity)")
+    _dress(axis, contrasts, f"effect on {headed(functional)} (negative: less disparity)")
     return figure
 
 
@@ -78,7 +79,7 @@ def by_layer(effects: pd.DataFrame, contrast: str, functional: str = "B_lin") ->
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.spines[["top", "right"]].set_visible(False)
     if stages:
-        figure.axes[0].set_ylabel(f"NIE on {functional}")
+        figure.axes[0].set_ylabel(f"NIE on {headed(functional)}")
         found = [axis.get_legend_handles_labels() for axis in figure.axes]
         named = {
             label: mark
@@ -128,7 +129,7 @@ def heads(
         axis.set_xlabel("head")
         axis.set_ylabel("block")
         axis.set_title(stage.replace("_", " "), fontsize=9)
-    figure.colorbar(image, ax=figure.axes, label=f"NIE on {functional}")
+    figure.colorbar(image, ax=figure.axes, label=f"NIE on {headed(functional)}")
     return figure
 
 
@@ -182,7 +183,7 @@ def changes(table: pd.DataFrame, functional: str = "B_crossfit") -> Figure:
         part = rows[rows["effect"] == name].set_index("contrast").reindex(contrasts)
         place = np.arange(len(contrasts)) + (number - 1) * 0.22
         _points(axis, part, place, (GREY, ORANGE, BLUE)[number % 3], name, MARKS[number])
-    _dress(axis, contrasts, f"change of {functional} (negative: less disparity)")
+    _dress(axis, contrasts, f"change of {headed(functional)} (negative: less disparity)")
     return figure
 
 

@@ -24,8 +24,8 @@ Array = NDArray[np.float64]
 def found_in_worlds(job: Numbers) -> pd.DataFrame:
     """One row a world: AP, AP50, AP75 and AR without `person`, AP of person, and AP by group.
 
-    "gap" is AP of the first group minus that of the second; "gap at point" counts only boxes above the
-    operating point's thresholds. Limits are quantiles over photos drawn anew, clusters whole.
+    "AP_gap" is AP of the first group minus that of the second; "AP_gap_at_point" counts only boxes above
+    the operating point's thresholds. Limits are quantiles over photos drawn anew, clusters whole.
 
     Returns:
         A frame without rows where the run kept no boxes.
@@ -38,10 +38,8 @@ def found_in_worlds(job: Numbers) -> pd.DataFrame:
 def _world(job: Numbers, world: str, contrast: str, arm: str) -> Iterator[tuple[str, object]]:
     there = np.flatnonzero(~np.isnan(job.scores(contrast, arm)).all(axis=1))
     panel = job.panel.take(there)
-    samples, weights = (
-        panel.sample.tolist(),
-        image_weights(panel, min(job.draws, _DRAWS), job.rng()),
-    )
+    samples = panel.sample.tolist()
+    weights = image_weights(panel, min(job.draws, _DRAWS), job.rng())
     truth = true_boxes(job.run.folder)
     found = found_boxes(job.run.folder, list(job.run.manifest["cells"]), contrast, "", arm)
     others = [name for name in job.run.targets if name != PERSON]
@@ -51,19 +49,17 @@ def _world(job: Numbers, world: str, contrast: str, arm: str) -> Iterator[tuple[
         yield from _with_limits(name, drawn[name])
     yield "AP75", average_precision(truth, found, samples, others).ap75
     if PERSON in job.run.targets:
-        yield "AP of person", average_precision(truth, found, samples, [PERSON]).ap
+        yield "AP_person", average_precision(truth, found, samples, [PERSON]).ap
     if len(panel.groups) == 2:
         strict = found[found["score"] >= _least(job, found)]
-        for name, boxes in (("gap", found), ("gap at point", strict)):
+        for boxes, place in ((found, ""), (strict, "_at_point")):
             one, other = (
-                box_precisions(truth, boxes, samples, others, weights * (panel.group == group))[
-                    "AP"
-                ]
-                for group in panel.groups
+                box_precisions(truth, boxes, samples, others, rows)["AP"]
+                for rows in (weights * (panel.group == group) for group in panel.groups)
             )
-            yield f"{name}: {panel.groups[0]}", one[0]
-            yield f"{name}: {panel.groups[1]}", other[0]
-            yield from _with_limits(name, one - other)
+            yield f"AP_{panel.groups[0]}{place}", one[0]
+            yield f"AP_{panel.groups[1]}{place}", other[0]
+            yield from _with_limits(f"AP_gap{place}", one - other)
 
 
 def _with_limits(name: str, values: Array) -> Iterator[tuple[str, float]]:

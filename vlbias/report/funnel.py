@@ -14,7 +14,7 @@ from vlbias.report.drawing import BLUE
 from vlbias.report.measured import measured
 from vlbias.store import Run
 
-__all__ = ["data_blocks", "dropped", "funnel", "reported_splits"]
+__all__ = ["are_given", "data_blocks", "dropped", "funnel", "reported_splits"]
 
 
 def funnel(run: Run) -> pd.DataFrame:
@@ -78,7 +78,8 @@ def data_blocks(run: Run, lacking: list[str]) -> Iterator[Block]:
     groups = run.samples.groupby(["split", "group"], sort=True).size().unstack(fill_value=0)
     yield block(
         "Groups by split",
-        "Perceived gender or own groups, as the data name them.",
+        ("Groups that came with the data" if are_given(run) else "Perceived gender, from captions")
+        + ", as the data name them.",
         table=groups.reset_index().rename_axis(columns=None),
     )
 
@@ -88,6 +89,12 @@ def _steps(content: Any) -> dict[str, int]:
         return {}
     steps = content.get("steps", content)
     return {str(name): count for name, count in steps.items() if isinstance(count, int)}
+
+
+def are_given(run: Run) -> bool:
+    """Whether the groups came with the data, so that no rule read them from captions."""
+    rule = run.manifest["data"]["meta"].get("rule", {"name": "given"})
+    return bool(rule["name"] == "given")
 
 
 def reported_splits(study: Mapping[str, Any]) -> list[str]:

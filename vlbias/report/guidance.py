@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-__all__ = ["GLOSSARY", "TEXT_WORDING", "WORDING"]
+__all__ = ["GLOSSARY", "PERCEIVED_WORDING", "TEXT_GLOSSARY", "TEXT_WORDING", "WORDING"]
 
-WORDING = (
+PERCEIVED_WORDING = (
     (
         "photos whose captioners used feminine words; perceived gender",
         "women; gender; sex",
         "The label is the word choice of people who saw a photo. Nobody in it was asked.",
     ),
+    (
+        "persons who are described by neither list of words are not in these numbers",
+        "both genders; everyone",
+        "Two groups are what captions give, not what people are. Own photos can have any number.",
+    ),
+)
+"""What to write of photos whose groups were read from captions, what not to write, and why."""
+
+WORDING = (
     (
         "the model reports handbags that are not there more often on photos described with feminine words",
         "the model thinks that women carry handbags; the model is sexist",
@@ -31,13 +40,8 @@ WORDING = (
         "the bias is stored in this head",
         "Indirect effects overlap and do not add up. Others can take over what one no longer does.",
     ),
-    (
-        "persons who are described by neither list of words are not in these numbers",
-        "both genders; everyone",
-        "Two groups are what captions give, not what people are. Own photos can have any number.",
-    ),
 )
-"""What to write of photos, what not to write, and why."""
+"""The same for all photos."""
 
 TEXT_WORDING = (
     (
@@ -67,11 +71,19 @@ GLOSSARY = (
     ("B, plug-in", "Sum over objects of the absolute gap in false-positive rate between the groups. "
      "Noise alone makes it positive."),
     ("noise floor", "Mean of the plug-in B when the groups of the photos are shuffled."),
+    ("FPR", "False-positive rate: of the photos without an object, the share in which the model sees it."),
     ("B, cross-fit", "Signs of the gaps from one half of the photos, gaps from the other half: near 0 where "
      "there is no bias, a little small where there is."),
+    ("B at least, at most", "95 % limits of B itself."),
+    ("sum of signed gaps", "Gaps with their signs: a drift in one direction, which B hides."),
+    ("within the floor", "B, plug-in, is no larger than 95 % of what shuffled groups give."),
+    ("presence mAP", "Mean over objects of the average precision with which photos are sorted by whether the "
+     "object is there."),
     ("B_lin", "The gaps summed in the direction that they have without intervention. Linear, so that "
      "parts of it can be attributed; can be negative."),
     ("score_gap_lin", "The same for mean scores of photos without the object; no threshold."),
+    ("AUC gap", "How well scores tell photos with the object from photos without it, first group minus second; "
+     "no threshold."),
     ("world, contrast", "Photo and text as they are (null) or with something taken out. A contrast compares "
      "two worlds of the same photo."),
     ("TE, NDE, NIE, INT", "Total effect of a contrast; the part past a mediator; the part through it alone; "
@@ -79,7 +91,29 @@ GLOSSARY = (
     ("cut", "A mediator that everything passes: its indirect effect is the total effect by construction."),
     ("placebo", "As many pixels away from persons, or as many words that tell no gender."),
     ("attributable", "Change of a world minus the change that a moved threshold brings to the same mean "
-     "false-positive rate."),
-    ("p_adjusted, p_max_t", "p-values corrected for all mediators of a contrast, or for all objects."),
+     "false-positive rate. Of a mitigation also minus what its placebo changes beyond a moved threshold."),
+    ("over threshold", "Change of a mitigation minus the change that a moved threshold brings."),
+    ("relative", "An effect divided by the same quantity in the world without the intervention."),
+    ("n, clusters", "Photos that a number stands on, and what is resampled together."),
+    ("p, adjusted; p, max-T", "Corrected for all mediators of a contrast, or for all objects: the chance of "
+     "one false finding or more."),
+    ("p, BH", "Corrected so that of all findings a share is false (Benjamini and Hochberg)."),
+    ("p, exact", "Test of one object, not corrected."),
 )  # fmt: skip
 """Words of the page and what they mean."""
+
+TEXT_GLOSSARY = (
+    ("TE, NDE, NIE; NIE*, NDE*", "Total effect on the odds of the candidates, as a ratio minus 1; the part "
+     "past a mediator; the part through it alone; the same two in the other world."),
+    ("mean, median, geometric, log, difference", "Ways to sum the samples' ratios up: of the ratios minus 1, "
+     "their geometric mean minus 1, the mean log ratio, the mean difference of odds."),
+    ("positive", "Share of samples whose effect is above 0."),
+    ("aligned, kept, misaligned", "Samples that move towards the stereotype; those of them that are not "
+     "filtered out; those whose worlds have different numbers of tokens."),
+    ("n, clusters", "Samples that a number stands on, and what is resampled together."),
+    ("p, adjusted", "Corrected so that of all findings a share is false (Benjamini and Hochberg)."),
+    ("joint, sum of parts, synergy", "Indirect effect of several components replaced together; the sum of what "
+     "each does alone; the first minus the second."),
+    ("residual", "TE - NDE - NIE."),
+)  # fmt: skip
+"""The same for texts."""

@@ -108,7 +108,7 @@ def _of_contrast(contrast: str, effects: pd.DataFrame, most: int = 20) -> list[B
     blocks = [
         block(
             f"Largest indirect effects: {contrast}",
-            "Ratio minus 1. NIE and NDE in the null world, NIE* and NDE* (means) in the other; p_adjusted "
+            "Ratio minus 1. NIE and NDE in the null world, NIE* and NDE* (means) in the other; the adjusted p "
             "holds the false discovery rate of the mean NIE over all mediators.",
             table=_largest(effects, list(single["mediator"].head(most))),
         )
@@ -171,8 +171,8 @@ def _together(tables: LanguageTables) -> list[Block]:
     if len(tables.decomposition):
         text = (
             "Means on the ratio scale. TE - NDE - NIE is the residual; what holds exactly for every sample is "
-            "1 + TE = (1 + NDE)(1 + NIE*). r_TE_both is the correlation over samples of TE with NIE + NDE, "
-            "r_TE_parts with the sum over parts."
+            "1 + TE = (1 + NDE)(1 + NIE*). r is a correlation over "
+            "samples."
         )
         table = tables.decomposition
         blocks.append(block("Direct and indirect effects of joint mediators", text, table=table))

@@ -18,11 +18,12 @@ from vlbias.analysis.functionals import crossfit, plugin
 from vlbias.analysis.operating import calibrate, mean_fpr
 from vlbias.analysis.panel import Panel
 from vlbias.analysis.rates import measure_rates
+from vlbias.report.measured import PERSON
 from vlbias.store import Run
 from vlbias.stored_boxes import found_boxes, true_boxes
 from vlbias.stored_conditions import Conditions
 
-__all__ = ["PERSON", "MitigationNumbers"]
+__all__ = ["MitigationNumbers"]
 
 _RANKS = ("photo to caption", "caption to photo")
 _TOPS = (1, 5, 10)

@@ -87,7 +87,7 @@ def shares(verdicts: pd.DataFrame) -> Figure:
         )  # fmt: skip
     axis.plot(rows["placebo"], place, "o", ms=5, mfc="none", mec=GREY, label="its placebo's own")
     names = [f"{row['setting']} @ {row['strength']:g}" for _, row in rows.iterrows()]
-    finish_rows(axis, names, "change of B_crossfit (negative: less disparity)")
+    finish_rows(axis, names, "change of B, cross-fit (negative: less disparity)")
     axis.invert_yaxis()
     return figure
 

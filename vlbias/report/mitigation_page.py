@@ -62,7 +62,7 @@ def _judged(tables: MitigationTables, metric: str) -> list[Block]:
         block(
             "What is left of every mitigation",
             "Each setting at the strength that was chosen on the choosing split. The change is that of "
-            "B_crossfit, the sum of gaps of the false-positive rate, gaps of unsure sign counting "
+            "the cross-fit B, the sum of gaps of the false-positive rate, gaps of unsure sign counting "
             "less. Against every condition stands the model as it is with its "
             "thresholds moved to the same mean false-positive rate; against every mitigation its "
             "placebo. Limits are 95 %, paired over photos.",
@@ -78,7 +78,7 @@ def _judged(tables: MitigationTables, metric: str) -> list[Block]:
         ),
         block(
             "Every method, strength and site",
-            "Shares are of B_crossfit without mitigation on the photos that a setting and its placebo "
+            "Shares are of the cross-fit B without mitigation on the photos that a setting and its placebo "
             "could both "
             "be run on. Only chosen strengths are a test; the others are shown so that nothing is hidden.",
             table=ablation_table(tables.verdicts),
@@ -168,8 +168,8 @@ def _reading(row: pd.Series[Any]) -> str:
         )
     admissible = "" if row["admissible"] else " No strength kept performance on the choosing split."
     return (
-        f"{what}{row['bias']}. Of B_crossfit {row['B_null']:.3f} it changes {over} over a moved threshold, "
-        f"{beyond}; performance is {fate} "
+        f"{what}{row['bias']}. Of the cross-fit B {row['B_null']:.3f} it changes {over} over a moved "
+        f"threshold, {beyond}; performance is {fate} "
         f"({row['performance']:+.4f} [{row['performance_lo']:+.4f}, {row['performance_hi']:+.4f}])."
         f"{over_all}{admissible}"
     )
@@ -199,7 +199,7 @@ def ablation_table(verdicts: pd.DataFrame) -> pd.DataFrame:
             "over threshold": rows["over_threshold_share"].map(_percent),
             "placebo": rows["placebo_share"].map(_percent),
             "attributable": rows["attributable_share"].map(_percent),
-            "attributable, B_crossfit": _with_limits(rows, "attributable"),
+            "attributable change of B": _with_limits(rows, "attributable"),
             "change of performance": _with_limits(rows, "performance"),
             "bias": rows["bias"],
             "performance": rows["performance_verdict"],

@@ -15,8 +15,14 @@ from vlbias.errors import BadTable
 from vlbias.report.blocks import Part, Section
 from vlbias.report.comparison import compared_runs
 from vlbias.report.drawing import numbered
-from vlbias.report.funnel import data_blocks
-from vlbias.report.guidance import GLOSSARY, TEXT_WORDING, WORDING
+from vlbias.report.funnel import are_given, data_blocks
+from vlbias.report.guidance import (
+    GLOSSARY,
+    PERCEIVED_WORDING,
+    TEXT_GLOSSARY,
+    TEXT_WORDING,
+    WORDING,
+)
 from vlbias.report.language import OUTCOME, LanguageTables, language_numbers
 from vlbias.report.language_page import compared, language_section
 from vlbias.report.mitigation_page import mitigation_section
@@ -26,7 +32,7 @@ from vlbias.report.photos import example_photos
 from vlbias.report.presence_page import presence_section
 from vlbias.report.publish import frames, write_card, write_json
 from vlbias.report.scenes import is_rendered, scenes_of
-from vlbias.report.words import LIMITS, TEXT_LIMITS, lacking_in_words
+from vlbias.report.words import GIVEN_LIMIT, LIMITS, PERCEIVED_LIMIT, TEXT_LIMITS, lacking_in_words
 from vlbias.store import Run
 
 __all__ = ["Page", "report"]
@@ -155,14 +161,24 @@ def _write(target: Path, done: Sequence[_Done], draws: int) -> Page:
     of_photos = [
         (one.run, one.tables) for one in done if not isinstance(one.tables, LanguageTables)
     ]
-    limits = (TEXT_LIMITS if of_texts else ()) + (LIMITS if of_photos else ())
+    given = {are_given(run) for run, _ in of_photos}
+    limits = (
+        *(TEXT_LIMITS if of_texts else ()),
+        *((PERCEIVED_LIMIT,) if False in given else ()),
+        *((GIVEN_LIMIT,) if True in given else ()),
+        *(LIMITS if of_photos else ()),
+    )
     said = [(one.run, one.tables, one.said) for one in done]
     content = {
         "sections": [{**one.said, "parts": one.section.parts} for one in done],
         "comparison": [*compared_runs(of_photos), *compared(of_texts)],
         "limits": limits,
-        "wording": (WORDING if of_photos else ()) + (TEXT_WORDING if of_texts else ()),
-        "glossary": GLOSSARY if of_photos else (),
+        "wording": (
+            *(PERCEIVED_WORDING if False in given else ()),
+            *(WORDING if of_photos else ()),
+            *(TEXT_WORDING if of_texts else ()),
+        ),
+        "glossary": (GLOSSARY if of_photos else ()) + (TEXT_GLOSSARY if of_texts else ()),
         "draws": draws,
     }
     template = files("vlbias.report").joinpath("templates", "page.html.j2").read_text("utf-8")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from vlbias.data.table import Dataset
 from vlbias.errors import BadData, BadTable
 from vlbias.report.blocks import Block
 from vlbias.report.measured import Numbers
+from vlbias.report.pictures import pictured
 from vlbias.store import Run
 
 __all__ = ["FREE", "dataset_of", "example_photos", "false_positives", "may_be_shown"]
@@ -136,11 +134,4 @@ def _figure(dataset: Dataset, row: pd.Series[Any], said: str) -> str:
             pen.rectangle(
                 [box[side] * scale for side in ("x0", "y0", "x1", "y1")], outline="#f6ad55", width=2
             )
-    buffer = io.BytesIO()
-    image.save(buffer, format="JPEG", quality=72)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    source = escape(f"{row.name}; {row['licence']}; {row['source']}")
-    size = f'width="{image.width}" height="{image.height}"'
-    shown = f'<img alt="{escape(said)}" {size} src="data:image/jpeg;base64,{data}">'
-    caption = f"<figcaption>{escape(said)}. <small>{source}</small></figcaption>"
-    return f'<figure class="photo">{shown}{caption}</figure>'
+    return pictured(image, said, source=f"{row.name}; {row['licence']}; {row['source']}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -46,6 +47,7 @@ def presence_section(run: Run, tables: Tables) -> Section:
 def _insufficient(run: Run, tables: Tables) -> Section:
     """What can be said where no object has support: how much is missing, and no effect of anything."""
     point = run.manifest["study"]["operating_point"]
+    objects = _of_groups(tables.objects, run.manifest["study"]["dataset"]["groups"])
     text = (
         f"Each group needs {point['min_negatives']} photos without an object and {point['min_events']:g} "
         "false positives to expect in them. Take more photos, more splits, or fewer classes that are nearly "
@@ -56,7 +58,7 @@ def _insufficient(run: Run, tables: Tables) -> Section:
         Part(
             "What is missing",
             [
-                block("Objects and their support", text, table=tables.objects, folded=True),
+                block("Objects and their support", text, table=objects, folded=True),
                 block("Worlds", "Without support, no B is given.", table=tables.conditions),
             ],
         ),
@@ -95,7 +97,7 @@ def _bias(tables: Tables, groups: Sequence[str]) -> Iterator[Block]:
         yield block(
             "Gap of every object",
             f"{_gap_label(groups).capitalize()}, null world, 95 % limits; the 40 largest are drawn. {lacking}",
-            table=_object_columns(tables.objects),
+            table=_object_columns(tables.objects, groups),
             figure=figures.objects(tables.objects, _gap_label(groups)),
             alt=alt.objects(tables.objects),
             folded=True,
@@ -127,7 +129,7 @@ def _changes(tables: Tables) -> Iterator[Block]:
         "Beyond strictness",
         "What each world changes, what the unchanged photos show when all thresholds are moved to that "
         "world's false-positive rate, and the difference: only that is attributable to the intervention. "
-        "The decision is by the limits of the attributable change of B_crossfit.",
+        "The decision is by the limits of the attributable change of the cross-fit B.",
         table=rows[rows["functional"] != "B_plugin"],
         figure=figures.changes(rows) if drawn else None,
         alt=alt.changes(rows) if drawn else "",
@@ -136,7 +138,7 @@ def _changes(tables: Tables) -> Iterator[Block]:
     totals = tables.effects[(tables.effects["effect"] == "TE") & (tables.effects["mediator"] == "")]
     yield block(
         "Total effects on the disparity",
-        "B_plugin: change of B itself. B_crossfit: without the part that noise inflates. B_lin: in the "
+        "B, plug-in: change of B itself. B, cross-fit: without the part that noise inflates. B_lin: in the "
         "direction of the null world's gaps, linear, so that it can be attributed. score_gap_lin: the same "
         "on mean scores, which have no threshold but follow the scale of the scores. They are different "
         "quantities and need not agree; all are shown. A relative effect is given where it has limits.",
@@ -178,7 +180,7 @@ def _where(run: Run, tables: Tables) -> Iterator[Block]:
     if len(inside):
         yield block(
             "Components with the smallest p-values",
-            "Indirect effects through single components; p_adjusted is family-wise over all mediators of "
+            "Indirect effects through single components; the adjusted p is family-wise over all mediators of "
             "the contrast. They overlap, and do not add up to the total effect.",
             table=_effect_columns(_strongest(tables.effects)),
         )
@@ -253,6 +255,17 @@ def _placebo_columns(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[wanted]
 
 
-def _object_columns(rows: pd.DataFrame) -> pd.DataFrame:
+def _object_columns(rows: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
     shown = rows[rows["status"] == "ok"]
-    return shown.drop(columns=["status", "z", "interval", "p_permutation"], errors="ignore")
+    shown = shown.drop(columns=["status", "z", "interval", "p_permutation"], errors="ignore")
+    return _of_groups(shown, groups)
+
+
+def _of_groups(rows: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
+    """With the columns of groups and of their pairs in the page's words."""
+    heads = {f"auc_gap_{a}_{b}": f"AUC gap, {a} − {b}" for a, b in combinations(groups, 2)}
+    for group in groups:
+        heads[f"n_{group}"] = f"photos without it, {group}"
+        heads[f"events_{group}"] = f"false positives, {group}"
+        heads[f"rate_{group}"] = f"FPR, {group}"
+    return rows.rename(columns=heads)

@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 
 from vlbias.files import whole
+from vlbias.report.funnel import are_given
 from vlbias.report.language import LanguageTables
 from vlbias.report.mitigation_tables import MitigationTables
 from vlbias.report.numbers import Tables
@@ -97,11 +98,12 @@ def _result(run: Run, tables: AnyTables) -> dict[str, Any]:
     study = about["study"]
     finds_boxes = bool(study["keep_boxes"])
     texts = isinstance(tables, LanguageTables)
+    groups = "given groups" if are_given(run) else "perceived gender"
     task = "text-generation" if texts else "zero-shot-image-classification"
     return {
         "task": {"type": "zero-shot-object-detection" if finds_boxes else task},
         "dataset": {
-            "name": f"{about['data']['meta'].get('source', study['dataset']['name'])}, perceived gender",
+            "name": f"{about['data']['meta'].get('source', study['dataset']['name'])}, {groups}",
             "type": study["dataset"]["name"],
             "split": "+".join(study["dataset"]["splits"]),
             "revision": about["data"]["content_hash"],

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Iterator, Mapping, Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import colormaps
@@ -20,6 +17,7 @@ from vlbias.report.blocks import Block
 from vlbias.report.measured import Numbers
 from vlbias.report.mitigation_figures import token_grid
 from vlbias.report.photos import dataset_of, false_positives
+from vlbias.report.pictures import pictured
 from vlbias.store import Run
 from vlbias.stored_conditions import Conditions
 
@@ -72,7 +70,7 @@ def scenes_of(run: Run) -> Block:
         "sure of it: with boxes (orange: person, blue: objects, those behind crates too), with the person "
         "masked, and with the placebo's mask. Chosen by score, not as typical."
     )
-    return Block("False positives on scenes", text, gallery="".join(_figures(shown)))
+    return Block("False positives on scenes", text, gallery=_gallery(shown))
 
 
 def _changed(run: Run, dataset: Dataset) -> Block:
@@ -92,7 +90,7 @@ def _changed(run: Run, dataset: Dataset) -> Block:
         "By which share of its length each token of the image encoder's last block moves, from dark (not "
         "at all) to yellow (most), over the scene. Methods that change no token there are left out."
     )
-    gallery = "".join(_figures(shown)) or "<p>No method changed a token.</p>"
+    gallery = _gallery(shown) or "<p>No method changed a token.</p>"
     return Block("Where features changed, scene by scene", text, gallery=gallery)
 
 
@@ -125,13 +123,5 @@ def _overlaid(image: Image.Image, grid: NDArray[np.float64]) -> Image.Image:
     return Image.blend(image, heat, 0.55)
 
 
-def _figures(shown: Sequence[_Shown]) -> Iterator[str]:
-    for image, said in shown:
-        buffer = io.BytesIO()
-        image.save(buffer, format="PNG", optimize=True)
-        data = base64.b64encode(buffer.getvalue()).decode()
-        size = f'width="{image.width}" height="{image.height}"'
-        yield (
-            f'<figure class="photo"><img alt="{escape(said)}" {size} src="data:image/png;base64,{data}">'
-            f"<figcaption>{escape(said)}</figcaption></figure>"
-        )
+def _gallery(shown: Sequence[_Shown]) -> str:
+    return "".join(pictured(image, said) for image, said in shown)

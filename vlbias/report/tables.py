@@ -6,11 +6,13 @@ from html import escape
 
 import pandas as pd
 
+from vlbias.report.columns import headed
+
 __all__ = ["html"]
 
 
 def html(frame: pd.DataFrame, caption: str = "") -> str:
-    """The frame as an HTML table, numbers in few digits; its first column names the rows.
+    """The frame as an HTML table in the page's words, numbers in few digits; its first column names the rows.
 
     Args:
         frame: What is shown; an empty one gives a sentence.
@@ -18,16 +20,28 @@ def html(frame: pd.DataFrame, caption: str = "") -> str:
     """
     if frame.empty:
         return "<p>None.</p>"
-    table = frame.set_index(frame.columns[0]).to_html(
+    said = _said(frame)
+    table = said.set_index(said.columns[0]).to_html(
         border=0, na_rep="–", float_format=_number, justify="left", classes="numbers",
         index_names=False,
     )  # fmt: skip
     head, body, rows = table.partition("<tbody>")
     start, end, columns = head.partition(">")
-    columns = columns.replace("<th></th>", f"<th>{escape(str(frame.columns[0]))}</th>", 1)
+    columns = columns.replace("<th></th>", f"<th>{escape(str(said.columns[0]))}</th>", 1)
     named = f"<caption>{escape(caption)}</caption>" if caption else ""
     columns = columns.replace("<th>", '<th scope="col">')
     return start + end + named + columns + body + rows.replace("<th>", '<th scope="row">')
+
+
+def _said(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with heads, quantities and truth values as the page calls them."""
+    shown = frame.copy()
+    for name in frame.columns:
+        if name == "functional":
+            shown[name] = frame[name].map(headed)
+        elif frame[name].dtype == bool:
+            shown[name] = frame[name].map({True: "yes", False: "no"})
+    return shown.rename(columns=headed)
 
 
 def _number(value: float) -> str:

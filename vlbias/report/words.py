@@ -8,7 +8,9 @@ from typing import Any
 import pandas as pd
 
 __all__ = [
+    "GIVEN_LIMIT",
     "LIMITS",
+    "PERCEIVED_LIMIT",
     "TEXT_LIMITS",
     "bias_in_words",
     "contrast_in_words",
@@ -19,9 +21,17 @@ __all__ = [
     "placebo_in_words",
 ]
 
-LIMITS = (
+PERCEIVED_LIMIT = (
     "Groups are perceived gender: the word choices of captioners, binary where they are. They say "
-    "nothing about anyone's identity, and captioners read gender from context too.",
+    "nothing about anyone's identity, and captioners read gender from context too."
+)
+
+GIVEN_LIMIT = (
+    "Groups are those that came with the data; no captions were read for them. What they mean, and who "
+    "said so, the data must tell."
+)
+
+LIMITS = (
     "Masking a person changes more than gender: pose, edges, worn and held objects. Read an effect "
     "beside the effect of its placebo, and photos without a placebo region are not in that comparison.",
     "A mediator that cuts its encoder (the whole encoder, a residual stream) carries the total effect "

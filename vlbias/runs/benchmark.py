@@ -19,6 +19,7 @@ from vlbias.files import hash_of_weights, write_json
 from vlbias.models import MODELS
 from vlbias.report.measured import Numbers
 from vlbias.runs.benchmark_methods import ENCODERS, MASKED, METHODS, PLACEBO, Job
+from vlbias.runs.holding import held
 from vlbias.runs.plan import make_plan
 from vlbias.runs.runner import QUIET, Events, model_of, run_plan
 from vlbias.runs.study import Study
@@ -76,6 +77,7 @@ def benchmark_planted(
     Raises:
         UnknownName: if there is no such family.
         BadStudy: if seeds or photos are too few, or vlbias comes without a model of the family.
+        FolderInUse: if another process works on the same benchmark.
     """
     if family not in FAMILIES:
         raise UnknownName("family of planted models", family, FAMILIES)
@@ -86,6 +88,18 @@ def benchmark_planted(
     if lacking:
         raise BadStudy("family", family, f"a whole family; there is no {', '.join(lacking)}")
     folder = out / f"planted-{family}"
+    with held(folder, note=events.note):
+        table = _table(folder, family, seeds, photos, draws, events)
+        table.to_csv(folder / "benchmark.csv", index=False)
+        found_summary = summary(table)
+        found_summary.to_csv(folder / "summary.csv", index=False)
+    return Benchmark(table, found_summary, folder / "benchmark.csv")
+
+
+def _table(
+    folder: Path, family: str, seeds: int, photos: int, draws: int, events: Events
+) -> pd.DataFrame:
+    """What every method says of every model and seed, judged."""
     cells = [
         (plant, seed)
         for plant in TRUTH
@@ -102,11 +116,7 @@ def benchmark_planted(
         known = json.loads(path.read_text())
         rows += [{"family": family, "plant": plant, "seed": seed, **row} for row in known]
     events.cells(len(cells), len(cells), photos)
-    table = _judged(pd.DataFrame(rows))
-    table.to_csv(folder / "benchmark.csv", index=False)
-    found_summary = summary(table)
-    found_summary.to_csv(folder / "summary.csv", index=False)
-    return Benchmark(table, found_summary, folder / "benchmark.csv")
+    return _judged(pd.DataFrame(rows))
 
 
 def _study(family: str, plant: str, seed: int, photos: int, folder: Path) -> Study:

@@ -12,6 +12,7 @@ import pandas as pd
 from vlbias.data.scene_folder import write_scenes
 from vlbias.data.scenes import SceneSpec
 from vlbias.report.page import Page, report
+from vlbias.runs.holding import held
 from vlbias.runs.mitigate import run_mitigation
 from vlbias.runs.mitigation_plan import make_mitigation_plan
 from vlbias.runs.plan import make_plan
@@ -62,9 +63,16 @@ def demo(out: Path, events: Events = QUIET, *, photos: int = 1500) -> Demo:
     Raises:
         BadTable: if `out` cannot be written.
         BadStudy: if `out` holds another demo.
+        FolderInUse: if another process works on the same demo.
     """
-    events.note("rendering scenes")
     scenes = out / f"demo-scenes-{photos}"
+    with held(scenes, note=events.note):
+        return _found(_walked(out, scenes, events, photos))
+
+
+def _walked(out: Path, scenes: Path, events: Events, photos: int) -> Page:
+    """The page of both runs."""
+    events.note("rendering scenes")
     if not (scenes / "scenes.json").is_file():
         write_scenes(scenes, SceneSpec(photos=photos, seed=SEED, co_occurrence=0.0))
     common = {
@@ -89,10 +97,9 @@ def demo(out: Path, events: Events = QUIET, *, photos: int = 1500) -> Demo:
         workers=0,
         events=events,
     )
-    page = report(
+    return report(
         [measured.folder, mitigated.folder], out / "demo-report", draws=_DRAWS, note=events.note
     )
-    return _found(page)
 
 
 def _mitigations(common: Mapping[str, Any], scenes: Path) -> MitigationStudy:

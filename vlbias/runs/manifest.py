@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -95,7 +96,7 @@ def _register(plan: Plan, model: StagedModel) -> dict[str, str]:
         "U2 prompt": study.prompt,
         "U3 objects": f"{len(plan.dataset.classes)} classes; person is left out of sums",
         "U4 threshold": f"{point.rule} {point.value if point.rule == 'fpr' else ''} on {point.split}".strip(),
-        "U5 gender rule": f"{study.dataset.labels.model_dump()}",
+        "U5 groups": _source_of_groups(plan.dataset.meta),
         "U6 mask region": ", ".join(sorted(regions)) or "none",
         "U7 mask fill": ", ".join(sorted(fills)) or "none",
         "U8 normalisation": "differences in raw units, and relative to B of the null world",
@@ -103,6 +104,15 @@ def _register(plan: Plan, model: StagedModel) -> dict[str, str]:
         "U10 retention metric": "presence mAP on the same photos",
         "U11 split": f"{study.dataset.name}: {', '.join(study.dataset.splits)}",
     }
+
+
+def _source_of_groups(meta: Mapping[str, Any]) -> str:
+    """Where the groups of the photos come from: a rule on captions, or the data themselves."""
+    rule = dict(meta.get("rule", {"name": "given"}))
+    if rule.pop("name") != "given":
+        return f"read from captions: {', '.join(f'{key} {value}' for key, value in rule.items())}"
+    column = f"column {rule['column']!r} of {meta['source']}" if "column" in rule else ""
+    return f"given with the data: {column or rule.get('by', meta.get('reader', 'by whoever made them'))}"
 
 
 def difference(before: dict[str, Any], now: dict[str, Any]) -> str:

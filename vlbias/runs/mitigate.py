@@ -11,6 +11,7 @@ from vlbias.causal.staged import StagedModel
 from vlbias.runs.cells import keep_memory
 from vlbias.runs.conditions import Fit, Part, fit_key, fits_of
 from vlbias.runs.fits import Progress, common_of, fit_all
+from vlbias.runs.holding import held
 from vlbias.runs.manifest import manifest_of
 from vlbias.runs.mitigation_cells import MitigationWork
 from vlbias.runs.mitigation_plan import MitigationPlan
@@ -52,12 +53,18 @@ def run_mitigation(
     Raises:
         BadStudy: if the folder holds another study.
         BadTable: if the folder cannot be written, or the disk is full.
+        FolderInUse: if another process works on it.
         BadModel: if the model cannot be loaded.
     """
     study = plan.study
     refuse_workers(workers, study.device)
     folder = out / study.name
     refuse_unwritable(folder, plan.plan.rows * len(plan.conditions) * BYTES_PER_ROW)
+    with held(folder, note=events.note):
+        return _run(plan, folder, workers, events)
+
+
+def _run(plan: MitigationPlan, folder: Path, workers: int, events: Events) -> RunResult:
     events.note("loading the model")
     keep_memory()
     model = model_of(plan.plan)
@@ -76,7 +83,7 @@ def run_mitigation(
     fits = fit_all(plan, model, folder, keys, wanted, progress)
     work = MitigationWork(plan, folder, model, fits.fitted)
     ready = [cell for cell in todo if (cell[1].condition.fit or None) in {None, *fits.fitted}]
-    count = workers_for(workers, study.device, len(ready)) if ready else 1
+    count = workers_for(workers, plan.study.device, len(ready)) if ready else 1
     broken, peak = _score(work, ready, count, progress)
     events.note("timing every method beside the model as it is")
     for setting, fit in timed:

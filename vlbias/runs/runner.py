@@ -20,6 +20,7 @@ from vlbias.errors import BadStudy, BadTable
 from vlbias.models import load_model
 from vlbias.outcomes import OUTCOMES
 from vlbias.runs.cells import CellWork, keep_memory
+from vlbias.runs.holding import held
 from vlbias.runs.manifest import difference, manifest_of
 from vlbias.runs.plan import Plan, engine_of
 from vlbias.runs.screening import screened
@@ -102,6 +103,7 @@ def run_plan(
         BadStudy: if the folder holds another study, the shard is no part, or several workers are
             asked for where there can be only one.
         BadTable: if the folder cannot be written, or the disk is or would be full.
+        FolderInUse: if another process works on the same cells.
         BadModel: if the model cannot be loaded.
     """
     index, parts = shard
@@ -110,6 +112,13 @@ def run_plan(
     refuse_workers(workers, plan.study.device)
     folder = out / plan.study.name
     refuse_unwritable(folder, plan.rows * BYTES_PER_ROW)
+    with held(folder, range(index, len(plan.shards), parts), events.note):
+        return _run(plan, folder, shard, workers, events)
+
+
+def _run(
+    plan: Plan, folder: Path, shard: tuple[int, int], workers: int, events: Events
+) -> RunResult:
     events.note("loading the model")
     keep_memory()
     model = model_of(plan)
@@ -119,7 +128,7 @@ def run_plan(
     engine = engine_of(plan, model)
     manifest = manifest_of(plan, model, engine, keys) | wordings | screening
     start_run(folder, plan, manifest)
-    mine = list(zip(keys, plan.shards, strict=True))[index::parts]
+    mine = list(zip(keys, plan.shards, strict=True))[shard[0] :: shard[1]]
     todo = [cell for cell in mine if not (folder / "cells" / f"{cell[0]}.parquet").is_file()]
     if not todo:
         return RunResult(folder, 0, len(mine))

@@ -1,0 +1,24 @@
+"""Holds cells of a folder until its standard input closes, with a forked child: used by test_holding."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from vlbias.runs.holding import held
+
+
+def main(folder: str, *cells: str) -> None:
+    with held(Path(folder), map(int, cells)):
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+        print(child, flush=True)
+        sys.stdin.read()
+        os.kill(child, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,69 @@
+"""How columns of the tidy tables are called on the page; docs/report.md says what each is."""
+
+from __future__ import annotations
+
+__all__ = ["HEADS", "headed"]
+
+HEADS = {
+    "B_crossfit": "B, cross-fit",
+    "B_hi": "B at most",
+    "B_lo": "B at least",
+    "B_plugin": "B, plug-in",
+    "NIE_plus_NDE": "NIE + NDE",
+    "area_B_crossfit": "area under B, cross-fit",
+    "area_B_plugin": "area under B, plug-in",
+    "arm": "world",
+    "floor": "noise floor",
+    "fpr": "FPR",
+    "fpr_base": "FPR without",
+    "fpr_world": "FPR with",
+    "functional": "change of",
+    "hi": "upper limit",
+    "joint_log": "joint, log",
+    "largest_control": "largest of controls",
+    "largest_missed": "largest missed",
+    "lo": "lower limit",
+    "mean_fpr": "mean FPR",
+    "n_objects": "objects",
+    "name": "condition",
+    "p_adjusted": "p, adjusted",
+    "p_bh": "p, BH",
+    "p_exact": "p, exact",
+    "p_max_t": "p, max-T",
+    "pearson_controls": "pearson, controls",
+    "presence_mAP": "presence mAP",
+    "r_TE_both": "r of TE with NIE + NDE",
+    "r_TE_parts": "r of TE with the sum of parts",
+    "signed": "sum of signed gaps",
+    "smallest_chosen": "smallest of chosen",
+    "spearman_controls": "spearman, controls",
+    "sum_of_parts": "sum of parts",
+    "sum_of_parts_log": "sum of parts, log",
+    "synergy_log": "synergy, log",
+    "within_floor": "within the floor",
+}
+HEADS |= {
+    f"{name}_{side}": f"{label}, {limit}"
+    for name, label in (
+        ("AP", "AP"),
+        ("AP50", "AP50"),
+        ("AR", "AR"),
+        ("AP_gap", "AP gap"),
+        ("AP_gap_at_point", "AP gap at the point"),
+    )
+    for side, limit in (("lo", "lower limit"), ("hi", "upper limit"))
+}
+HEADS |= {
+    "AP_gap": "AP gap",
+    "AP_gap_at_point": "AP gap at the point",
+    "AP_person": "AP of person",
+}
+"""Column of the tables to its head on the page; those not named here are called the same there."""
+
+
+def headed(name: str) -> str:
+    """What a column, or a quantity named like one, is called on the page."""
+    if name in HEADS or not name.startswith("AP_"):
+        return HEADS.get(name, name)
+    # the groups are the study's
+    return f"AP of {name.removeprefix('AP_').replace('_at_point', ' at the point')}"

@@ -1,0 +1,71 @@
+"""Who works on a run folder: a second process on the same cells is told so, a dead one holds nothing."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from vlbias.errors import FolderInUse
+
+__all__ = ["held"]
+
+_FILE = ".working"
+_LINE = 120
+_TAKEN = (errno.EACCES, errno.EAGAIN)
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+@contextmanager
+def held(
+    folder: Path, cells: Iterable[int] = (0,), note: Callable[[str], None] = lambda text: None
+) -> Iterator[None]:
+    """A context in which no other process can hold any of these cells of a folder.
+
+    Each cell is a line of a file `.working` in the folder, locked by the kernel for as long as this
+    process lives (POSIX record locks), so that a kill leaves nothing to clear away. Forked processes
+    do not inherit it: workers that outlive their parent for the cell they are in hold nobody up. Two
+    calls within one process are not kept apart.
+
+    Args:
+        folder: What is worked on; made if need be.
+        cells: Numbers of the cells; processes with none in common can work side by side.
+        note: Is told if the file system knows no locks.
+
+    Raises:
+        FolderInUse: if another process holds one of them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = os.open(folder / _FILE, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        _take(folder, file, cells, note)
+        yield
+    finally:
+        os.close(file)  # which gives the locks back
+
+
+def _take(folder: Path, file: int, cells: Iterable[int], note: Callable[[str], None]) -> None:
+    now = datetime.now(UTC).isoformat(" ", timespec="seconds")
+    text = f"process {os.getpid()} on {socket.gethostname()[:60]} since {now}"
+    line = text.ljust(_LINE - 1).encode()[: _LINE - 1] + b"\n"
+    for cell in cells:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, _LINE, cell * _LINE)
+        except OSError as error:
+            if error.errno in _TAKEN:
+                raise FolderInUse(folder, _holder(file, cell)) from None
+            if error.errno in _NO_LOCKS:
+                note(f"the file system of {folder} keeps no locks: let no other process work on it")
+                return
+            raise
+        os.pwrite(file, line, cell * _LINE)
+
+
+def _holder(file: int, cell: int) -> str:
+    # nothing is there yet in the moment between taking a line and writing it
+    return os.pread(file, _LINE, cell * _LINE).decode().strip("\0\n ") or "another process"
