@@ -12,6 +12,7 @@ from tiny import CLASSES, WORDS, clip_tokenizer, loud
 from vlbias.causal.example import GroundedText, Inputs, mix
 
 PIXELS = 64
+OMDET_LIMIT = 48
 SEPARATORS = {101: "[CLS]", 102: "[SEP]", 1012: ".", 1029: "?"}
 
 
@@ -154,7 +155,7 @@ def _owlvit() -> tuple[Any, Any, Any]:
     return net, OwlViTImageProcessor(size={"height": 42, "width": 42}), tokenizer
 
 
-def omdet_shape(backbone: Any, tokenizer: Any) -> dict[str, Any]:
+def _omdet_shape(backbone: Any, tokenizer: Any) -> dict[str, Any]:
     from transformers import CLIPTextConfig
 
     text = CLIPTextConfig(
@@ -164,7 +165,7 @@ def omdet_shape(backbone: Any, tokenizer: Any) -> dict[str, Any]:
         num_hidden_layers=2,
         num_attention_heads=2,
         projection_dim=16,
-        max_position_embeddings=48,
+        max_position_embeddings=OMDET_LIMIT,
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=tokenizer.bos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -189,20 +190,11 @@ def omdet_shape(backbone: Any, tokenizer: Any) -> dict[str, Any]:
 
 
 def _omdet() -> tuple[Any, Any, Any]:
-    from transformers import OmDetTurboConfig, OmDetTurboForObjectDetection, SwinConfig
+    from transformers import OmDetTurboConfig, OmDetTurboForObjectDetection
 
-    backbone = SwinConfig(
-        image_size=PIXELS,
-        patch_size=4,
-        embed_dim=8,
-        depths=[2, 1],
-        num_heads=[1, 2],
-        window_size=4,
-        out_indices=[1, 2],
-    )
     tokenizer = clip_tokenizer(("detect", "hot", "stop", "sign"))
     config = OmDetTurboConfig(
-        **omdet_shape(backbone, tokenizer),
+        **_omdet_shape(_swin(), tokenizer),
         # the library's Swin has norms of its own, timm's has none
         apply_layernorm_after_vision_backbone=False,
         encoder_in_channels=[8, 16],
@@ -210,6 +202,15 @@ def _omdet() -> tuple[Any, Any, Any]:
         vision_features_channels=[32, 32],
         num_feature_levels=2,
     )
+    return OmDetTurboForObjectDetection(config), square(PIXELS), tokenizer
+
+
+def omdet_timm() -> tuple[Any, Any, Any]:
+    """One with timm's Swin-T, as the published one has; too large to be written for a test."""
+    from transformers import OmDetTurboConfig, OmDetTurboForObjectDetection
+
+    tokenizer = clip_tokenizer(("detect", "hot", "stop", "sign"))
+    config = OmDetTurboConfig(**_omdet_shape(None, tokenizer), vision_features_channels=[32] * 3)
     return OmDetTurboForObjectDetection(config), square(PIXELS), tokenizer
 
 
