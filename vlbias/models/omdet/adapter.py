@@ -47,14 +47,15 @@ class OmDet:
     def __init__(
         self, net: nn.Module, image_processor: Any, tokenizer: Any, *, name: str, revision: str
     ) -> None:
-        self.net, self.name, self.revision = gated(net.eval()), name, revision
-        self._processor, config = image_processor, self.net.config
         if image_processor is not None and "height" not in image_processor.size:
             raise BadModel(
                 f"{name}: the image processor gives images of several sizes ({image_processor.size}), "
                 "the model takes no mask of padding; give it a size of height and width"
             )
+        config: Any = net.config
         stages, self.ports = drawn(net, config)
+        self.net, self.name, self.revision = gated(net.eval()), name, revision
+        self._processor = image_processor
         aligned = ("text", "owner", "size")
         self.towers = (Tower("model", ("image", "text"), stages, aligned=aligned),)
         self._queries = config.num_queries
