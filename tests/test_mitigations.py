@@ -42,6 +42,14 @@ DETECTOR = {
     "leace": {"sites": ("image_encoder/resid.1",)},
     "sfid": {"sites": ("image_encoder/neck.1",), "features": 4, "unsure": 1.0},
 }
+OMDET = {
+    **DETECTOR,
+    "mean-ablation": {
+        "sites": ("image_encoder/head.0[0]", "decoder/head.1[1]", "text_encoder/task")
+    },
+    "folded-ablation": {"sites": ("image_encoder/head.0[0]", "text_encoder/head.1[0]")},
+    "sfid": {"sites": ("hybrid_encoder/projection.1",), "features": 4, "unsure": 1.0},
+}
 
 
 def rng() -> np.random.Generator:
@@ -177,11 +185,20 @@ def test_contexts_nest_and_are_undone_in_turn(load: Load) -> None:
     assert same(outputs(model, some), before)
 
 
-@pytest.mark.parametrize("name", DETECTOR)
-@pytest.mark.parametrize("family", ["grounding-dino", "grounding-dino-dinov2"])
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [
+        *(
+            (family, name)
+            for family in ("grounding-dino", "grounding-dino-dinov2")
+            for name in DETECTOR
+        ),
+        *(("omdet-turbo", name) for name in OMDET),
+    ],
+)
 def test_grounded_detectors_are_mitigated_too(load: Load, family: str, name: str) -> None:
     model, some = load(family), examples(2, seed=1, form="grounded")
-    mitigation = make_mitigation(name, **DETECTOR[name])
+    mitigation = make_mitigation(name, **(OMDET if family == "omdet-turbo" else DETECTOR)[name])
     before, held = outputs(model, some), state(model.net)
     ready = mitigation.fit(model, examples(form="grounded"), rng=rng())
     with ready.applied(model) as mitigated:

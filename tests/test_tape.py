@@ -306,3 +306,38 @@ def test_a_stage_must_be_called_exactly_once(load: Load, times: int) -> None:
     with pytest.raises(StageCallError) as caught:
         plan.run({"image": torch.zeros(2, 2, dtype=torch.float64)}, [(0, 1)])
     assert (caught.value.module, caught.value.times) == ("layer", times)
+
+
+class _TokensFirst(nn.Module):
+    """Runs its first layer on tokens that lie before rows, as sequence-first code does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(2, 2), nn.Linear(2, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = x.unflatten(1, (-1, 2)).transpose(0, 1)  # [T, R, 2]
+        hidden = self.first(tokens).transpose(0, 1)
+        return (self.second(hidden) + hidden).flatten(1)
+
+
+def test_what_has_its_rows_on_another_axis_is_run_again() -> None:
+    """Giving it back would hand every job the values of other rows."""
+    from vlbias.causal.staged import Port, Stage
+    from vlbias.models.toy import Toy
+
+    torch.manual_seed(0)
+    model: Any = Toy(channels=2)
+    model.net = nn.Sequential(_TokensFirst()).double()
+    model.towers = (Tower("model", ("image",), (Stage("image_encoder", "0"),)),)
+    model.ports = (Port("image_encoder", "second", "0.second", "in", units=2),)
+    model.encode = lambda tower, batch: model.net(batch["image"])
+    batch = {"image": torch.randn(4, 6, dtype=torch.float64)}
+    mediator, pairs = Mediator.of(["image_encoder/second[0]"]), [(3, 0), (1, 2), (2, 1), (0, 3)]
+    plan = SweepPlan(model, model.towers[0], [mediator], lazy=False)
+    found = plan.run(batch, pairs).patched[mediator.name]
+    with torch.inference_mode():
+        hidden = model.net[0].first(batch["image"].unflatten(1, (-1, 2)))
+        for (own, donor), row in zip(pairs, found, strict=True):
+            mixed = torch.stack([hidden[donor, :, 0], hidden[own, :, 1]], -1)
+            torch.testing.assert_close(row, (model.net[0].second(mixed) + hidden[own]).flatten())

@@ -105,10 +105,11 @@ def _pieces(words: list[list[str]], from_end: bool) -> tuple[dict[str, int], lis
     return {piece: i for i, piece in enumerate(sorted(alphabet))}, list(dict.fromkeys(merges))
 
 
-def clip_tokenizer() -> Any:
+def clip_tokenizer(more: tuple[str, ...] = ()) -> Any:
     from transformers import CLIPTokenizer
 
-    vocabulary, merges = _pieces([[*word[:-1], word[-1] + "</w>"] for word in WORDS], True)
+    words = [*WORDS, *more]
+    vocabulary, merges = _pieces([[*word[:-1], word[-1] + "</w>"] for word in words], True)
     for special in ("<|startoftext|>", "<|endoftext|>"):
         vocabulary[special] = len(vocabulary)
     return CLIPTokenizer(vocab=vocabulary, merges=merges)

@@ -12,6 +12,7 @@ from tiny import CLASSES, WORDS, clip_tokenizer, loud
 from vlbias.causal.example import GroundedText, Inputs, mix
 
 PIXELS = 64
+OMDET_LIMIT = 48
 SEPARATORS = {101: "[CLS]", 102: "[SEP]", 1012: ".", 1029: "?"}
 
 
@@ -36,11 +37,11 @@ def processor() -> Any:
     return GroundingDinoImageProcessor(size={"shortest_edge": PIXELS, "longest_edge": 2 * PIXELS})
 
 
-def square() -> Any:
+def square(pixels: int = 56) -> Any:
     """A processor for backbones whose images are squares of whole patches."""
     from transformers import GroundingDinoImageProcessor
 
-    return GroundingDinoImageProcessor(size={"height": 56, "width": 56})
+    return GroundingDinoImageProcessor(size={"height": pixels, "width": pixels})
 
 
 def _swin() -> Any:
@@ -154,10 +155,70 @@ def _owlvit() -> tuple[Any, Any, Any]:
     return net, OwlViTImageProcessor(size={"height": 42, "width": 42}), tokenizer
 
 
+def _omdet_shape(backbone: Any, tokenizer: Any) -> dict[str, Any]:
+    from transformers import CLIPTextConfig
+
+    text = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        projection_dim=16,
+        max_position_embeddings=OMDET_LIMIT,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return {
+        "backbone_config": backbone,
+        "text_config": text,
+        "text_projection_in_dim": 16,
+        "text_projection_out_dim": 16,
+        "class_embed_dim": 16,
+        "task_encoder_hidden_dim": 32,
+        "encoder_hidden_dim": 32,
+        "encoder_attention_heads": 4,
+        "encoder_dim_feedforward": 32,
+        "decoder_hidden_dim": 32,
+        "decoder_num_heads": 4,
+        "decoder_num_layers": 2,
+        "decoder_dim_feedforward": 32,
+        "num_queries": 6,
+        "image_size": PIXELS,
+    }
+
+
+def _omdet() -> tuple[Any, Any, Any]:
+    from transformers import OmDetTurboConfig, OmDetTurboForObjectDetection
+
+    tokenizer = clip_tokenizer(("detect", "hot", "stop", "sign"))
+    config = OmDetTurboConfig(
+        **_omdet_shape(_swin(), tokenizer),
+        # the library's Swin has norms of its own, timm's has none
+        apply_layernorm_after_vision_backbone=False,
+        encoder_in_channels=[8, 16],
+        encoder_projection_indices=[1],
+        vision_features_channels=[32, 32],
+        num_feature_levels=2,
+    )
+    return OmDetTurboForObjectDetection(config), square(PIXELS), tokenizer
+
+
+def omdet_timm() -> tuple[Any, Any, Any]:
+    """One with timm's Swin-T, as the published one has; too large to be written for a test."""
+    from transformers import OmDetTurboConfig, OmDetTurboForObjectDetection
+
+    tokenizer = clip_tokenizer(("detect", "hot", "stop", "sign"))
+    config = OmDetTurboConfig(**_omdet_shape(None, tokenizer), vision_features_channels=[32] * 3)
+    return OmDetTurboForObjectDetection(config), square(PIXELS), tokenizer
+
+
 DETECTORS: dict[str, Callable[[], tuple[Any, Any, Any]]] = {
     "grounding-dino": _grounding,
     "grounding-dino-dinov2": _grounding_dinov2,
     "mm-grounding-dino": _mm_grounding,
+    "omdet-turbo": _omdet,
     "owlv2": _owlv2,
     "owlvit": _owlvit,
 }

@@ -108,7 +108,7 @@ def trace(net: nn.Module, tower: Tower, run: Callable[[int], Any], model: str) -
     return result
 
 
-_Sizes = list[list[int | None] | None]
+_Sizes = list[list[torch.Size | None] | None]
 
 
 def _watch(
@@ -159,14 +159,14 @@ def _watch(
     return root, calls, sizes
 
 
-def _sizes(leaves: list[Any]) -> list[int | None] | None:
+def _sizes(leaves: list[Any]) -> list[torch.Size | None] | None:
     if not all(isinstance(leaf, Tensor | int | float | bool | str | None) for leaf in leaves):
         return None
-    return [leaf.shape[0] if isinstance(leaf, Tensor) and leaf.ndim else None for leaf in leaves]
+    return [leaf.shape if isinstance(leaf, Tensor) and leaf.ndim else None for leaf in leaves]
 
 
 def _rows(
-    small: list[int | None] | None, large: list[int | None] | None
+    small: list[torch.Size | None] | None, large: list[torch.Size | None] | None
 ) -> tuple[int | None, ...] | None:
     if small is None or large is None or len(small) != len(large):
         return None
@@ -174,8 +174,9 @@ def _rows(
     for a, b in zip(small, large, strict=True):
         if a is None or b is None or a == b:
             rows.append(None)
-        elif (b - a) * 2 == a:
-            rows.append(b - a)
+        # rows that lie on another axis cannot be picked out: the module has to run again
+        elif a[1:] == b[1:] and (b[0] - a[0]) * 2 == a[0]:
+            rows.append(b[0] - a[0])
         else:
             return None
     return tuple(rows)

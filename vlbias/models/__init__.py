@@ -80,6 +80,11 @@ MODELS: Registry[Callable[..., StagedModel]] = Registry(
             "MM Grounding DINO, Swin-T (OpenMMLab)",
             (("checkpoint", "openmmlab-community/mm_grounding_dino_tiny_o365v1_goldg_v3det"),),
         ),
+        "omdet-turbo-tiny": Entry(
+            "vlbias.models.omdet:load",
+            "OmDet-Turbo, Swin-T (Om Research Lab)",
+            (("checkpoint", "omlab/omdet-turbo-swin-tiny-hf"),),
+        ),
         "owlv2-b16": Entry(
             "vlbias.models.owl:load",
             "OWLv2 B/16, ensemble (Google)",
@@ -100,6 +105,7 @@ FAMILIES = {
     "clip": "vlbias.models.dual",
     "grounding-dino": "vlbias.models.grounding",
     "mm-grounding-dino": "vlbias.models.grounding",
+    "omdet-turbo": "vlbias.models.omdet",
     "owlv2": "vlbias.models.owl",
     "owlvit": "vlbias.models.owl",
     "siglip": "vlbias.models.dual",

@@ -6,51 +6,19 @@ vision stream takes over from the text, "image_to_text" the reverse.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from vlbias.causal.staged import Port, Stage
 from vlbias.errors import BadModel
+from vlbias.models.blocks import BERT, backbone_ports, block_ports, widths
 
 __all__ = ["drawn"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Blocks:
-    """Where one family of encoders keeps its blocks, and in a block the two branches.
-
-    `attn` and `mlp` end in what is added to the residual stream (up to a fixed scale); heads and
-    neurons are slices of the inputs of `attn_out` and `mlp_out`.
-    """
-
-    path: str
-    attn: str
-    attn_out: str
-    mlp: str
-    mlp_out: str
-    embed: str = "embeddings"
-
-
-_BERT = _Blocks(
-    "encoder.layer.{layer}",
-    "attention.output.dense",
-    "attention.output.dense",
-    "output.dense",
-    "output.dense",
-)
-_DINOV2 = _Blocks("encoder.layer.{layer}", "attention", "attention.o_proj", "mlp", "mlp.fc2")
-_SWIN = _Blocks(
-    "swin.encoder.layers.{layer}",
-    "attention",
-    "attention.o_proj",
-    "mlp",
-    "mlp.fc2",
-    "swin.embeddings",
-)
-_TEXT = {"bert": _BERT, "roberta": _BERT}
-_BACKBONES = {"dinov2": _DINOV2, "dinov2_with_registers": _DINOV2, "swin": _SWIN}
+_TEXT = {"bert": BERT, "roberta": BERT}
 _BACKBONE = "model.backbone.conv_encoder.model"
 
 
@@ -82,7 +50,7 @@ def drawn(net: nn.Module, config: Any) -> tuple[tuple[Stage, ...], tuple[Port, .
         Stage("decoder", "model.decoder", ("fusion_encoder",)),
     )
     ports = (
-        *_backbone(net, config.backbone_config),
+        *backbone_ports(net, _BACKBONE, config.backbone_config),
         Port(
             "image_encoder",
             "neck",
@@ -96,58 +64,12 @@ def drawn(net: nn.Module, config: Any) -> tuple[tuple[Stage, ...], tuple[Port, .
     return stages, ports
 
 
-def _block_ports(
-    stage: str,
-    stem: str,
-    blocks: _Blocks,
-    names: tuple[str, ...],
-    heads: tuple[int, ...],
-    neurons: tuple[int, ...],
-) -> tuple[Port, ...]:
-    block = f"{stem}.{blocks.path}"
-    layers = len(names)
-    return (
-        Port(stage, "attn", f"{block}.{blocks.attn}", "out", layers, names=names),
-        Port(stage, "mlp", f"{block}.{blocks.mlp}", "out", layers, names=names),
-        Port(stage, "head", f"{block}.{blocks.attn_out}", "in", layers, heads, names=names),
-        Port(stage, "neuron", f"{block}.{blocks.mlp_out}", "in", layers, neurons, names=names),
-    )
-
-
-def _backbone(net: nn.Module, config: Any) -> tuple[Port, ...]:
-    blocks = _BACKBONES.get(config.model_type)
-    if blocks is None:
-        return ()
-    if config.model_type == "swin":
-        depths = config.depths
-        names = tuple(f"{i}.blocks.{j}" for i, depth in enumerate(depths) for j in range(depth))
-        heads = tuple(
-            n for n, depth in zip(config.num_heads, depths, strict=True) for _ in range(depth)
-        )
-    else:
-        names = tuple(map(str, range(config.num_hidden_layers)))
-        heads = (config.num_attention_heads,) * len(names)
-    neurons = _widths(net, _BACKBONE, blocks, names)
-    block = f"{_BACKBONE}.{blocks.path}"
-    # no cut: feature levels of earlier blocks pass by it
-    stream = (
-        Port("image_encoder", "embed", f"{_BACKBONE}.{blocks.embed}"),
-        Port("image_encoder", "resid", block, "out", len(names), names=names),
-    )
-    return (*stream, *_block_ports("image_encoder", _BACKBONE, blocks, names, heads, neurons))
-
-
-def _widths(net: nn.Module, stem: str, blocks: _Blocks, names: tuple[str, ...]) -> tuple[int, ...]:
-    paths = (f"{stem}.{blocks.path.format(layer=name)}.{blocks.mlp_out}" for name in names)
-    return tuple(int(net.get_submodule(path).in_features) for path in paths)  # type: ignore[arg-type]
-
-
 def _text(net: nn.Module, config: Any) -> tuple[Port, ...]:
     stem, blocks = "model.text_backbone", _TEXT[config.model_type]
     names = tuple(map(str, range(config.num_hidden_layers)))
     heads = (config.num_attention_heads,) * len(names)
-    ports = _block_ports(
-        "text_encoder", stem, blocks, names, heads, _widths(net, stem, blocks, names)
+    ports = block_ports(
+        "text_encoder", stem, blocks, names, heads, widths(net, stem, blocks, names)
     )
     return tuple(_with_length(port) for port in ports)
 
