@@ -1,0 +1,89 @@
+"""What the scripts that run a study share: their options, the run, its page, tables as Markdown."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vlbias.errors import VlbiasError
+from vlbias.report.columns import headed
+from vlbias.report.page import Page, report
+from vlbias.runs import api
+from vlbias.runs.runner import Events
+
+__all__ = ["finished", "main_of", "markdown", "options", "table"]
+
+HERE = Path(__file__).parent
+
+
+def options(description: str | None, study: str) -> argparse.ArgumentParser:
+    """The command line of a script, whose study is this file if none is given."""
+    parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
+    parser.add_argument("study", type=Path, nargs="?", default=HERE / study)
+    parser.add_argument("--out", type=Path, default=Path("runs"))
+    parser.add_argument("--model", help="in place of the study's")
+    parser.add_argument("--limit", type=int, help="only so many photos")
+    parser.add_argument("--draws", type=int, default=2000, help="resamples of the page")
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--dry-run", action="store_true")
+    return parser
+
+
+def finished(given: argparse.Namespace, suffix: str = "", **changes: Any) -> Page | None:
+    """Runs the study, or goes on with it, and writes its page; None where only the time was asked for.
+
+    Args:
+        given: From `options`.
+        suffix: Of the run's name, where fields are changed.
+        **changes: Fields of the study.
+    """
+    began = time.monotonic()
+
+    def note(text: str) -> None:
+        print(f"[{time.monotonic() - began:6.0f} s] {text}", file=sys.stderr, flush=True)
+
+    events = Events(note, lambda done, total, _: note(f"{done}/{total}"))
+    study = api.read_study(given.study, model=given.model, limit=given.limit)
+    if changes:
+        changed = study.model_copy(update={**changes, "name": study.name + suffix})
+        study = type(study).parse(changed.model_dump())
+    job = api.job_of(study)
+    plan = job.plan(study, note)
+    if given.dry_run:
+        print("\n".join(job.estimate(plan, events)))
+        return None
+    result = job.run(plan, given.out, workers=given.workers, events=events)
+    if result.failed:
+        raise SystemExit(
+            f"{len(result.failed)} cells failed; see {result.folder}/cells/*.error.json"
+        )
+    return report(result.folder, draws=given.draws, note=note)
+
+
+def table(page: Page, name: str) -> pd.DataFrame:
+    """A table of the run that the page is about."""
+    (path,) = page.tables.glob(f"*/{name}.csv")
+    return pd.read_csv(path) if path.read_text().strip() else pd.DataFrame()
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """The frame as a Markdown table, numbers in three digits."""
+    shown = frame.rename(columns=headed).map(
+        lambda value: f"{value:.3f}" if isinstance(value, float) else str(value)
+    )
+    rows = [list(shown.columns), ["---"] * len(shown.columns), *shown.values.tolist()]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows).replace("nan", "–")
+
+
+def main_of(main: Callable[[], None]) -> None:
+    """Runs a script; what was wrong with its input is said without a traceback."""
+    try:
+        main()
+    except VlbiasError as error:
+        raise SystemExit(f"error: {error}") from None
