@@ -17,13 +17,23 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torchvision.ops import box_convert, generalized_box_iou
 
-__all__ = ["Truth", "detection_loss", "levels_of", "match_places", "match_queries", "set_loss"]
+from vlbias.causal.detections import class_logits
+
+__all__ = [
+    "Truth",
+    "detection_loss",
+    "levels_of",
+    "match_places",
+    "match_queries",
+    "presence_loss",
+    "set_loss",
+]
 
 ALPHA, GAMMA = 0.25, 2.0
 COST = {"class": 2.0, "box": 5.0, "giou": 2.0}
 WEIGHT = {"class": 2.0, "box": 5.0, "giou": 2.0}
 FOUND_TWICE = 4  # proposals that may claim the same box: more of them learn something
-NEAREST = 4  # proposals of each level that learn a box they lie in
+NEAREST = 9  # proposals of each level that learn a box they lie in
 FOUND_EARLY = 3  # queries that may find the same box, in all decoder layers but the last
 
 
@@ -163,6 +173,18 @@ def set_loss(
             sums["giou"] = sums["giou"] + (1 - overlap).sum()
         sums["class"] = sums["class"] + focal(here, target).sum()
     return {name: value / max(pairs, 1) for name, value in sums.items()}
+
+
+def presence_loss(logits: Tensor, present: Tensor, roles: Tensor) -> Tensor:
+    """Cross-entropy of whether a class is anywhere in a photo, told by its best query.
+
+    Args:
+        logits: [R, Q, T'], at least as long as the text.
+        present: [R, K].
+        roles: See `set_loss`.
+    """
+    best = class_logits(logits, roles, present.shape[1]).amax(1)
+    return binary_cross_entropy_with_logits(best, present.to(best.dtype))
 
 
 def detection_loss(

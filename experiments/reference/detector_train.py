@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from reference.detector import Kept, forward, prompt_of, tokens_of
 from reference.detector_bank import FeatureFile, truth_in
-from reference.detector_loss import Truth, detection_loss, levels_of
+from reference.detector_loss import Truth, detection_loss, levels_of, presence_loss
 from reference.loop import Loop, Schedule
 from reference.photos import Photo, key_of
 from reference.views import View
@@ -26,21 +26,22 @@ __all__ = ["DetectorTrainer", "Settings"]
 class Settings(Schedule):
     """Everything that determines the trained weights, given the photos and the two encoders."""
 
-    epochs: int = 60
-    patience: int = 12
+    epochs: int = 24
+    patience: int = 10
     batch: int = 8
-    average: float = 0.999
+    average: float = 0.998
     clip: float = 0.5
-    pixels: int = 336
+    pixels: int = 224
     views: int = 4  # of each photo: whole, mirrored, crops; taken in turn
-    width: int = 256
+    width: int = 192
     layers: int = 3  # of fusion encoder and decoder each
     queries: int = 100
-    middle: int = 8  # block of the backbone that is read beside the last one; 0 for none
+    middle: int = 0  # block of the backbone that is read beside the last one; 0 for none
     without_caption: float = 0.1  # share of steps whose prompt is the list of categories alone
-    rate: float = 2e-4
-    rate_text: float = 2e-5  # 0 freezes the text encoder, whose outputs are then kept
+    rate: float = 3e-4
+    rate_text: float = 0.0  # 0 freezes the text encoder, whose outputs are then kept
     decay: float = 1e-4
+    presence: float = 10.0  # weight of the loss on what is anywhere in a photo
     precision: str = "float32"  # of training passes, or "bfloat16"; numbers are made in float32
 
     @property
@@ -120,7 +121,12 @@ class DetectorTrainer(Loop):
         total, parts = detection_loss(
             self.net, found, truths, tokens["roles"], tokens["attention_mask"], self.levels
         )
-        return total, {"total": total, **parts}
+        present = torch.zeros(len(rows), len(self.categories), device=device)
+        for row, truth in enumerate(truths):
+            present[row, truth.classes] = 1
+        presence = presence_loss(found.logits, present, tokens["roles"])
+        total = total + self.settings.presence * presence
+        return total, {"total": total, **parts, "presence": presence}
 
     def _tokens(
         self, photos: Sequence[Photo], rng: np.random.Generator, device: torch.device
