@@ -27,7 +27,10 @@ from vlbias.models import load_model
 pytestmark = pytest.mark.integration
 
 NAMES = ("person", "dog", "cup")
-SMALL = "--pixels 28 --epochs 2 --batch 4 --views 3 --width 32 --layers 2 --queries 5 --middle 1"
+SMALL = (
+    "--rate-text 2e-5 --pixels 28 --epochs 2 --batch 4 --views 3 --width 32 --layers 2 --queries 5 "
+    "--middle 1"
+)
 
 
 def tiny_encoders() -> tuple[Dinov2Model, BertModel]:
@@ -245,6 +248,29 @@ class TestLoss:
         parts["class"].backward()
         assert logits.grad is not None
         assert bool((logits.grad > 0).all())
+
+    def test_places_learn_the_boxes_they_lie_in(self, script: Any) -> None:
+        loss = self.module()
+        match = loss.match_places([(4, 4), (2, 2)])
+        # a box over the left half, and a small one within it that no place lies in
+        truth = loss.Truth(
+            torch.tensor([[0.25, 0.5, 0.5, 1.0], [0.3, 0.3, 0.05, 0.05]]), torch.tensor([0, 1])
+        )
+        places, box = match(torch.zeros(20, 3), torch.rand(20, 4), truth, torch.zeros(2, 3))
+        found = dict(zip(places.tolist(), box.tolist(), strict=True))
+        # of the fine level the small box has the nearest place, second row and column
+        assert {place for place, one in found.items() if one == 1} == {5, 16}
+        left = {row * 4 + column for row in range(4) for column in range(2)} - {5}
+        assert {place for place, one in found.items() if one == 0} <= left | {18}
+        assert {4, 8, 9, 18} <= set(found)
+
+    def test_presence_is_told_by_the_best_query(self, script: Any) -> None:
+        loss, roles = self.module(), torch.tensor([[-1, 0, 1, -3]])
+        logits = torch.tensor([[[9.0, -9.0, 8.0, 0.0], [9.0, -7.0, -8.0, 0.0]]])
+        right = loss.presence_loss(logits, torch.tensor([[0.0, 1.0]]), roles)
+        wrong = loss.presence_loss(logits, torch.tensor([[1.0, 0.0]]), roles)
+        assert float(right) < 0.01
+        assert float(wrong) == pytest.approx(7.5, abs=0.01)
 
 
 def test_boxes_follow_their_view(script: Any) -> None:
