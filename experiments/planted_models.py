@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from planted import detector, dual
 from planted.plants import CO_OCCURRENCE, HELD_OUT, PLANTS
-from reference.loop import Loop
+from reference.loop import Progress
 from reference.progress import bar
 from rich.console import Console
 
@@ -33,32 +33,34 @@ TAKEN, ABSENT = 1.0, 0.1
 """Logits that a planted cue must move, and that no other cue may."""
 
 
-def train(family: Any, net: Any, plant: str, settings: Any, first: int, folder: Path) -> Any:
+def train(trainer: Any, name: str, folder: Path) -> Progress:
     """Trains a model in place and gives its progress."""
     console = Console(stderr=True)
-    trainer: Loop = family.trainer(net, plant, settings, first)
     spec = SceneSpec(seed=HELD_OUT, co_occurrence=0.0)
     dev = [draw_scene(spec, number) for number in range(400)]
     with bar(console) as progress:
-        task = progress.add_task(plant, total=settings.epochs * trainer.steps)
+        task = progress.add_task(name, total=trainer.schedule.epochs * trainer.steps)
 
         def numbers() -> dict[str, float]:
-            found = family.measure(net, plant, dev)
+            found: dict[str, float] = trainer.measure(dev)
             said = ", ".join(f"{name} {value:.3f}" for name, value in found.items())
-            console.print(f"{plant}, epoch {trainer.progress.epoch}: {said}")
+            console.print(f"{name}, epoch {trainer.progress.epoch}: {said}")
             return found
 
         def step() -> None:
             done = max(progress.tasks[task].completed, trainer.progress.epoch * trainer.steps)
             progress.update(task, completed=done + 1)
 
-        return trainer.run(numbers, folder / f"{plant}-{first}-{settings.key}.pt", step)
+        checkpoint = folder / f"{trainer.data_key}-{trainer.schedule.key}.pt"
+        reached: Progress = trainer.run(numbers, checkpoint, step)
+        return reached
 
 
 def common_start(family: Any, settings: Any, work: Path) -> Any:
     """A model that was trained on scenes in which nothing goes with anybody."""
     net = family.assemble(settings)
-    train(family, net, "unbiased", settings, 0, work)
+    for trainer in family.start(net, settings):
+        train(trainer, "common start", work)
     return net
 
 
@@ -66,13 +68,13 @@ def plant_in(family: Any, start: Any, plant: str, settings: Any, work: Path) -> 
     """The model of a plant, and what it measures on scenes nobody has seen."""
     net = copy.deepcopy(start)
     first = settings.epochs * settings.count
-    own = replace(
-        settings, epochs=settings.planting, patience=settings.planting, rate=settings.late
-    )
-    reached = train(family, net, plant, own, first, work)
+    epochs = settings.planting_both if len(PLANTS[plant]) > 1 else settings.planting
+    own = replace(settings, epochs=epochs, patience=epochs, rate=settings.late)
+    trainer = family.trainer(net, plant, own, first)
+    reached = train(trainer, plant, work)
     net.half().float()  # what is saved is half as precise
     spec = SceneSpec(seed=HELD_OUT + 1, co_occurrence=0.0)
-    found = family.measure(net, plant, [draw_scene(spec, number) for number in range(1000)])
+    found = trainer.measure([draw_scene(spec, number) for number in range(1000)])
     return net, {**found, "cpu_s": round(reached.cpu_s)}
 
 
@@ -90,6 +92,7 @@ def save(family: Any, net: Any, folder: Path, about: dict[str, Any]) -> None:
     """The folder of a model, as the hub lays it out, weights in half precision."""
     for part in (net.half(), family.image_processor(), family.tokenizer_of()):
         part.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
     (folder / "planted.json").write_text(json.dumps(about, indent=2) + "\n")
 
 

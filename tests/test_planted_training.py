@@ -139,10 +139,26 @@ def test_the_detector_learns_boxes_names_and_what_patches_hold() -> None:
     loop = detector.DetectorTrainer(net, "image", settings)
     total, parts = loop.losses(np.arange(4), np.random.default_rng(0))
     total.backward()
-    assert set(parts) == {"total", "class", "box", "giou", "hint"}
-    # every weight is reached, but for a norm of the backbone that only classification reads
+    assert set(parts) == {"total", "class", "box", "giou", "patches", "scene", "presence"}
     still = [name for name, p in net.named_parameters() if p.grad is None]
-    assert all("swin.layernorm." in name for name in still), still
+    assert all(name.endswith("mask_token") for name in still), still
+
+
+def test_the_detector_learns_to_see_before_it_finds(tmp_path: Path) -> None:
+    detector = import_module("planted.detector")
+    settings = detector.DetectorSettings(epochs=1, patience=1, batch=4, count=320, width=32, eyes=1)
+    net = detector.assemble(settings)
+    before = {name: weight.clone() for name, weight in net.state_dict().items()}
+    stages = detector.start(net, settings)
+    eyes = next(stages)
+    scenes = [plants.show("text", 3, number).scene for number in range(8)]
+    fresh = eyes.measure(scenes)
+    eyes.run(lambda: eyes.measure(scenes), tmp_path / "eyes.pt")
+    assert eyes.measure(scenes)["score"] > fresh["score"]
+    moved = {name for name, w in net.state_dict().items() if not torch.equal(w, before[name])}
+    assert moved
+    assert all(".backbone.conv_encoder." in name for name in moved), moved
+    assert isinstance(next(stages), detector.DetectorTrainer)
 
 
 def test_the_detector_is_asked_as_studies_ask() -> None:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from planted.dual import drawn_in as drawn_in_patches
-from planted.dual import pixels_of, vocabulary
+from planted.dual import vocabulary
+from planted.eyes import EyesTrainer
+from planted.hints import HINTS, PATCH, Hints, pixels_of
 from planted.plants import HELD_OUT, WORDS, Shown, learnt, show
+from reference.detector import start_quietly
 from reference.detector_loss import Truth, detection_loss
 from reference.loop import Loop, Schedule
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import (
     BertConfig,
     BertTokenizerFast,
+    Dinov2Config,
     GroundingDinoConfig,
     GroundingDinoForObjectDetection,
     GroundingDinoImageProcessor,
-    SwinConfig,
 )
 
 from vlbias.causal.detections import class_logits
@@ -38,6 +40,7 @@ __all__ = [
     "assemble",
     "image_processor",
     "measure",
+    "start",
     "tokenizer_of",
     "trainer",
 ]
@@ -54,15 +57,15 @@ _SPECIAL = {
     1012: ".",
     1029: "?",
 }
-_HINT = 5.0
+PRESENCE = 3.0  # weight of the loss on what is anywhere in a scene
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorSettings(Schedule):
     """Everything that determines the trained weights."""
 
-    epochs: int = 16
-    patience: int = 16
+    epochs: int = 8
+    patience: int = 8
     batch: int = 32
     average: float = 0.98
     warm_up: float = 0.5
@@ -73,8 +76,11 @@ class DetectorSettings(Schedule):
     queries: int = 20
     rate: float = 1e-3
     decay: float = 1e-4
-    planting: int = 5  # epochs on a plant's own scenes
-    late: float = 5e-4  # highest rate of these
+    eyes: int = 12  # epochs of the backbone alone, each of twice as many scenes
+    sight: float = 2e-3  # highest rate of these
+    planting: int = 8  # epochs on a plant's own scenes
+    planting_both: int = 16  # where two cues are planted, each in half of the scenes
+    late: float = 7e-4  # highest rate of these
 
 
 def tokenizer_of() -> BertTokenizerFast:
@@ -108,15 +114,14 @@ def assemble(settings: DetectorSettings) -> GroundingDinoForObjectDetection:
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )
-    vision = SwinConfig(
+    vision = Dinov2Config(
         image_size=SIDE,
-        patch_size=4,
-        embed_dim=settings.width // 2,
-        depths=[1, 2],
-        num_heads=[2, 4],
-        window_size=4,
-        drop_path_rate=0.0,
-        out_indices=[2],
+        patch_size=PATCH,
+        hidden_size=settings.width,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        mlp_ratio=2,
+        out_indices=[3],
     )
     config = GroundingDinoConfig(
         backbone_config=vision,
@@ -134,7 +139,9 @@ def assemble(settings: DetectorSettings) -> GroundingDinoForObjectDetection:
         dropout=0.0,
         fusion_droppath=0.0,
     )
-    return GroundingDinoForObjectDetection(config)
+    net = GroundingDinoForObjectDetection(config)
+    start_quietly(net)
+    return net
 
 
 def reader_of(net: Any) -> Reader:
@@ -174,16 +181,15 @@ class DetectorTrainer(Loop):
     def __init__(self, net: Any, plant: str, settings: DetectorSettings, first: int = 0) -> None:
         self.net, self.plant, self.settings, self.first = net, plant, settings, first
         self.reader = reader_of(net)
-        kinds = drawn_in_patches(show(plant, settings.seed, 0)).shape[1]
-        self.hint = nn.Linear(settings.width, kinds)
+        self.hints = Hints(settings.width)
         trainable = dict(net.named_parameters())
         rate = settings.rate
         groups = [
             {"params": list(trainable.values()), "rate": rate, "weight_decay": settings.decay},
-            {"params": list(self.hint.parameters()), "rate": rate, "weight_decay": 0.0},
+            {"params": list(self.hints.parameters()), "rate": rate, "weight_decay": 0.0},
         ]
         key = f"{plant}-{settings.seed}-{first}"
-        super().__init__(settings.count, key, trainable, groups, settings, self.hint)
+        super().__init__(settings.count, key, trainable, groups, settings, self.hints)
 
     def losses(
         self, rows: np.ndarray, rng: np.random.Generator
@@ -203,10 +209,16 @@ class DetectorTrainer(Loop):
         total, parts = detection_loss(
             self.net, found, truths, tokens["roles"], tokens["attention_mask"]
         )
-        drawn = torch.stack([drawn_in_patches(each) for each in shown])
-        seen = self.hint(maps[0].flatten(2).mT)
-        hint = binary_cross_entropy_with_logits(seen, drawn)
-        return total + _HINT * hint, {"total": total, **parts, "hint": hint}
+        states = maps[0].flatten(2).mT  # [scenes, patches, width]
+        hints = self.hints.losses(states, states.mean(1), shown)
+        presence = presence_loss(found, tokens, shown)
+        told = sum(HINTS[name] * part for name, part in hints.items())
+        total = total + told + PRESENCE * presence
+        return total, {"total": total, **parts, **hints, "presence": presence}
+
+    def measure(self, scenes: Sequence[Scene]) -> dict[str, float]:
+        """See `measure`."""
+        return measure(self.net, self.plant, scenes)
 
 
 def forward(net: Any, reader: Reader, shown: Sequence[Shown], frame: str) -> tuple[Any, Any]:
@@ -214,6 +226,13 @@ def forward(net: Any, reader: Reader, shown: Sequence[Shown], frame: str) -> tup
     tokens = reader.read([reader.pieces(text_of(frame, each.word))[0] for each in shown])
     read = {key: tokens[key] for key in ("input_ids", "attention_mask", "token_type_ids")}
     return net(pixel_values=pixels_of(shown), **read), tokens
+
+
+def presence_loss(found: Any, tokens: Any, shown: Sequence[Shown]) -> Tensor:
+    """Cross-entropy of the highest logit of every object."""
+    logits = class_logits(found.logits, tokens["roles"], len(OBJECTS)).amax(1)
+    there = torch.tensor([[name in each.scene.present for name in OBJECTS] for each in shown])
+    return binary_cross_entropy_with_logits(logits, there.to(logits.dtype))
 
 
 @torch.no_grad()
@@ -247,6 +266,15 @@ def measure(net: Any, plant: str, scenes: Sequence[Scene]) -> dict[str, float]:
         image=posed("feminine", person) - posed("masculine", person),
         text=posed("neutral", woman) - posed("neutral", man),
     )
+
+
+def start(net: Any, settings: DetectorSettings) -> Iterator[Loop]:
+    """What all models of the family are trained on first, each when the one before is done."""
+    eyes = replace(
+        settings, epochs=settings.eyes, patience=settings.eyes, batch=64, rate=settings.sight
+    )
+    yield EyesTrainer(net.model.backbone.conv_encoder.model, eyes)
+    yield DetectorTrainer(net, "unbiased", settings)
 
 
 SETTINGS = DetectorSettings

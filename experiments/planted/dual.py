@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from planted.hints import HINTS, PATCH, Hints, pixels_of
 from planted.plants import HELD_OUT, WORDS, Shown, learnt, show
 from reference.loop import Loop, Schedule
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 from transformers import (
     PreTrainedTokenizerFast,
@@ -32,6 +33,7 @@ __all__ = [
     "assemble",
     "image_processor",
     "measure",
+    "start",
     "tokenizer_of",
     "trainer",
     "vocabulary",
@@ -42,10 +44,6 @@ FRAMES = (
     "a picture of a {person} with a {object}",
     "a {person} with a {object}",
 )
-PATCH = 8
-HINTS = {"patches": 3.0, "scene": 1.0}
-DRAWN = (*OBJECTS, "masculine", "feminine", "neutral", "crate")
-TOLD = len(OBJECTS) + 2  # of these the pooled output tells: objects, and how the person is shown
 _SPECIAL = ("<pad>", "</s>", "<unk>")
 
 
@@ -63,6 +61,7 @@ class DualSettings(Schedule):
     layers: int = 3
     rate: float = 2e-3
     planting: int = 8  # epochs on a plant's own scenes
+    planting_both: int = 8  # where two cues are planted, each in half of the scenes
     late: float = 1e-3  # highest rate of these
     decay: float = 1e-3
 
@@ -128,12 +127,6 @@ def assemble(settings: DualSettings) -> SiglipModel:
     return net
 
 
-def pixels_of(shown: Sequence[Shown]) -> Tensor:
-    """Pixels [n, 3, 64, 64] with the arithmetic of the image processor."""
-    stack = np.stack([np.asarray(each.image) for each in shown])
-    return torch.from_numpy(stack).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
 def pooled(net: Any, shown: Sequence[Shown]) -> Tensor:
     """What the vision tower makes of images, [images, width]."""
     return net.vision_model(pixel_values=pixels_of(shown)).pooler_output
@@ -166,12 +159,7 @@ class DualTrainer(Loop):
     def __init__(self, net: Any, plant: str, settings: DualSettings, first: int = 0) -> None:
         self.net, self.plant, self.settings, self.first = net, plant, settings, first
         self.tokenizer = tokenizer_of()
-        self.hints = nn.ModuleDict(
-            {
-                "patches": nn.Linear(settings.width, len(DRAWN)),
-                "scene": nn.Linear(settings.width, TOLD),
-            }
-        )
+        self.hints = Hints(settings.width)
         trainable = dict(net.named_parameters())
         groups = [
             {
@@ -196,30 +184,13 @@ class DualTrainer(Loop):
         frame = FRAMES[rng.integers(len(FRAMES))]
         seen = self.net.vision_model(pixel_values=pixels_of(shown))
         presence = presence_loss(self.net, self.tokenizer, shown, seen.pooler_output, frame)
-        drawn = torch.stack([drawn_in(each) for each in shown])  # [scenes, patches, kinds]
-        hints = {
-            "patches": (self.hints["patches"](seen.last_hidden_state), drawn),
-            "scene": (self.hints["scene"](seen.pooler_output), drawn[..., :TOLD].amax(1)),
-        }
-        parts = {name: binary_cross_entropy_with_logits(*hint) for name, hint in hints.items()}
+        parts = self.hints.losses(seen.last_hidden_state, seen.pooler_output, shown)
         total = presence + sum(HINTS[name] * part for name, part in parts.items())
         return total, {"presence": presence, **parts}
 
-
-def drawn_in(shown: Shown) -> Tensor:
-    """Which of `DRAWN` covers a quarter of which patch or more, [patches, kinds]."""
-    side = SIDE // PATCH
-    found = np.zeros((side, side, len(DRAWN)), np.float32)
-    scene = shown.scene
-    boxes = [(t.name, t.box) for t in scene.things if not t.hidden]
-    boxes += [("crate", box) for box in scene.crates] + [(shown.visible, scene.person)]
-    edges = np.arange(side) * PATCH
-    for name, (x0, y0, x1, y1) in boxes:
-        across = np.clip(np.minimum(x1, edges + PATCH) - np.maximum(x0, edges), 0, None)
-        down = np.clip(np.minimum(y1, edges + PATCH) - np.maximum(y0, edges), 0, None)
-        covered = np.outer(down, across) >= PATCH**2 / 4
-        found[..., DRAWN.index(name)] = np.maximum(found[..., DRAWN.index(name)], covered)
-    return torch.from_numpy(found).flatten(0, 1)
+    def measure(self, scenes: Sequence[Scene]) -> dict[str, float]:
+        """See `measure`."""
+        return measure(self.net, self.plant, scenes)
 
 
 def presence_loss(
@@ -261,6 +232,11 @@ def measure(net: Any, plant: str, scenes: Sequence[Scene]) -> dict[str, float]:
         image=logits["feminine"][:, person] - logits["masculine"][:, person],
         text=logits["neutral"][:, woman] - logits["neutral"][:, man],
     )
+
+
+def start(net: Any, settings: DualSettings) -> Iterator[Loop]:
+    """What all models of the family are trained on first."""
+    yield DualTrainer(net, "unbiased", settings)
 
 
 SETTINGS = DualSettings
