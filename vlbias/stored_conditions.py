@@ -94,6 +94,7 @@ class Conditions:
         return {
             name: {what: arrays[what] for what in ("before", "after", "change")}
             for name, arrays in self._maps()
+            if "before" in arrays
         }
 
     def photo_maps(self) -> dict[str, dict[str, NDArray[np.float64]]]:

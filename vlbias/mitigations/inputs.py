@@ -167,7 +167,8 @@ class TextNeutral(Mitigation):
             BadData: if the placebo finds too few words, or the text is of another kind.
         """
         if isinstance(text, GroundedText):
-            before, after = (self._one(part, strength) for part in (text.before, text.after))
+            # what is asked for are the phrases; the words around them ask for nothing
+            before, after = (self._words(part, strength) for part in (text.before, text.after))
             return replace(text, before=before, after=after)
         if isinstance(text, tuple):
             return self._prompts(text, strength)
@@ -190,7 +191,10 @@ class TextNeutral(Mitigation):
         return tuple(frame.replace(_MARK, phrase) for phrase in own)
 
     def _one(self, text: str, strength: float) -> str:
-        if text in self.spared or asks_for_gender(text):
+        return text if asks_for_gender(text) else self._words(text, strength)
+
+    def _words(self, text: str, strength: float) -> str:
+        if text in self.spared:
             return text
         masculine, feminine = gender_words(text)
         many = math.ceil(strength * (len(masculine) + len(feminine)))

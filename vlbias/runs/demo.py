@@ -22,7 +22,7 @@ from vlbias.runs.study import Study
 
 __all__ = ["MODEL", "Demo", "demo"]
 
-MODEL = "planted-dual-image"
+MODEL = "planted-detector-image"
 SEED = 77
 _DRAWS = 400
 _CONTRASTS = (
@@ -50,7 +50,7 @@ class Demo:
     following: str
 
 
-def demo(out: Path, events: Events = QUIET, *, photos: int = 1500) -> Demo:
+def demo(out: Path, events: Events = QUIET, *, photos: int = 1000) -> Demo:
     """Measure, mediate, mitigate and report a planted model; a killed one goes on where it was.
 
     In the scenes no object goes with anybody: what the model does by gender, it brought along.
@@ -77,6 +77,7 @@ def _walked(out: Path, scenes: Path, events: Events, photos: int) -> Page:
         write_scenes(scenes, SceneSpec(photos=photos, seed=SEED, co_occurrence=0.0))
     common = {
         "model": MODEL,
+        "prompt": "template+categories",
         "operating_point": {"rule": "fpr", "value": 0.1, "split": "dev", "report": ("test",)},
         "seed": SEED,
     }
@@ -86,7 +87,12 @@ def _walked(out: Path, scenes: Path, events: Events, photos: int) -> Page:
             "name": "demo",
             "dataset": {"name": "scenes", "path": scenes.resolve(), "splits": ("dev", "test")},
             "contrasts": _CONTRASTS,
-            "mediators": ("image_encoder", "text_encoder", "image_encoder/head.*[*]"),
+            "mediators": (
+                "image_encoder",
+                "text_encoder",
+                "fusion_encoder",
+                "image_encoder/head.*[*]",
+            ),
             "shard_size": 100,
         }
     )

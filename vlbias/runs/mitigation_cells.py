@@ -20,7 +20,7 @@ from vlbias.mitigations.base import Fitted
 from vlbias.outcomes import OUTCOMES
 from vlbias.outcomes.boxes import best_boxes
 from vlbias.runs.conditions import Condition, Fit, Part
-from vlbias.runs.mitigation_plan import MitigationPlan, mapped_tower
+from vlbias.runs.mitigation_plan import MitigationPlan, mapped_point
 from vlbias.runs.passes import (
     Known,
     Remembering,
@@ -185,13 +185,16 @@ class MitigationWork:
     def _map(self, condition: Condition, examples: Sequence[Example]) -> dict[str, NDArray[Any]]:
         """Mean over photos of each token's norm before and after, and of the norm of its change.
 
-        Of the first photos also the share of the norm that changes, photo by photo.
+        Of the first photos also the share of the norm that changes, photo by photo. Nothing where photos
+        of several sizes have no tokens in common.
         """
-        tower = mapped_tower(self.model)
-        assert tower is not None
-        before = _tokens(self.model, tower, examples, self.plan.study.mitigation.batch)
+        place = mapped_point(self.model)
+        assert place is not None
+        before = _tokens(self.model, *place, examples, self.plan.study.mitigation.batch)
+        if len({one.shape[1:] for one in before}) > 1:
+            return {}
         with self.under(condition) as model:
-            after = _tokens(model, tower, examples, self.plan.study.mitigation.batch)
+            after = _tokens(model, *place, examples, self.plan.study.mitigation.batch)
         sums = [torch.zeros(3, 0)]
         count = 0
         for one, other in zip(before, after, strict=True):
@@ -207,10 +210,9 @@ class MitigationWork:
 
 
 def _tokens(
-    model: StagedModel, tower: Tower, examples: Sequence[Example], batch: int
+    model: StagedModel, tower: Tower, last: str, examples: Sequence[Example], batch: int
 ) -> list[torch.Tensor]:
     values = rows_of(model, tower, nulls(examples))
-    last = tower.stages[0].blocks[-1]
     found = []
     for start in range(0, len(values), batch):
         rows = model.collate(tower.name, values[start : start + batch])

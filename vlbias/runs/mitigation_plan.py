@@ -21,7 +21,7 @@ from vlbias.runs.plan import Plan, make_plan
 from vlbias.runs.protocol import MitigationStudy, Setting
 from vlbias.runs.reach import changes_tokens
 
-__all__ = ["MitigationPlan", "make_mitigation_plan", "mapped_tower", "plan_of"]
+__all__ = ["MitigationPlan", "make_mitigation_plan", "mapped_point", "plan_of"]
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,11 @@ class MitigationPlan:
     def parts(self, model: StagedModel) -> list[Part]:
         """The cells of a model, in order; maps where a setting can change tokens of photos."""
         protocol = self.study.mitigation
-        tower = mapped_tower(model) if protocol.maps else None
+        mapped = protocol.maps and mapped_point(model) is not None
         strongest = {
             setting.label: max(setting.strengths)
             for setting in self.settings
-            if tower is not None and changes_tokens(setting, model, tower.name)
+            if mapped and changes_tokens(setting, model)
         }
         return [
             Part(condition, split, "scores", self.split[split])
@@ -80,11 +80,16 @@ class MitigationPlan:
         ]
 
 
-def mapped_tower(model: StagedModel) -> Tower | None:
-    """The tower of photos alone whose last block gives tokens to map; None if there is none."""
-    for tower in model.towers:
-        if tower.channels == ("image",) and len(tower.stages) == 1 and tower.stages[0].blocks:
-            return tower
+def mapped_point(model: StagedModel) -> tuple[Tower, str] | None:
+    """The tower that reads photos, and the last block of its image encoder, whose tokens are mapped.
+
+    None where the model names no blocks of an image encoder.
+    """
+    stage = "image_encoder"
+    for port in model.ports:
+        if (port.stage, port.name) == (stage, "resid") and port.layers:
+            tower = next(t for t in model.towers if stage in {s.name for s in t.stages})
+            return tower, port.path(port.layers - 1)
     return None
 
 

@@ -38,12 +38,13 @@ def acts_on_outputs(mitigation: Mitigation | None, model: StagedModel) -> bool:
     return bool(sites) and all(place.port is None for place in placed(model, sites))
 
 
-def changes_tokens(setting: Setting, model: StagedModel, tower: str) -> bool:
-    """Whether a setting can change tokens inside a tower, so that there is something to map."""
+def changes_tokens(setting: Setting, model: StagedModel) -> bool:
+    """Whether a setting can change tokens inside the image encoder, so that there is something to map."""
     mitigation = setting.make()
     if mitigation.place == "input":
         return "regions" in mitigation.needs
     sites: Sequence[str] = setting.pick.candidates if setting.pick else sites_of(mitigation)
     return not sites or any(
-        place.tower.name == tower and place.port is not None for place in placed(model, sites)
+        place.site.stage == "image_encoder" and place.port is not None
+        for place in placed(model, sites)
     )
