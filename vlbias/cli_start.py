@@ -71,8 +71,10 @@ def _model(model: str, device: str, as_json: bool) -> bool:
     from dataclasses import asdict
 
     from vlbias.runs import api
+    from vlbias.runs.cells import keep_memory
 
     began = time.monotonic()
+    keep_memory()
     with loading_quietly():
         findings = api.check(model, device=device)
     if as_json:
