@@ -19,8 +19,14 @@ LOGGER = logging.getLogger("transformers.configuration_utils")
 
 
 @pytest.fixture
-def heard(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+def heard(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[pytest.LogCaptureFixture]:
     """What transformers logs: it hands its records to nobody else, and repeats no warning."""
+    # other tests' libraries may have left it less talkative
+    caplog.set_level(logging.WARNING, LOGGER.name)
+    monkeypatch.setattr(LOGGER, "disabled", False)
+    monkeypatch.setattr(logging.root.manager, "disable", 0)
     LOGGER.addHandler(caplog.handler)
     LOGGER.warning_once.cache_clear()  # type: ignore[attr-defined]
     yield caplog

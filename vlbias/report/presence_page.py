@@ -187,6 +187,9 @@ def _where(run: Run, tables: Tables) -> Iterator[Block]:
 
 
 def _components(effects: pd.DataFrame, contrast: str, mediators: pd.Series[str]) -> Iterator[Block]:
+    parts = figures.sites(effects, contrast, "B_lin")
+    if not parts["estimate"].any():
+        return  # nothing that this contrast alters passes them
     layers = figures.layered(effects, contrast)
     if len(layers):
         yield block(
