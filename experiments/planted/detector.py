@@ -13,7 +13,7 @@ from planted.eyes import EyesTrainer
 from planted.hints import HINTS, PATCH, Hints, pixels_of
 from planted.plants import HELD_OUT, WORDS, Shown, learnt, show
 from reference.detector import start_quietly
-from reference.detector_loss import Truth, detection_loss
+from reference.detector_loss import Truth, detection_loss, presence_loss
 from reference.loop import Loop, Schedule
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -211,7 +211,8 @@ class DetectorTrainer(Loop):
         )
         states = maps[0].flatten(2).mT  # [scenes, patches, width]
         hints = self.hints.losses(states, states.mean(1), shown)
-        presence = presence_loss(found, tokens, shown)
+        there = torch.tensor([[name in each.scene.present for name in OBJECTS] for each in shown])
+        presence = presence_loss(found.logits, there, tokens["roles"])
         told = sum(HINTS[name] * part for name, part in hints.items())
         total = total + told + PRESENCE * presence
         return total, {"total": total, **parts, **hints, "presence": presence}
@@ -226,13 +227,6 @@ def forward(net: Any, reader: Reader, shown: Sequence[Shown], frame: str) -> tup
     tokens = reader.read([reader.pieces(text_of(frame, each.word))[0] for each in shown])
     read = {key: tokens[key] for key in ("input_ids", "attention_mask", "token_type_ids")}
     return net(pixel_values=pixels_of(shown), **read), tokens
-
-
-def presence_loss(found: Any, tokens: Any, shown: Sequence[Shown]) -> Tensor:
-    """Cross-entropy of the highest logit of every object."""
-    logits = class_logits(found.logits, tokens["roles"], len(OBJECTS)).amax(1)
-    there = torch.tensor([[name in each.scene.present for name in OBJECTS] for each in shown])
-    return binary_cross_entropy_with_logits(logits, there.to(logits.dtype))
 
 
 @torch.no_grad()
