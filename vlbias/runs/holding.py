@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from vlbias.errors import FolderInUse
+
+if sys.platform != "win32":
+    import fcntl
 
 __all__ = ["held"]
 
@@ -50,6 +53,9 @@ def held(
 
 
 def _take(folder: Path, file: int, cells: Iterable[int], note: Callable[[str], None]) -> None:
+    if sys.platform == "win32":
+        note(f"{folder} is not locked on Windows: let no other process work on it")
+        return
     now = datetime.now(UTC).isoformat(" ", timespec="seconds")
     text = f"process {os.getpid()} on {socket.gethostname()[:60]} since {now}"
     line = text.ljust(_LINE - 1).encode()[: _LINE - 1] + b"\n"
