@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ from transformers import (
 
 from vlbias.causal.arms import Contrast, Engine
 from vlbias.causal.example import Example
+from vlbias.causal.jobs import Jobs
 from vlbias.causal.site import Mediator
 from vlbias.causal.staged import resolve
 from vlbias.causal.sweep import SweepPlan
@@ -170,24 +172,28 @@ def naive(model: Held, plan: SweepPlan, contrasts: Sequence[Contrast]) -> dict[A
     return found
 
 
-def engine(
-    model: Held, mediators: Sequence[Mediator], batch: int
-) -> tuple[dict[Any, Tensor], list[str]]:
-    """The same arms by the engine, and the mediator of every job that it ran."""
+def prepared(model: Held, mediators: Sequence[Mediator], batch: int) -> Engine:
+    """The engine after its first photo, before which it learns how the model's modules are called."""
     altered = {c: frozenset({"image", "text"} if c.cf == "both" else {c.cf}) for c in CONTRASTS}
     made = Engine(model, CONTRASTS, mediators, altered=altered, mediator_batch=batch)
-    plan, work = made.plans["model"], []
-    chunk = plan._chunk
+    made.plans["model"].run(model.collate("model", [WORLDS["null"]]), [])
+    return made
 
-    def counted(*parts: Any) -> Any:
-        work.extend(name for name, span in parts[2].items() for _ in span)
-        return chunk(*parts)
 
-    plan._chunk = counted  # type: ignore[method-assign]
+def engine(made: Engine) -> tuple[dict[Any, Tensor], list[str]]:
+    """The same arms by the engine, and the mediator of every job that it ran."""
+    work: list[str] = []
+    chunk = Jobs._chunk
+
+    def counted(jobs: Jobs, tape: Any, plan: Any, spans: Any, *rows: Any) -> Any:
+        work.extend(name for name, span in spans.items() for _ in span)
+        return chunk(jobs, tape, plan, spans, *rows)
+
     found = {}
-    for arm in made.run([example()]):
-        key = (arm.contrast, arm.mediator, arm.arm)
-        found[key] = arm.readout["class_logits"][0]
+    with patch.object(Jobs, "_chunk", counted):
+        for arm in made.run([example()]):
+            key = (arm.contrast, arm.mediator, arm.arm)
+            found[key] = arm.readout["class_logits"][0]
     return found, work
 
 
@@ -243,15 +249,15 @@ def least(model: Held, plan: SweepPlan, work: Sequence[str]) -> tuple[float, dic
 def compared(model: Held, patterns: Sequence[str], given: argparse.Namespace, title: str) -> None:
     """Time and check the mediators of these patterns."""
     mediators = resolve(model, patterns)
-    plan = SweepPlan(model, model.towers[0], mediators, given.mediator_batch)
-    plan.run(model.collate("model", [WORLDS["null"]]), [])
+    made = prepared(model, mediators, given.mediator_batch)
+    plan = made.plans["model"]
     work: list[str] = []
     rounds = []
     for _ in range(given.rounds):
         began = time.perf_counter()
         slow = naive(model, plan, CONTRASTS)
         middle = time.perf_counter()
-        fast, work = engine(model, mediators, given.mediator_batch)
+        fast, work = engine(made)
         ended = time.perf_counter()
         bound, shares = least(model, plan, work)
         rounds.append((middle - began, ended - middle, bound))
@@ -272,7 +278,7 @@ def compared(model: Held, patterns: Sequence[str], given: argparse.Namespace, ti
 
 def exact(model: Held) -> float:
     """Largest difference between whole encoders' outcomes and the worlds they are outcomes of."""
-    found, _ = engine(model, [Mediator.of([name]) for name in ENCODERS], 8)
+    found, _ = engine(prepared(model, [Mediator.of([name]) for name in ENCODERS], 8))
     both = CONTRASTS[2]
     world = {name: found[Contrast("null", name), "", "11"] for name in ("image", "text", "both")}
     expected = {("image_encoder", "01"): "image", ("image_encoder", "10"): "text",
@@ -291,6 +297,7 @@ def main() -> None:
     parser.add_argument("--pixels", type=int, default=224)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--mediator-batch", type=int, default=4)
+    parser.add_argument("--decomposition", action="store_true", help="leave out the sweep")
     given = parser.parse_args()
     keep_memory()
     torch.manual_seed(0)
@@ -302,7 +309,8 @@ def main() -> None:
     print(f"{name}, {given.pixels} px, {torch.get_num_threads()} threads")
     compared(model, ENCODERS, given, "decomposition")
     print(f"  largest difference to the four worlds of the same batch {exact(model):.1e}")
-    compared(model, BRANCHES, given, "sweep")
+    if not given.decomposition:
+        compared(model, BRANCHES, given, "sweep")
 
 
 if __name__ == "__main__":
