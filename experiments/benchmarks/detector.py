@@ -272,7 +272,8 @@ def compared(model: Held, patterns: Sequence[str], given: argparse.Namespace, ti
     print(f"  naive   {a:8.2f} s")
     print(f"  engine  {b:8.2f} s   {a / b:.2f} x")
     print(f"  ceiling {bound:8.2f} s   {a / bound:.2f} x, reached {bound / b:.1%}")
-    print(f"  largest difference to one row a forward {worst:.1e}")
+    largest = max(float(value.abs().max()) for value in slow.values())
+    print(f"  largest difference to one row a forward {worst:.1e}, of logits up to {largest:.0f}")
     print("  share of a pass: " + ", ".join(f"{n} {share:.1%}" for n, share in shares.items()))
 
 
