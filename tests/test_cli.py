@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 from vlbias import cli
 from vlbias.errors import BadData, BadModel, BadStudy, BadTable, UnknownName, VlbiasError
+from vlbias.models import load_model
+from vlbias.runs import checks
 
 ROOT = Path(__file__).resolve().parents[1]
 StudyFile = Callable[..., Path]
@@ -281,6 +284,27 @@ def test_check_ends_with_one_where_a_promise_is_broken(monkeypatch: pytest.Monke
     result = call("check", "toy")
     assert result.exit_code == 1
     assert "FAILED readout" in result.stdout
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("name", ["grounding-dino-dinov2", "owlv2"])
+def test_a_detector_is_checked_in_double_precision_and_left_as_it_was(
+    model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    model = load_model(str(model_folder(name)))
+    before = {key: value.clone() for key, value in model.net.state_dict().items()}
+    seen = []
+    given = checks.conformance
+
+    def watched(staged: Any, *sides: Any) -> Any:
+        seen.append(next(staged.net.parameters()).dtype)
+        return given(staged, *sides)
+
+    monkeypatch.setattr(checks, "conformance", watched)
+    assert all(finding.passed for finding in checks.check(model))
+    assert seen == [torch.float64]
+    after = model.net.state_dict()
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
 
 
 def test_list_mediators_of_a_folder(model_folder: Callable[[str], Path]) -> None:
