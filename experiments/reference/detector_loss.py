@@ -93,10 +93,10 @@ def _corners(boxes: Tensor) -> Tensor:
     return box_convert(boxes, "cxcywh", "xyxy")
 
 
-def levels_of(side: int, patch: int, taps: int = 1) -> list[tuple[int, int]]:
-    """Height and width of the levels of a backbone of patches, and of the coarser one that is added."""
-    own, coarse = side // patch, -(-(side // patch) // 2)
-    return [(own, own)] * taps + [(coarse, coarse)]
+def levels_of(side: int, taps: int) -> list[tuple[int, int]]:
+    """Height and width of the levels of a backbone, `side` patches a side, and of the added coarser one."""
+    coarse = -(-side // 2)
+    return [(side, side)] * taps + [(coarse, coarse)]
 
 
 Match = Callable[[Tensor, Tensor, Truth, Tensor], tuple[Tensor, Tensor]]

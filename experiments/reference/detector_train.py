@@ -81,7 +81,7 @@ class DetectorTrainer(Loop):
         self.plan, self.features = plan, features
         self.categories = tuple(categories)
         taps, side = features.array.shape[2], features.array.shape[4]
-        self.levels = levels_of(side, 1, taps)
+        self.levels = levels_of(side, taps)
         trainable = dict(net.named_parameters())
         groups = [
             {

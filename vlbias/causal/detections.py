@@ -1,15 +1,15 @@
-"""From the tokens or classes that boxes are scored by to a readout, shared by all detectors."""
+"""Shared by all detectors: classes cut into texts, and the readout of what boxes are scored by."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from vlbias.causal.staged import Readout
 
-__all__ = ["NEVER", "class_logits", "corners", "detection_readout"]
+__all__ = ["NEVER", "class_logits", "corners", "detection_readout", "even_cuts"]
 
 NEVER = -100.0
 """Logit of a class that was not asked for: a probability of 4e-44 that can be subtracted."""
@@ -68,3 +68,24 @@ def detection_readout(values: Mapping[str, Tensor], index: Tensor) -> Readout:
         "class_logits": logits.amax(1),
     }
     return {key: value.float().cpu() for key, value in readout.items()}
+
+
+def even_cuts(lengths: Sequence[int], room: int) -> tuple[tuple[int, int], ...]:
+    """First and end of the fewest runs of class names of about equal length, none longer than `room`.
+
+    Args:
+        lengths: Tokens of each name, none above `room`.
+        room: Tokens that fit into one text.
+    """
+    count = -(-sum(lengths) // room)
+    while True:
+        share, cuts, start, used = sum(lengths) / count, [], 0, 0
+        for i, length in enumerate(lengths):
+            if used and (used + length > room or used >= share):
+                cuts.append((start, i))
+                start, used = i, 0
+            used += length
+        cuts.append((start, len(lengths)))
+        if len(cuts) <= count:
+            return tuple(cuts)
+        count += 1

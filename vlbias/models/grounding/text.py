@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from vlbias.causal.detections import even_cuts
 from vlbias.causal.example import GroundedText
 from vlbias.causal.staged import Batch
 from vlbias.errors import BadModel, BadStudy
@@ -98,18 +99,7 @@ class Reader:
         if max(lengths) > room:
             longest = phrases[lengths.index(max(lengths))]
             raise BadModel(f"{self.name}: the class name {longest!r} has more than {room} tokens")
-        count = -(-sum(lengths) // room)
-        while True:
-            share, cuts, start, used = sum(lengths) / count, [], 0, 0
-            for i, length in enumerate(lengths):
-                if used and (used + length > room or used >= share):
-                    cuts.append((start, i))
-                    start, used = i, 0
-                used += length
-            cuts.append((start, len(lengths)))
-            if len(cuts) <= count:
-                return tuple(cuts)
-            count += 1
+        return even_cuts(lengths, room)
 
     def read(self, pieces: Sequence[Piece]) -> Batch:
         """Token ids [R, T] with mask and types, `roles` [R, T], `classes` and `length` [R].

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vlbias.causal.detections import even_cuts
 from vlbias.causal.example import GroundedText
 from vlbias.causal.staged import Batch
 from vlbias.errors import BadModel, BadStudy
@@ -100,7 +101,7 @@ class Reader:
                     f"{self.name}: the class name {longest[:80]!r} has {max(lengths) - 1} tokens, a list "
                     f"beside a caption takes {room - 1}; shorten the name"
                 )
-            self._cuts[phrases] = _even(lengths, room)
+            self._cuts[phrases] = even_cuts(lengths, room)
         return self._cuts[phrases]
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
@@ -191,19 +192,3 @@ def _task(text: GroundedText, names: Sequence[str]) -> str:
 def _piece(text: GroundedText, start: int, stop: int) -> Piece:
     names = text.phrases[start:stop]
     return Piece(_task(text, names), names, start, len(text.phrases))
-
-
-def _even(lengths: Sequence[int], room: int) -> tuple[tuple[int, int], ...]:
-    """The fewest cuts of about equal length."""
-    count = -(-sum(lengths) // room)
-    while True:
-        share, cuts, start, used = sum(lengths) / count, [], 0, 0
-        for i, length in enumerate(lengths):
-            if used and (used + length > room or used >= share):
-                cuts.append((start, i))
-                start, used = i, 0
-            used += length
-        cuts.append((start, len(lengths)))
-        if len(cuts) <= count:
-            return tuple(cuts)
-        count += 1
