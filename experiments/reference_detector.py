@@ -23,9 +23,19 @@ import numpy as np
 import torch
 import transformers
 from PIL import Image
-from reference.detector import assemble, image_processor, reader_of, with_kept
-from reference.detector_bank import FeatureFile, plan_scenes
+from reference.detector import (
+    Kept,
+    assemble,
+    forward,
+    image_processor,
+    prompt_of,
+    reader_of,
+    tokens_of,
+    with_kept,
+)
+from reference.detector_bank import FeatureFile, plan_scenes, truth_in
 from reference.detector_evaluate import find, numbers
+from reference.detector_start import align, patches_of, start_passing, start_quietly, token_states
 from reference.detector_train import DetectorTrainer, Settings
 from reference.photos import Corpus, Photo, read_corpus
 from reference.progress import bar
@@ -134,6 +144,7 @@ def train(
             return numbers(found, split.photos, corpus)
 
         fit = splits["fit"]
+        start(net, kept, reader, fit, corpus.categories, settings)
         trainer = DetectorTrainer(
             net,
             kept,
@@ -168,6 +179,28 @@ def train(
         "restored_s": trainer.restored,
         "photos": {name: len(split.photos) for name, split in splits.items()},
     }, test
+
+
+def start(
+    net: Any, kept: Kept, reader: Any, fit: Split, categories: Sequence[str], settings: Settings
+) -> None:
+    """What the detector begins with; see `detector_start`."""
+    start_passing(net)
+    start_quietly(net)
+    device = next(net.parameters()).device
+    views = (
+        (fit.file.rows(np.array([i]), np.array([v]))[0, -1], truth_in(photo, view))
+        for i, photo in enumerate(fit.photos)
+        for v, view in enumerate(fit.plan[i])
+    )
+    patches = patches_of(views, len(categories))
+    tokens = tokens_of(reader, [prompt_of("", categories)])
+    tokens = {key: value.to(device) for key, value in tokens.items()}
+    one = fit.whole(np.array([0])).to(device)
+    states, owner = token_states(
+        net, lambda: forward(net, kept, one, tokens, settings.pixels), tokens["roles"][0]
+    )
+    align(net, patches, states.cpu(), owner.cpu())
 
 
 def build(photos: Path, out: Path, device: str, settings: Settings) -> None:
@@ -207,7 +240,7 @@ def detector_of(vision: Any, text: Any, settings: Settings) -> Any:
         width=settings.width,
         layers=settings.layers,
         queries=settings.queries,
-        taps=[settings.middle, blocks] if settings.middle else [blocks],
+        taps=[blocks],
     )
 
 

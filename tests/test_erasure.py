@@ -67,6 +67,23 @@ def test_leace_leaves_no_covariance_with_the_group_at_any_site(load: Load) -> No
         assert correlation(other, "image_encoder") > 0.05
 
 
+def test_placebo_of_leace_leaves_texts_that_are_shared_by_group_apart(load: Load) -> None:
+    # all photos of a group have the same prompts: whatever is drawn for a photo tells its group
+    model, fit = load("clip"), examples(24, form="prompts")
+
+    def gap(changed: Any) -> float:
+        x, owner = pooled(changed, placed(changed, ["text_encoder"])[0], fit)
+        woman = np.array([fit[n].attributes["group"] == "feminine" for n in owner])
+        return float((x[woman].mean(0) - x[~woman].mean(0)).norm())
+
+    before = gap(model)
+    for control in (False, True):
+        leace = make_mitigation("leace", sites=("text_encoder",), control=control)
+        with leace.fit(model, fit, rng=rng()).applied(model) as erased:
+            left = gap(erased) / before
+        assert (left > 0.5) if control else (left < 1e-3), (control, left)
+
+
 @pytest.mark.integration
 def test_inlp_ends_when_no_probe_reads_the_group(load: Load) -> None:
     model, fit = load("clip"), examples(200)

@@ -28,8 +28,7 @@ pytestmark = pytest.mark.integration
 
 NAMES = ("person", "dog", "cup")
 SMALL = (
-    "--rate-text 2e-5 --pixels 28 --epochs 2 --batch 4 --views 3 --width 32 --layers 2 --queries 5 "
-    "--middle 1"
+    "--rate-text 2e-5 --pixels 28 --epochs 2 --batch 4 --views 3 --width 32 --layers 2 --queries 5"
 )
 
 

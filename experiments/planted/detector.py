@@ -12,8 +12,8 @@ from planted.dual import vocabulary
 from planted.eyes import EyesTrainer
 from planted.hints import HINTS, PATCH, Hints, pixels_of
 from planted.plants import HELD_OUT, WORDS, Shown, learnt, show
-from reference.detector import start_quietly
 from reference.detector_loss import Truth, detection_loss, presence_loss
+from reference.detector_start import start_quietly
 from reference.loop import Loop, Schedule
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits

@@ -31,7 +31,6 @@ __all__ = [
     "image_processor",
     "prompt_of",
     "reader_of",
-    "start_quietly",
     "tokens_of",
     "with_kept",
 ]
@@ -101,7 +100,7 @@ def assemble(
     queries: int,
     taps: Sequence[int],
 ) -> GroundingDinoForObjectDetection:
-    """The detector with pretrained encoders; fusion encoder and decoder are fresh.
+    """The detector with pretrained encoders; fusion encoder and decoder are fresh, see `detector_start`.
 
     Args:
         vision: DINOv2 for photos of its configured size.
@@ -133,7 +132,6 @@ def assemble(
     net.model.backbone.conv_encoder.model.load_state_dict(vision.state_dict())
     weights = {k: v for k, v in text.state_dict().items() if not k.startswith("pooler.")}
     net.model.text_backbone.load_state_dict(weights)
-    start_quietly(net)
     return net.eval()
 
 
@@ -173,29 +171,6 @@ def tokens_of(reader: Reader, texts: Sequence[GroundedText]) -> dict[str, Tensor
             f"{count} categories do not fit into one text of {reader.limit} tokens; train on fewer"
         )
     return reader.read([parts[0] for parts in pieces])
-
-
-@torch.no_grad()
-def start_quietly(net: GroundingDinoForObjectDetection, odds: float = -4.0) -> None:
-    """Sets the last norms so that every query begins with about these log odds for every token.
-
-    A class logit is a product of two normed vectors, which has no bias and begins tens of logits wide:
-    the focal loss then spends the first epochs on bringing it down. One coordinate of both vectors
-    becomes a constant, whose product are the odds (the prior of Lin et al., Focal Loss for Dense Object
-    Detection, ICCV 2017, section 4.1); the others begin small.
-
-    Args:
-        net: With fresh weights; changed in place.
-        odds: To begin with.
-    """
-    text = net.model.encoder.layers[-1].text_enhancer_layer.layer_norm_after
-    side = abs(odds) ** 0.5
-    for norm, bias in (
-        (text, -side), (net.model.decoder.layer_norm, side), (net.model.enc_output_norm, side)
-    ):  # fmt: skip
-        norm.weight.fill_(0.25)
-        norm.weight[0] = 0.0
-        norm.bias[0] = bias
 
 
 @contextmanager

@@ -145,8 +145,9 @@ def set_loss(
     truths: Sequence[Truth],
     roles: Tensor,
     match: Match = match_queries,
+    worth: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Class, box and GIoU losses of a batch, each a sum over its rows divided by the boxes learnt.
+    """Class, box and GIoU losses of a batch, each a sum over its rows divided by what the boxes are worth.
 
     Args:
         logits: [R, Q, T'], at least as long as the text.
@@ -154,25 +155,30 @@ def set_loss(
         truths: Of every row.
         roles: Class of every token, negative for other words, padding -3, [R, T].
         match: Which of them learn which box.
+        worth: What a box of each class counts, [K]; 1 if not given.
     """
     logits = logits[..., : roles.shape[1]]
-    pairs = 0
+    pairs = logits.new_zeros(())
     sums = {name: logits.new_zeros(()) for name in WEIGHT}
     for row, truth in enumerate(truths):
         words = roles[row] > -3
-        here, target = logits[row][:, words], torch.zeros_like(logits[row][:, words])
+        here = logits[row][:, words]
+        target, weight = torch.zeros_like(here), torch.ones_like(here)
         if len(truth.classes):
+            each = here.new_ones(len(truth.classes)) if worth is None else worth[truth.classes]
             positive = (roles[row, words][None] == truth.classes[:, None]).to(target.dtype)
             share = positive / positive.sum(1, keepdim=True)
             query, box = match(here, boxes[row], truth, share)
-            pairs += max(len(truth.classes), len(query))
+            pairs = pairs + torch.maximum(each.sum(), each[box].sum())
             target[query] = positive[box]
+            weight[query] = torch.where(positive[box] > 0, each[box, None], 1.0)
             guess, true = boxes[row][query], truth.boxes[box]
             overlap = generalized_box_iou(_corners(guess), _corners(true)).diagonal()
-            sums["box"] = sums["box"] + (guess - true).abs().sum()
-            sums["giou"] = sums["giou"] + (1 - overlap).sum()
-        sums["class"] = sums["class"] + focal(here, target).sum()
-    return {name: value / max(pairs, 1) for name, value in sums.items()}
+            sums["box"] = sums["box"] + (each[box, None] * (guess - true).abs()).sum()
+            sums["giou"] = sums["giou"] + (each[box] * (1 - overlap)).sum()
+        sums["class"] = sums["class"] + (weight * focal(here, target)).sum()
+    least = 1.0 if worth is None else float(worth.min())
+    return {name: value / pairs.clamp(min=least) for name, value in sums.items()}
 
 
 def presence_loss(logits: Tensor, present: Tensor, roles: Tensor) -> Tensor:
@@ -194,6 +200,7 @@ def detection_loss(
     roles: Tensor,
     mask: Tensor,
     levels: Sequence[tuple[int, int]] | None = None,
+    worth: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss to be minimised, and the last decoder layer's parts of it.
 
@@ -210,6 +217,7 @@ def detection_loss(
         levels: Height and width of each feature level, where proposals are to learn the boxes that they
             lie in, whatever they find so far: with few photos of boxes of all sizes, a matching that
             changes from step to step teaches them little. If not given, they are matched as queries are.
+        worth: See `set_loss`.
     """
     layers = found.intermediate_hidden_states
     total = layers.new_zeros(())
@@ -229,13 +237,13 @@ def detection_loss(
         boxes = (delta + torch.special.logit(before, eps=1e-5)).sigmoid()
         last = level == layers.shape[1] - 1
         wanted = truths if last else [truth.repeated(FOUND_EARLY) for truth in truths]
-        parts = set_loss(logits, boxes, wanted, roles)
+        parts = set_loss(logits, boxes, wanted, roles, worth=worth)
         total = total + sum(WEIGHT[name] * value for name, value in parts.items())
     proposed = found.enc_outputs_coord_logits.sigmoid()
     if levels is None:
         wanted, match = [truth.repeated(FOUND_TWICE) for truth in truths], match_queries
     else:
         wanted, match = list(truths), match_places(levels)
-    proposals = set_loss(found.enc_outputs_class, proposed, wanted, roles, match)
+    proposals = set_loss(found.enc_outputs_class, proposed, wanted, roles, match, worth)
     total = total + sum(WEIGHT[name] * value for name, value in proposals.items())
     return total, parts

@@ -19,14 +19,16 @@ from torch import Tensor
 
 from vlbias.models.grounding.text import Reader
 
-__all__ = ["DetectorTrainer", "Settings"]
+__all__ = ["DetectorTrainer", "Settings", "worth_of"]
+
+WORTH = (0.2, 3.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(Schedule):
     """Everything that determines the trained weights, given the photos and the two encoders."""
 
-    epochs: int = 24
+    epochs: int = 20
     patience: int = 10
     batch: int = 8
     average: float = 0.998
@@ -36,9 +38,8 @@ class Settings(Schedule):
     width: int = 192
     layers: int = 3  # of fusion encoder and decoder each
     queries: int = 100
-    middle: int = 0  # block of the backbone that is read beside the last one; 0 for none
     without_caption: float = 0.1  # share of steps whose prompt is the list of categories alone
-    rate: float = 3e-4
+    rate: float = 5e-4
     rate_text: float = 0.0  # 0 freezes the text encoder, whose outputs are then kept
     decay: float = 1e-4
     presence: float = 10.0  # weight of the loss on what is anywhere in a photo
@@ -47,8 +48,20 @@ class Settings(Schedule):
     @property
     def features_key(self) -> str:
         """A short name that differs whenever the features of the views do."""
-        read = (self.pixels, self.views, self.middle, self.seed)
+        read = (self.pixels, self.views, self.seed)
         return hashlib.sha256(repr(read).encode()).hexdigest()[:12]
+
+
+def worth_of(photos: Sequence[Photo], classes: int) -> Tensor:
+    """What a box of each class counts, [K]: the more, the fewer there are, but within limits.
+
+    Half of all boxes are persons: counted alike, they fill the boxes that a photo may have.
+    """
+    counts = torch.bincount(
+        torch.from_numpy(np.concatenate([photo.classes for photo in photos])), minlength=classes
+    ).float()
+    usual = counts[counts > 0].median()
+    return (usual / counts.clamp(min=1)).sqrt().clamp(*WORTH)
 
 
 class DetectorTrainer(Loop):
@@ -82,6 +95,7 @@ class DetectorTrainer(Loop):
         self.categories = tuple(categories)
         taps, side = features.array.shape[2], features.array.shape[4]
         self.levels = levels_of(side, taps)
+        self.worth = worth_of(photos, len(categories))
         trainable = dict(net.named_parameters())
         groups = [
             {
@@ -119,8 +133,9 @@ class DetectorTrainer(Loop):
             self.net, self.kept, maps, tokens, self.settings.pixels, self.settings.precision
         )
         total, parts = detection_loss(
-            self.net, found, truths, tokens["roles"], tokens["attention_mask"], self.levels
-        )
+            self.net, found, truths, tokens["roles"], tokens["attention_mask"], self.levels,
+            self.worth.to(device),
+        )  # fmt: skip
         present = torch.zeros(len(rows), len(self.categories), device=device)
         for row, truth in enumerate(truths):
             present[row, truth.classes] = 1

@@ -80,10 +80,8 @@ class Leace(_Eraser):
             raise BadStudy("leace.svd_tol", self.svd_tol, "a positive number")
 
     def prepare(self, examples: Sequence[Example], rng: np.random.Generator) -> Tensor:
-        """Labels [n, groups]; where this is the placebo, random ones of equal rank."""
+        """Which group each example is of, [n, groups]."""
         groups, names = groups_of(examples)
-        if self.control:
-            return torch.tensor(rng.standard_normal((len(examples), len(names) - 1)))
         return torch.tensor(np.eye(len(names))[groups])
 
     def learn_site(
@@ -99,17 +97,27 @@ class Leace(_Eraser):
         Raises:
             MissingExtra: if concept-erasure is not installed.
         """
-        eraser = self._eraser(model, place, examples, prepared)
+        eraser = self._eraser(model, place, examples, prepared, rng)
         found = {"left": eraser.proj_left, "right": eraser.proj_right, "mean": eraser.bias}
         rank = int((torch.linalg.vector_norm(eraser.proj_left, dim=0) > 0).sum())
         return {part: value.float().contiguous() for part, value in found.items()}, {"rank": rank}
 
     def _eraser(
-        self, model: StagedModel, place: Place, examples: Sequence[Example], labels: Tensor
+        self,
+        model: StagedModel,
+        place: Place,
+        examples: Sequence[Example],
+        groups: Tensor,
+        rng: np.random.Generator,
     ) -> Any:
         library, fitter = _concept_erasure(), None
         for values in features(model, place, examples):
             x, owner = values.tokens
+            labels = groups[owner]
+            if self.control:
+                # drawn anew for every sample: examples that share their texts by group would still
+                # tell the groups apart by labels drawn for each example
+                labels = torch.tensor(rng.standard_normal((len(x), groups.shape[1] - 1)))
             if fitter is None:
                 # the trace constraint of the library mixes in a projection that is not guarded
                 fitter = library.LeaceFitter(
@@ -120,7 +128,7 @@ class Leace(_Eraser):
                     svd_tol=self.svd_tol,
                     constrain_cov_trace=False,
                 )
-            fitter.update(x.double().cpu(), labels[owner])
+            fitter.update(x.double().cpu(), labels)
         assert fitter is not None
         return fitter.eraser
 

@@ -91,7 +91,7 @@ class _Timer:
         self.fitting += (time.monotonic() - began) / max(len(few), 1) * len(photos)
         if not outputs:
             with fitted.applied(self.model, 1.0) as changed:
-                once = _pass(self.plan, changed, self.model, spared(mitigation, self.model))
+                once = _pass(self.plan, changed, self.model, mitigation)
             self.scoring += once * len(setting.strengths)
 
     def _picked(self, spec: PickSpec, mitigation: Mitigation, fit: Fit) -> Mitigation:
@@ -115,17 +115,20 @@ def _pass(
     plan: MitigationPlan,
     model: StagedModel,
     plain: StagedModel,
-    reuses: frozenset[str] = frozenset(),
+    mitigation: Mitigation | None = None,
 ) -> float:
     """Seconds of one condition on both splits, from a few rows of every tower that need encoding."""
     total = 0.0
+    reuses = frozenset() if mitigation is None else spared(mitigation, plain)
     for split, asked in plan.asked.items():
-        inputs = nulls(plan.split[split])
+        photos = plan.split[split]
+        unusable = {} if mitigation is None else mitigation.unusable(photos)
+        inputs = nulls([photo for photo in photos if photo.id not in unusable])
         for tower in model.towers:
             values = rows_of(model, tower, inputs)
             count = len(values) + (len(asked.texts) if tower.channels == ("text",) else 0)
             few = values[:_ROWS]
-            if tower.name not in reuses or few != rows_of(plain, tower, inputs)[:_ROWS]:
+            if few and (tower.name not in reuses or few != rows_of(plain, tower, inputs)[:_ROWS]):
                 began = time.monotonic()
                 encoded(model, tower.name, few, _ROWS)
                 total += (time.monotonic() - began) / len(few) * count
