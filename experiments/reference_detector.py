@@ -185,8 +185,8 @@ def start(
     net: Any, kept: Kept, reader: Any, fit: Split, categories: Sequence[str], settings: Settings
 ) -> None:
     """What the detector begins with; see `detector_start`."""
-    start_passing(net)
     start_quietly(net)
+    start_passing(net)
     device = next(net.parameters()).device
     views = (
         (fit.file.rows(np.array([i]), np.array([v]))[0, -1], truth_in(photo, view))

@@ -317,9 +317,11 @@ def test_the_stand_in_gives_what_the_backbone_gave(script: Any) -> None:
 
 
 def test_training_starts_from_rare_classes(script: Any) -> None:
+    start = sys.modules["reference.detector_start"]
     detector = sys.modules["reference.detector"]
     vision, text = tiny_encoders()
     net = detector.assemble(vision, text, width=32, layers=2, queries=5, taps=[1, 2])
+    start.start_quietly(net)
     reader = detector.reader_of(net, bert_tokenizer())
     tokens = reader.read(reader.pieces(detector.prompt_of("a man with a dog .", NAMES)))
     read = {key: tokens[key] for key in ("input_ids", "attention_mask", "token_type_ids")}
@@ -329,6 +331,91 @@ def test_training_starts_from_rare_classes(script: Any) -> None:
         there = logits[logits.isfinite()]
         assert there.numel() > 0
         assert float((there + 4).abs().max()) < 3
+
+
+def test_every_layer_begins_by_handing_on_what_it_is_given(script: Any) -> None:
+    start, detector = (sys.modules[f"reference.detector{end}"] for end in ("_start", ""))
+    vision, text = tiny_encoders()
+    net = detector.assemble(vision, text, width=32, layers=2, queries=5, taps=[2])
+    start.start_quietly(net)
+    start.start_passing(net)
+    reader = detector.reader_of(net, bert_tokenizer())
+    tokens = reader.read(reader.pieces(detector.prompt_of("a man with a dog .", NAMES)))
+    read = {key: tokens[key] for key in ("input_ids", "attention_mask", "token_type_ids")}
+    projected: list[torch.Tensor] = []
+    for level in net.model.input_proj_vision:
+        level.register_forward_hook(lambda _, __, out: projected.append(out.flatten(2).mT))
+    with torch.inference_mode():
+        found = net(pixel_values=torch.randn(1, 3, 28, 28), **read, output_hidden_states=True)
+    given = torch.nn.functional.layer_norm(torch.cat(projected, 1), (32,))
+    # the fusion of text and image begins with 1e-4 of what it adds
+    assert torch.allclose(found.encoder_last_hidden_state_vision, given, atol=5e-3)
+    assert torch.allclose(found.pred_boxes, found.init_reference_points, atol=1e-6)
+    # boxes are refined from a layer's states and learnt behind the last norm: the same states
+    plain, normed = found.decoder_hidden_states[1:], found.intermediate_hidden_states[0]
+    for layer, state in zip(plain, normed, strict=True):
+        assert float((layer - state).abs().mean()) < 0.1 * float(state.abs().mean())
+
+
+def test_aligned_projections_find_the_class_of_a_patch(script: Any) -> None:
+    start, detector, loss = (
+        sys.modules[f"reference.detector{end}"] for end in ("_start", "", "_loss")
+    )
+    vision, text = tiny_encoders()
+    torch.manual_seed(1)
+    net = detector.assemble(vision, text, width=32, layers=2, queries=5, taps=[2])
+    start.start_quietly(net)
+    start.start_passing(net)
+    spread, centres = torch.randn(12, 12), 3 * torch.randn(len(NAMES), 12)
+
+    def view(seed: int) -> tuple[torch.Tensor, Any]:
+        source = torch.Generator().manual_seed(seed)
+        features = torch.randn(16, 12, generator=source) @ spread + 5
+        kinds = torch.randint(len(NAMES), (2,), generator=source)
+        features[[0, 15]] += (centres @ spread)[kinds]
+        boxes = torch.tensor([[0.125, 0.125, 0.25, 0.25], [0.875, 0.875, 0.25, 0.25]])
+        return features.T.reshape(12, 4, 4), loss.Truth(boxes, kinds)
+
+    patches = start.patches_of([view(seed) for seed in range(200)], len(NAMES))
+    assert patches.boxes.sum() == 400
+    states = torch.randn(4, 8)
+    owner = torch.tensor([0, 1, 1, 2])
+    start.align(net, patches, states, owner)
+    project = net.model.input_proj_vision[0]
+    right = []
+    for seed in range(1000, 1060):
+        features, truth = view(seed)
+        with torch.inference_mode():
+            seen = torch.nn.functional.layer_norm(project(features[None]).flatten(2).mT, (32,))
+            named = torch.nn.functional.layer_norm(net.model.text_projection(states), (32,))
+        scores = (seen @ named.mT)[0, [0, 15]]
+        right.append(owner[scores.argmax(1)] == truth.classes)
+    # one in three by chance
+    assert torch.cat(right).float().mean() > 0.9
+
+
+def test_a_box_of_a_rare_class_counts_more(script: Any) -> None:
+    loss, training = sys.modules["reference.detector_loss"], sys.modules["reference.detector_train"]
+    boxes = np.array([[0.0, 0.0, 9.0, 9.0]] * 9, np.float32)
+    photo = photos.Photo(
+        1, Path("x.jpg"), ("a man",), boxes, np.array([0] * 7 + [1] + [2]), "masculine"
+    )
+    worth = training.worth_of([photo], 3)
+    assert worth.tolist() == pytest.approx([7**-0.5, 1.0, 1.0])
+    truth = loss.Truth(
+        torch.tensor([[0.5, 0.5, 0.2, 0.2], [0.2, 0.2, 0.2, 0.2]]), torch.tensor([0, 1])
+    )
+    roles = torch.tensor([[0, 1, 2]])
+    right = truth.boxes[None].clone()
+    logits = torch.tensor([[[9.0, -9.0, -9.0], [-9.0, 9.0, -9.0]]])
+    far = right.clone()
+    far[0, :, 2:] = 0.3
+    off = [far.clone(), far.clone()]
+    off[0][0, 1], off[1][0, 0] = right[0, 1], right[0, 0]
+    person, rare = (
+        float(loss.set_loss(logits, one, [truth], roles, worth=worth)["box"]) for one in off
+    )
+    assert rare == pytest.approx(person * 7**0.5)
 
 
 def test_categories_that_need_two_texts_are_refused(script: Any) -> None:

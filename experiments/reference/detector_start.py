@@ -53,8 +53,12 @@ def start_passing(net: GroundingDinoForObjectDetection) -> None:
     What a layer adds begins at zero, but for the decoder's reading of the photo: every query begins as
     the mean of the features in its proposed box, and its box as the proposal.
 
+    A query's box is refined from what its layer gives, and the loss reads boxes behind the decoder's
+    last norm, with the same weights. So that both are the same box, the last norm begins as one that
+    changes nothing, and every layer ends with what it would do.
+
     Args:
-        net: With fresh weights; changed in place.
+        net: Prepared by `start_quietly`; changed in place.
     """
     for layer in net.model.encoder.layers:
         text, image = layer.text_enhancer_layer, layer.deformable_layer
@@ -65,6 +69,13 @@ def start_passing(net: GroundingDinoForObjectDetection) -> None:
             _set(module, 0.0)
         _set(layer.encoder_attn.value_proj, 1.0)
         _set(layer.encoder_attn.output_proj, 1.0)
+    last = net.model.decoder.layer_norm
+    for layer in net.model.decoder.layers:
+        layer.final_layer_norm.load_state_dict(last.state_dict())
+    # undoes the norm of weight * n + bias, n of mean 0 and variance 1
+    variance = last.weight.square().mean() + last.bias.var(correction=0)
+    last.weight.fill_(float(variance.sqrt()))
+    last.bias.fill_(float(last.bias.mean()))
     # what a query is before it has read anything says little
     net.model.decoder.layers[0].encoder_attn_text_layer_norm.weight.fill_(0.1)
     _set(net.model.enc_output, 1.0)

@@ -121,13 +121,12 @@ class MitigationNumbers:
             if len(objects) else np.nan,
         }  # fmt: skip
 
-    def bias_to_choose(self, condition: str) -> dict[str, float]:
-        """B and its cross-fit on the choosing split, thresholds set there."""
-        objects = self.objects("choose")
+    def bias_on(self, condition: str, part: str, whole: NDArray[np.bool_]) -> dict[str, float]:
+        """B and its cross-fit at a condition's own operating point, on the photos `whole` of a split."""
+        scores = np.where(whole[:, None], self.presence(condition, part), np.nan)
         rates = measure_rates(
-            self.panel["choose"], self.presence(condition, "choose"), "fpr",
-            self.thresholds(condition), objects=objects,
-        )  # fmt: skip
+            self.panel[part], scores, "fpr", self.thresholds(condition), objects=self.objects(part)
+        )
         return {
             "B_plugin": float(plugin(rates.gap)),
             "B_crossfit": float(crossfit(rates.gap, rates.spread)),

@@ -20,9 +20,10 @@ def pareto_front(panels: Mapping[str, pd.DataFrame], metric: str) -> Figure:
     """Bias against performance, a line per setting over its strengths; placebos are hollow.
 
     Args:
-        panels: Title to a frame with columns setting, role, draw, strength, B_crossfit and the metric;
-            rows that are on the front are ringed where there is a column `front`.
-        metric: What is on the horizontal axis.
+        panels: Title to a frame with columns setting, role, draw, strength, and `bias` and `performance`
+            less those of the model as it is on the same photos; rows that are on the front are ringed
+            where there is a column `front`.
+        metric: What the performance is.
     """
     figure = Figure(figsize=(4.3 * len(panels), 4.6))
     settings = [s for s in dict.fromkeys(next(iter(panels.values()))["setting"]) if s != "none"]
@@ -31,21 +32,20 @@ def pareto_front(panels: Mapping[str, pd.DataFrame], metric: str) -> Figure:
     ):
         for number, setting in enumerate(settings):
             look = {"color": SERIES[number % 10], "marker": MARKS[number % 10]}
-            _line(axis, frame, setting, metric, look)
-        null = frame[frame["role"] == "none"].iloc[0]
-        axis.axhline(null["B_crossfit"], color=GREY, lw=0.7, ls=":")
-        axis.axvline(null[metric], color=GREY, lw=0.7, ls=":")
-        axis.plot(null[metric], null["B_crossfit"], "k*", ms=11, label="as it is", ls="none")
+            _line(axis, frame, setting, look)
+        axis.axhline(0, color=GREY, lw=0.7, ls=":")
+        axis.axvline(0, color=GREY, lw=0.7, ls=":")
+        axis.plot(0, 0, "k*", ms=11, label="as it is", ls="none")
         if "front" in frame:
             front = frame[frame["front"]]
             axis.plot(
-                front[metric], front["B_crossfit"], "o", ms=12, mfc="none", mec="k", mew=0.6,
+                front["performance"], front["bias"], "o", ms=12, mfc="none", mec="k", mew=0.6,
                 label="Pareto front",
             )  # fmt: skip
         axis.set_title(title, fontsize=9)
-        axis.set_xlabel(f"{metric} (more is better)")
+        axis.set_xlabel(f"change of {metric} (more is better)")
         axis.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].set_ylabel("B, cross-fit (less is better)")
+    figure.axes[0].set_ylabel("change of B, cross-fit (less is better)")
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(
         handles,
@@ -60,12 +60,12 @@ def pareto_front(panels: Mapping[str, pd.DataFrame], metric: str) -> Figure:
     return figure
 
 
-def _line(axis: Any, frame: pd.DataFrame, setting: str, metric: str, look: dict[str, str]) -> None:
+def _line(axis: Any, frame: pd.DataFrame, setting: str, look: dict[str, str]) -> None:
     part = frame[frame["setting"] == setting].sort_values("strength")
     own, placebo = part[part["role"] == "mitigated"], part[part["role"] == "placebo"]
-    axis.plot(own[metric], own["B_crossfit"], lw=1, ms=5, alpha=0.9, label=setting, **look)
+    axis.plot(own["performance"], own["bias"], lw=1, ms=5, alpha=0.9, label=setting, **look)
     axis.plot(
-        placebo[metric], placebo["B_crossfit"], ms=5, mfc="none", ls="none", alpha=0.7, **look
+        placebo["performance"], placebo["bias"], ms=5, mfc="none", ls="none", alpha=0.7, **look
     )
 
 

@@ -72,8 +72,9 @@ def _judged(tables: MitigationTables, metric: str) -> list[Block]:
         block(
             "Bias against performance",
             "A line is a setting over its strengths, hollow marks are its placebos, the star is the model "
-            "as it is. Left the split on which strengths were chosen (rings: its Pareto front), right the "
-            "split that is reported. Thresholds are calibrated for every condition on the left split.",
+            "as it is, on the same photos as each of them: a placebo cannot be run on every photo. Left the "
+            "split on which strengths were chosen (rings: its Pareto front), right the split that is "
+            "reported. Thresholds are calibrated for every condition on the left split.",
             figure=pareto_front(_panels(tables, metric), metric),
         ),
         block(
@@ -176,12 +177,19 @@ def _reading(row: pd.Series[Any]) -> str:
 
 
 def _panels(tables: MitigationTables, metric: str) -> dict[str, pd.DataFrame]:
-    report = tables.conditions.copy()
-    kept = tables.retention[tables.retention["metric"] == metric]
-    report[metric] = (
-        report["name"].map(kept.set_index("name")["after"]).fillna(kept["before"].iloc[0])
-    )
-    return {"strengths chosen here": tables.choice, "reported": report}
+    """Changes of bias and performance of every condition, on either split."""
+    kept = tables.retention[tables.retention["metric"] == metric].set_index("name")["change"]
+    choice, report = tables.choice, tables.conditions
+    panels = {
+        "strengths chosen here": choice.assign(
+            performance=choice[metric] - choice[f"{metric}_null"]
+        ),
+        "reported": report.assign(performance=report["name"].map(kept).fillna(0.0)),
+    }
+    return {
+        title: frame.assign(bias=frame["B_crossfit"] - frame["B_crossfit_null"])
+        for title, frame in panels.items()
+    }
 
 
 def ablation_table(verdicts: pd.DataFrame) -> pd.DataFrame:

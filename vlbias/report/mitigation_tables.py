@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from vlbias.analysis.attribution import DECIDES, Attribution, pareto
 from vlbias.analysis.corrections import benjamini_hochberg
@@ -61,7 +62,9 @@ def mitigation_tables(
     conditions, retained, changes, verdicts = [], [], [], []
     for about in frame.to_dict("records"):
         note(f"numbers of {about['name']}")
-        conditions.append({**_named(about), **job.bias(about["name"])})
+        name = about["name"]
+        null = job.bias_on("none", "report", job.complete(name, "report"))["B_crossfit"]
+        conditions.append({**_named(about), **job.bias(name), "B_crossfit_null": null})
         if about["role"] == "none":
             continue
         kept = _retention(job, about["name"])
@@ -98,23 +101,27 @@ def _placebos(frame: pd.DataFrame, about: dict[str, Any]) -> dict[str, str]:
 
 
 def _choice(job: MitigationNumbers, frame: pd.DataFrame) -> pd.DataFrame:
-    """Bias and performance on the choosing split, the Pareto front, and the strength that is chosen."""
+    """Bias and performance on the choosing split, the Pareto front, and the strength that is chosen.
+
+    Every condition stands beside the model as it is on the same photos (columns with `_null`).
+    """
     rows = []
     for about in frame.to_dict("records"):
-        whole = job.complete(about["name"], "choose")
-        numbers = {
-            metric: float(values[0])
-            for metric, values in job.performance(about["name"], "choose", whole)
-            if metric in _PRIMARY
-        }
-        rows.append({**_named(about), **job.bias_to_choose(about["name"]), **numbers})
+        name = about["name"]
+        whole = job.complete(name, "choose")
+        numbers = {**job.bias_on(name, "choose", whole), **_primary(job, name, whole)}
+        null = {**job.bias_on("none", "choose", whole), **_primary(job, "none", whole)}
+        beside = {f"{key}_null": null[key] for key in numbers if key != "B_plugin"}
+        rows.append({**_named(about), **numbers, **beside})
     table = pd.DataFrame(rows).assign(front=False, chosen=False)
     metrics = [metric for metric in _PRIMARY if metric in table]
     margins = {metric: job.protocol[_PRIMARY[metric]] for metric in metrics}
-    own = table["role"].isin(["none", "mitigated"])
-    table.loc[own, "front"] = pareto(table.loc[own, "B_crossfit"], table.loc[own, metrics[0]])
+    own = table[table["role"].isin(["none", "mitigated"])]
+    table.loc[own.index, "front"] = pareto(
+        *(own[m] - own[f"{m}_null"] for m in ("B_crossfit", metrics[0]))
+    )
     for _, part in table[table["role"] == "mitigated"].groupby("setting", sort=False):
-        kept = np.all([part[m] >= table[m].iloc[0] - d for m, d in margins.items()], axis=0)
+        kept = np.all([part[m] >= part[f"{m}_null"] - d for m, d in margins.items()], axis=0)
         if kept.any():
             best = part[kept].sort_values(["B_crossfit", "strength"], kind="stable").index[0]
         else:
@@ -122,6 +129,11 @@ def _choice(job: MitigationNumbers, frame: pd.DataFrame) -> pd.DataFrame:
         table.loc[best, "chosen"] = True
         table.loc[best, "admissible"] = bool(kept.any())
     return table
+
+
+def _primary(job: MitigationNumbers, condition: str, whole: NDArray[np.bool_]) -> dict[str, float]:
+    found = job.performance(condition, "choose", whole)
+    return {metric: float(values[0]) for metric, values in found if metric in _PRIMARY}
 
 
 def _retention(job: MitigationNumbers, condition: str) -> pd.DataFrame:
