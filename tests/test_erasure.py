@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -261,6 +262,32 @@ def test_prompt_projection_removes_what_the_prompts_span(load: Load) -> None:
     assert float(apart[0] @ apart[1]) > float(before[0] @ before[1])
     with pytest.raises(BadStudy, match="reads texts alone"):
         make_mitigation("prompt-projection", site="image_encoder").fit(model, rng=rng())
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("family", ["grounding-dino", "omdet-turbo"])
+def test_prompt_projection_of_a_detector_projects_every_token(load: Load, family: str) -> None:
+    model, some = load(family), examples(3, form="grounded")
+    site, spurious = "text_encoder/resid.0", ("a man", "a woman")
+    pair = ("a man with {object}", "a woman with {object}")
+    settings = {"site": site, "spurious": spurious, "pair": pair, "objects": ("person", "umbrella")}
+    one = make_mitigation("prompt-projection", **settings)
+    asked = [
+        replace(some[0], id=text, worlds={"null": {**some[0].worlds["null"], "text": text}})
+        for text in spurious
+    ]
+    inside = torch.nn.functional.normalize(pooled(model, placed(model, [site])[0], asked)[0], dim=1)
+    with one.fit(model, some, rng=rng()).applied(model) as projected:
+        tokens = torch.cat(
+            [v.tokens[0] for v in features(projected, placed(projected, [site])[0], some)]
+        )
+    plain = torch.cat([v.tokens[0] for v in features(model, placed(model, [site])[0], some)])
+    assert float((tokens @ inside.T).abs().max()) < 1e-4 < float((plain @ inside.T).abs().max())
+    assert torch.allclose(tokens.norm(dim=1), plain.norm(dim=1), rtol=1e-4)
+    with pytest.raises(BadData, match="needs a photo"):
+        one.fit(model, rng=rng())
+    with pytest.raises(BadStudy, match="port of the text encoder"):
+        replace(one, site="image_encoder/resid.0").fit(model, some, rng=rng())
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "bert"])

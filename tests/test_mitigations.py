@@ -41,6 +41,7 @@ DETECTOR = {
     # not the neck: it normalises every channel of an image here, which leaves nothing to erase
     "leace": {"sites": ("image_encoder/resid.1",)},
     "sfid": {"sites": ("image_encoder/neck.1",), "features": 4, "unsure": 1.0},
+    "prompt-projection": {"site": "text_encoder/resid.1", "objects": ("dog", "umbrella")},
 }
 OMDET = {
     **DETECTOR,
@@ -49,6 +50,12 @@ OMDET = {
     },
     "folded-ablation": {"sites": ("image_encoder/head.0[0]", "text_encoder/head.1[0]")},
     "sfid": {"sites": ("hybrid_encoder/projection.1",), "features": 4, "unsure": 1.0},
+    "prompt-projection": {
+        "site": "text_encoder/resid.1",
+        "spurious": ("a man", "a woman"),
+        "pair": ("a man with {object}", "a woman with {object}"),
+        "objects": ("person", "umbrella"),
+    },
 }
 
 

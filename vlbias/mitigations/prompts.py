@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vlbias.causal.example import Example
+from vlbias.causal.example import Example, mix
 from vlbias.causal.lending import first_tensor
 from vlbias.causal.staged import StagedModel
 from vlbias.data.lexicon import article
-from vlbias.errors import BadStudy
+from vlbias.errors import BadData, BadStudy
 from vlbias.mitigations.base import Learned, Mitigation
 from vlbias.mitigations.mitigated import revised
-from vlbias.mitigations.places import Place, changed, placed
+from vlbias.mitigations.places import Place, changed, placed, pooled
 
 __all__ = ["PromptProjection"]
 
@@ -31,8 +31,12 @@ class PromptProjection(Mitigation):
     and M is the mean of (a - b)(a - b)ᵀ over pairs of prompts that differ in gender alone. An
     embedding z becomes z + s (P z - z), of the old length. Also what asks for gender is projected.
 
+    In a detector, whose text tokens are what is compared with the photo, every token is projected, and
+    a prompt's embedding is the mean of its tokens.
+
     Args:
-        site: The embedding of the tower that reads texts.
+        site: The embedding of the tower that reads texts, or a port of the text encoder in a tower that
+            reads both ("text_encoder/resid.5").
         spurious: Prompts that say nothing but gender.
         pair: Two prompts for each object, with {object}.
         objects: What stands for {object}; if none are given, the classes in the examples it is fitted
@@ -82,10 +86,12 @@ class PromptProjection(Mitigation):
         objects = self.objects or tuple(
             sorted({name for e in examples for name in e.targets.get("present", ())})
         )
-        spurious = self._embedded(model, place, self.spurious)
+        spurious = self._embedded(model, place, self.spurious, examples)
         named = [f"{article(name)} {name}" for name in objects]
         one, other = (
-            self._embedded(model, place, [prompt.replace("{object}", name) for name in named])
+            self._embedded(
+                model, place, [prompt.replace("{object}", name) for name in named], examples
+            )
             if named
             else np.zeros((0, spurious.shape[1]))
             for prompt in self.pair
@@ -104,19 +110,36 @@ class PromptProjection(Mitigation):
         return Learned({"matrix": torch.tensor(matrix).float()}, about)
 
     def _place(self, model: StagedModel) -> Place:
-        place = placed(model, (self.site,))[0]
-        if place.port is not None or place.tower.channels != ("text",):
+        places = placed(model, (self.site,))
+        place, alone = places[0], places[0].tower.channels == ("text",)
+        inside = place.port is not None and place.site.stage == "text_encoder"
+        if len(places) > 1 or (place.port is None) != alone or not (alone or inside):
             raise BadStudy(
                 "prompt-projection.site",
                 self.site,
-                "the embedding of a tower that reads texts alone",
+                "the embedding of a tower that reads texts alone, or one port of the text encoder in a "
+                "tower that reads both",
             )
         return place
 
     @torch.inference_mode()
-    def _embedded(self, model: StagedModel, place: Place, texts: Sequence[str]) -> Any:
-        batch = model.collate(place.tower.name, list(texts))
-        x = first_tensor(model.encode(place.tower.name, batch)).double().cpu().numpy()
+    def _embedded(
+        self, model: StagedModel, place: Place, texts: Sequence[str], examples: Sequence[Example]
+    ) -> Any:
+        if place.port is None:
+            batch = model.collate(place.tower.name, list(texts))
+            x = first_tensor(model.encode(place.tower.name, batch))
+        elif examples:
+            # the text encoder sees nothing of the photo, but its tower wants one
+            base = examples[0].worlds["null"]
+            asked = [Example(t, t, {"null": mix(base, {"text": t}, {"text"})}) for t in texts]
+            means, owner = pooled(model, place, asked)
+            x = means[torch.tensor(owner).argsort()]
+        else:
+            raise BadData(
+                f"{self.name} at {self.site} needs a photo to run the tower with: give examples"
+            )
+        x = x.double().cpu().numpy()
         return x / np.linalg.norm(x, axis=1, keepdims=True)
 
     @contextmanager

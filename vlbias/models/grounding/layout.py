@@ -71,7 +71,9 @@ def _text(net: nn.Module, config: Any) -> tuple[Port, ...]:
     ports = block_ports(
         "text_encoder", stem, blocks, names, heads, widths(net, stem, blocks, names)
     )
-    return tuple(_with_length(port) for port in ports)
+    # the text encoder reads nothing else, so that a block's output is all that later ones know
+    stream = Port("text_encoder", "resid", f"{stem}.{blocks.path}", "out", len(names), cut=True)
+    return tuple(_with_length(port) for port in (stream, *ports))
 
 
 def _with_length(port: Port) -> Port:
