@@ -8,6 +8,7 @@ given to it: Fisher's discriminants of the classes on the frozen features, in bo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import torch
 from reference.detector_loss import Truth
@@ -90,6 +91,7 @@ def _set(module: torch.nn.Module, diagonal: float) -> None:
         module.weight.fill_diagonal_(diagonal)
 
 
+@dataclass(frozen=True)
 class Patches:
     """Moments of patches, and of those that show each class; what `align` needs.
 
@@ -100,8 +102,10 @@ class Patches:
         boxes: How many boxes of each class there are, [K].
     """
 
-    def __init__(self, mean: Tensor, covariance: Tensor, means: Tensor, boxes: Tensor) -> None:
-        self.mean, self.covariance, self.means, self.boxes = mean, covariance, means, boxes
+    mean: Tensor
+    covariance: Tensor
+    means: Tensor
+    boxes: Tensor
 
 
 def patches_of(views: Iterable[tuple[Tensor, Truth]], classes: int) -> Patches:
