@@ -241,6 +241,7 @@ def detector_of(vision: Any, text: Any, settings: Settings) -> Any:
         layers=settings.layers,
         queries=settings.queries,
         taps=[blocks],
+        dropout=settings.dropout,
     )
 
 

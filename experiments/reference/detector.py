@@ -99,6 +99,7 @@ def assemble(
     layers: int,
     queries: int,
     taps: Sequence[int],
+    dropout: float = 0.0,
 ) -> GroundingDinoForObjectDetection:
     """The detector with pretrained encoders; fusion encoder and decoder are fresh, see `detector_start`.
 
@@ -110,6 +111,7 @@ def assemble(
         queries: Boxes that the decoder gives.
         taps: Blocks of DINOv2, counted from 1, whose outputs are feature levels; one coarser level
             is added.
+        dropout: Of everything that layers of fusion encoder and decoder add.
     """
     shape = {**vision.config.to_dict(), "out_indices": list(taps), "out_features": None}
     for key in ("stage_names", "architectures", "_name_or_path"):
@@ -125,8 +127,9 @@ def assemble(
         num_queries=queries,
         num_feature_levels=len(taps) + 1,
         max_text_len=TOKENS,
-        dropout=0.0,
-        fusion_droppath=0.0,
+        dropout=dropout,
+        text_enhancer_dropout=dropout,
+        fusion_droppath=dropout,
     )
     net = GroundingDinoForObjectDetection(config)
     net.model.backbone.conv_encoder.model.load_state_dict(vision.state_dict())

@@ -28,7 +28,7 @@ WORTH = (0.2, 3.0)
 class Settings(Schedule):
     """Everything that determines the trained weights, given the photos and the two encoders."""
 
-    epochs: int = 20
+    epochs: int = 14
     patience: int = 10
     batch: int = 8
     average: float = 0.998
@@ -41,7 +41,8 @@ class Settings(Schedule):
     without_caption: float = 0.1  # share of steps whose prompt is the list of categories alone
     rate: float = 5e-4
     rate_text: float = 0.0  # 0 freezes the text encoder, whose outputs are then kept
-    decay: float = 1e-4
+    decay: float = 1e-2
+    dropout: float = 0.1  # of fusion encoder and decoder: so few photos are soon known by heart
     presence: float = 10.0  # weight of the loss on what is anywhere in a photo
     precision: str = "float32"  # of training passes, or "bfloat16"; numbers are made in float32
 
