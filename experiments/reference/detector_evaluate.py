@@ -94,9 +94,10 @@ def find(
 
 
 def numbers(found: Found, photos: Sequence[Photo], corpus: Corpus) -> dict[str, float]:
-    """AP, AP50, AP75 and AR, with and without person, and presence mAP; "score" is AP50 of all plus presence mAP.
+    """AP, AP50, AP75 and AR, with and without person, and presence mAP.
 
-    AP50 alone jumps by a third from epoch to epoch, where classes have a handful of boxes.
+    "score", by which epochs are chosen, is AP50 of all plus presence mAP: AP50 alone jumps by
+    a third from epoch to epoch, where classes have a handful of boxes.
     """
     names = corpus.categories
     truth = truth_frame(photos, names)
