@@ -31,7 +31,8 @@ def pareto_front(panels: Mapping[str, pd.DataFrame], metric: str) -> Figure:
         np.atleast_1d(figure.subplots(1, len(panels))), panels.items(), strict=True
     ):
         for number, setting in enumerate(settings):
-            look = {"color": SERIES[number % 10], "marker": MARKS[number % 10]}
+            # an eleventh setting takes the first colour with the second mark
+            look = {"color": SERIES[number % 10], "marker": MARKS[(number + number // 10) % 10]}
             _line(axis, frame, setting, look)
         axis.axhline(0, color=GREY, lw=0.7, ls=":")
         axis.axvline(0, color=GREY, lw=0.7, ls=":")
@@ -44,6 +45,7 @@ def pareto_front(panels: Mapping[str, pd.DataFrame], metric: str) -> Figure:
             )  # fmt: skip
         axis.set_title(title, fontsize=9)
         axis.set_xlabel(f"change of {metric} (more is better)")
+        axis.locator_params(axis="x", nbins=5)
         axis.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("change of B, cross-fit (less is better)")
     handles, labels = figure.axes[0].get_legend_handles_labels()
