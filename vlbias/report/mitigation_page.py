@@ -180,15 +180,14 @@ def _panels(tables: MitigationTables, metric: str) -> dict[str, pd.DataFrame]:
     """Changes of bias and performance of every condition, on either split."""
     kept = tables.retention[tables.retention["metric"] == metric].set_index("name")["change"]
     choice, report = tables.choice, tables.conditions
-    panels = {
-        "strengths chosen here": choice.assign(
-            performance=choice[metric] - choice[f"{metric}_null"]
-        ),
-        "reported": report.assign(performance=report["name"].map(kept).fillna(0.0)),
-    }
     return {
-        title: frame.assign(bias=frame["B_crossfit"] - frame["B_crossfit_null"])
-        for title, frame in panels.items()
+        "strengths chosen here": choice.assign(
+            bias=choice["B_crossfit"] - choice["B_crossfit_null"],
+            performance=choice[metric] - choice[f"{metric}_null"],
+        ),
+        "reported": report.assign(
+            bias=report["B_change"], performance=report["name"].map(kept).fillna(0.0)
+        ),
     }
 
 

@@ -63,8 +63,9 @@ def mitigation_tables(
     for about in frame.to_dict("records"):
         note(f"numbers of {about['name']}")
         name = about["name"]
-        null = job.bias_on("none", "report", job.complete(name, "report"))["B_crossfit"]
-        conditions.append({**_named(about), **job.bias(name), "B_crossfit_null": null})
+        whole = job.complete(name, "report")
+        own, null = (job.bias_on(one, "report", whole)["B_crossfit"] for one in (name, "none"))
+        conditions.append({**_named(about), **job.bias(name), "B_change": own - null})
         if about["role"] == "none":
             continue
         kept = _retention(job, about["name"])
