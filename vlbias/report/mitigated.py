@@ -55,7 +55,7 @@ class MitigationNumbers:
         }
         self.panel = {name: self.whole.take(rows) for name, rows in self.rows.items()}
         self._presence: dict[str, NDArray[np.float32]] = {}
-        self._before: dict[bytes, dict[str, Array]] = {}
+        self._before: dict[tuple[str, bytes], dict[str, Array]] = {}
 
     def rng(self) -> np.random.Generator:
         """A fresh generator, so that all analyses use the same draws and can be compared."""
@@ -179,11 +179,11 @@ class MitigationNumbers:
         yield from self._retrieval(condition, part, weights, whole)
         yield from self._queries(condition, part, weights, whole)
 
-    def before(self, whole: NDArray[np.bool_]) -> dict[str, Array]:
-        """Performance of the model as it is on these photos of the reported split."""
-        key = whole.tobytes()
+    def before(self, part: str, whole: NDArray[np.bool_]) -> dict[str, Array]:
+        """Performance of the model as it is on these photos of a split; computed once."""
+        key = part, whole.tobytes()
         if key not in self._before:
-            self._before[key] = dict(self.performance("none", "report", whole))
+            self._before[key] = dict(self.performance("none", part, whole))
         return self._before[key]
 
     def _boxes(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -110,8 +110,9 @@ def _choice(job: MitigationNumbers, frame: pd.DataFrame) -> pd.DataFrame:
     for about in frame.to_dict("records"):
         name = about["name"]
         whole = job.complete(name, "choose")
-        numbers = {**job.bias_on(name, "choose", whole), **_primary(job, name, whole)}
-        null = {**job.bias_on("none", "choose", whole), **_primary(job, "none", whole)}
+        own = _primary(dict(job.performance(name, "choose", whole)))
+        numbers = {**job.bias_on(name, "choose", whole), **own}
+        null = {**job.bias_on("none", "choose", whole), **_primary(job.before("choose", whole))}
         beside = {f"{key}_null": null[key] for key in numbers if key != "B_plugin"}
         rows.append({**_named(about), **numbers, **beside})
     table = pd.DataFrame(rows).assign(front=False, chosen=False)
@@ -132,14 +133,13 @@ def _choice(job: MitigationNumbers, frame: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _primary(job: MitigationNumbers, condition: str, whole: NDArray[np.bool_]) -> dict[str, float]:
-    found = job.performance(condition, "choose", whole)
-    return {metric: float(values[0]) for metric, values in found if metric in _PRIMARY}
+def _primary(performance: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
+    return {metric: float(performance[metric][0]) for metric in performance if metric in _PRIMARY}
 
 
 def _retention(job: MitigationNumbers, condition: str) -> pd.DataFrame:
     whole = job.complete(condition, "report")
-    before = job.before(whole)
+    before = job.before("report", whole)
     rows = []
     for metric, values in job.performance(condition, "report", whole):
         margin = job.protocol[_PRIMARY[metric]] if metric in _PRIMARY else np.nan
