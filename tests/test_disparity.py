@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score
 from vlbias.analysis.curves import ap_gaps, auc_gaps
 from vlbias.analysis.disparity import Disparity, disparity, held_out_signs, support
 from vlbias.analysis.functionals import crossfit, crossfit_target, shrinkage
+from vlbias.analysis.halving import cell_sums, crossfit_halvings
 from vlbias.analysis.objects import fisher_exact, newcombe, signed_summary
 from vlbias.analysis.panel import Panel
 from vlbias.analysis.planted import Condition, make_world
@@ -72,8 +73,19 @@ def test_drawn_halvings_agree_with_the_closed_form():
     panel, scores = data(3000)
     used = support(panel, scores, ZERO)
     rates = measure_rates(panel, scores, "fpr", ZERO, objects=used)
-    found = run(panel, scores, halvings=2000)
-    assert found.crossfit == pytest.approx(float(crossfit(rates.gap, rates.spread)), abs=0.01)
+    sums = cell_sums(panel, scores, "fpr", ZERO, used)
+    drawn = crossfit_halvings(*sums, panel.layout, halvings=2000, rng=np.random.default_rng(0))
+    assert drawn == pytest.approx(float(crossfit(rates.gap, rates.spread)), abs=0.01)
+
+
+def test_no_seed_moves_the_crossfit_of_pairs_nor_that_of_the_range_of_two_groups():
+    panel, scores = data(300)
+    values = {
+        run(panel, scores, aggregate=aggregate, rng=np.random.default_rng(seed)).crossfit
+        for aggregate in ("pairwise", "range")
+        for seed in (1, 2)
+    }
+    assert len(values) == 1
 
 
 def test_without_bias_plugin_is_floor_and_the_squared_sum_is_unbiased():

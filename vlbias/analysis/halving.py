@@ -1,4 +1,7 @@
-"""The cross-fit by drawn halvings: signs from one half of the images, sizes from the other."""
+"""The cross-fit of "range" by drawn halvings: extremes from one half of images, sizes from the other.
+
+For pairs of groups the mean over all halvings is known, see `functionals`.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vlbias.analysis.panel import Floats, Layout, Panel
-from vlbias.analysis.permutation import Aggregate
-from vlbias.analysis.rates import Measure, Thresholds, group_pairs
+from vlbias.analysis.rates import Measure, Thresholds
 
 __all__ = ["cell_sums", "crossfit_halvings"]
 
@@ -17,18 +19,16 @@ def crossfit_halvings(
     rates_den: Floats,
     layout: Layout,
     *,
-    aggregate: Aggregate = "pairwise",
-    halvings: int = 50,
+    halvings: int,
     rng: np.random.Generator,
 ) -> float:
-    """Cross-fit sum of gaps over drawn halvings, both directions.
+    """Cross-fit sum of largest minus smallest rate over drawn halvings, both directions.
 
     Args:
         rates_num: [M, K] numerators per cell.
         rates_den: [M, K] denominators per cell.
         layout: Cells and groups; halves are balanced within groups.
-        aggregate: How k groups become one gap.
-        halvings: Number of random halvings, at least 50 advised.
+        halvings: Number of random halvings.
         rng: Seeded generator.
     """
     half = _halves(layout, halvings, rng)
@@ -40,8 +40,7 @@ def crossfit_halvings(
         rest = np.maximum(den.sum(axis=0) - b, 1)
         second.append((num.sum(axis=0) - a) / rest)
     x, y = np.stack(first, axis=1), np.stack(second, axis=1)  # [R, k, K]
-    forth, back = _directed(x, y, aggregate), _directed(y, x, aggregate)
-    return float((forth + back).mean() / 2)
+    return float((_directed(x, y) + _directed(y, x)).mean() / 2)
 
 
 def _halves(layout: Layout, halvings: int, rng: np.random.Generator) -> Floats:
@@ -56,20 +55,12 @@ def _halves(layout: Layout, halvings: int, rng: np.random.Generator) -> Floats:
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 
-def _directed(sign_from: Floats, size_from: Floats, aggregate: Aggregate) -> Floats:
-    """[R] gaps of one half in the direction that the other half names."""
-    if aggregate == "range":
-        top, bottom = sign_from.argmax(axis=1), sign_from.argmin(axis=1)
-        pick = np.take_along_axis
-        gap = pick(size_from, top[:, None], 1) - pick(size_from, bottom[:, None], 1)
-        total: Floats = gap[:, 0].sum(axis=-1)
-        return total
-    pairs = group_pairs(sign_from.shape[1])
-    parts = [
-        np.sign(sign_from[:, g] - sign_from[:, h]) * (size_from[:, g] - size_from[:, h])
-        for g, h in pairs
-    ]
-    total = np.mean(parts, axis=0).sum(axis=-1)
+def _directed(ends_from: Floats, size_from: Floats) -> Floats:
+    """[R] sizes in one half between the groups that are the extremes in the other."""
+    top, bottom = ends_from.argmax(axis=1), ends_from.argmin(axis=1)
+    pick = np.take_along_axis
+    gap = pick(size_from, top[:, None], 1) - pick(size_from, bottom[:, None], 1)
+    total: Floats = gap[:, 0].sum(axis=-1)
     return total
 
 
