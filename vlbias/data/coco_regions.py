@@ -84,7 +84,8 @@ def _scaled(pixels: np.ndarray[Any, Any], size: tuple[int, int]) -> np.ndarray[A
     height, width = pixels.shape
     rows = ((np.arange(size[1]) + 0.5) * height / size[1]).astype(int)
     columns = ((np.arange(size[0]) + 0.5) * width / size[0]).astype(int)
-    return pixels[rows[:, None], columns]
+    sampled: np.ndarray[Any, Any] = pixels[rows[:, None], columns]
+    return sampled
 
 
 def head_regions(keypoints: Path, examples: Sequence[Example]) -> dict[str, Region]:

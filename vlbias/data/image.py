@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,10 @@ from PIL import Image, ImageFilter
 from vlbias.causal.region import Box, Mask, PixelBox, Region, pixel_box
 from vlbias.errors import BadStudy, MissingExtra
 
-__all__ = ["FILLS", "FillRegion"]
+__all__ = ["FILLS", "Fill", "FillRegion"]
 
-FILLS = ("blur", "mean", "black", "inpaint")
+Fill = Literal["blur", "mean", "black", "inpaint"]
+FILLS: tuple[Fill, ...] = get_args(Fill)
 _INPAINT_RADIUS = 3  # px; what OpenCV's own examples take
 
 
@@ -45,7 +46,7 @@ class FillRegion:
     """
 
     boxes: tuple[Box, ...]
-    fill: Literal["blur", "mean", "black"] = "blur"
+    fill: Fill = "blur"
     strength: float = 1.0
     blur_per_height: float = 0.1
     height: float | None = None

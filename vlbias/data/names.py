@@ -85,7 +85,7 @@ def _others(
     of = {other: [name for name, g, o in rows if (g, o) == (other, origin)] for other in _GENDERS}
     place = of[gender].index(row[0])
     swapped = {"feminine": "masculine", "masculine": "feminine"}.get(gender, "")
-    found = {"person": ("Somebody",)}
+    found: dict[str, tuple[str, ...]] = {"person": ("Somebody",)}
     for world, wanted in (("neutral", "neutral"), ("swap-gender", swapped)):
         names = of.get(wanted, [])
         if names:

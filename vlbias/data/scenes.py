@@ -166,7 +166,8 @@ class Scene:
     def cue_mask(self) -> NDArray[np.bool_]:
         """Pixels [64, 64] that how the person is shown can change; all inside the person's box."""
         masculine, feminine, neutral = (np.asarray(self.render(shown)) for shown in SHOWN)
-        return ((masculine != feminine) | (masculine != neutral)).any(axis=2)
+        differs: NDArray[np.bool_] = (masculine != feminine) | (masculine != neutral)
+        return np.asarray(differs.any(axis=2))
 
     def captions(self) -> tuple[str, ...]:
         """What a captioner could write; the first names no object."""

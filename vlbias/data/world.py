@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from vlbias.data.image import FILLS
+from vlbias.data.image import FILLS, Fill
 from vlbias.errors import BadStudy
 
 __all__ = ["WORLDS", "World", "channels_changed"]
@@ -39,7 +39,7 @@ class World:
 
     image: Literal["mask-gender", "placebo", "background", "object"] | None = None
     text: Literal["replace-gender", "swap-gender", "placebo"] | None = None
-    fill: Literal["blur", "mean", "black", "inpaint"] = "blur"
+    fill: Fill = "blur"
     strength: float = 1.0
     region: Literal["person", "person-mask", "head", "face", "own"] = "person"
     keep_objects: bool = False

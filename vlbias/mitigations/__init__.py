@@ -65,7 +65,7 @@ def make_mitigation(name: str, **settings: Any) -> Mitigation:
         BadStudy: if it has no such setting, or a value is not allowed.
     """
     kind = MITIGATIONS.load(name)
-    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    known = {field.name for field in dataclasses.fields(kind)}
     for setting in settings:
         if setting not in known:
             raise BadStudy(

@@ -13,7 +13,7 @@ import numpy as np
 
 from vlbias.causal.example import Example, GroundedText, Inputs, Picture, mix
 from vlbias.causal.staged import StagedModel
-from vlbias.data.image import FILLS, FillRegion
+from vlbias.data.image import FILLS, Fill, FillRegion
 from vlbias.data.lexicon import gender_words, neutralise, placebo
 from vlbias.data.regions import lacking
 from vlbias.errors import BadData, BadStudy
@@ -47,7 +47,7 @@ class PixelBlur(Mitigation):
     needs: ClassVar[frozenset[Need]] = frozenset({"regions"})
 
     region: str = "person"
-    fill: Literal["blur", "mean", "black", "inpaint"] = "blur"
+    fill: Fill = "blur"
     blur_per_height: float = 0.1
     keep: str = ""
 

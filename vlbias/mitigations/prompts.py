@@ -139,8 +139,8 @@ class PromptProjection(Mitigation):
             raise BadData(
                 f"{self.name} at {self.site} needs a photo to run the tower with: give examples"
             )
-        x = x.double().cpu().numpy()
-        return x / np.linalg.norm(x, axis=1, keepdims=True)
+        found = x.double().cpu().numpy()
+        return found / np.linalg.norm(found, axis=1, keepdims=True)
 
     @contextmanager
     def lend(self, model: StagedModel, learned: Learned, strength: float) -> Iterator[StagedModel]:
@@ -148,9 +148,9 @@ class PromptProjection(Mitigation):
         matrix = learned.tensors["matrix"]
 
         def edit(z: Tensor) -> Tensor:
-            size = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
+            size: Tensor = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
             new = torch.lerp(z, z @ matrix.to(z).mT, strength)
-            now = torch.linalg.vector_norm(new, dim=-1, keepdim=True)
+            now: Tensor = torch.linalg.vector_norm(new, dim=-1, keepdim=True)
             return new * (size / now.clamp(min=torch.finfo(z.dtype).tiny))
 
         revision = revised(model.revision, self.spec, learned.key, strength)

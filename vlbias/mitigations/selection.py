@@ -31,7 +31,8 @@ def _seed(rng: np.random.Generator) -> int:
 
 
 def _unit(x: Tensor) -> Tensor:
-    return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    size: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return x / size
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,9 @@ class Sitewise(Mitigation):
 
     def placebo(self) -> Self:
         """The same with what was drawn at random in place of what was learned."""
-        return replace(self, control=True)
+        itself: Any = self  # a dataclass, as its subclasses are
+        placebo: Self = replace(itself, control=True)
+        return placebo
 
     @abstractmethod
     def prepare(self, examples: Sequence[Example], rng: np.random.Generator) -> Any:

@@ -155,9 +155,10 @@ class HfDual:
 
     def join(self, values: Mapping[str, Tensor], index: Mapping[str, Tensor]) -> Readout:
         """Scaled cosines: class_logits [B, n], and score [B] where there is one text an example."""
-        bias = getattr(self.net, "logit_bias", None)
+        net: Any = self.net
+        bias = getattr(net, "logit_bias", None)
         return cosine_readout(
-            values, index, scale=self.net.logit_scale.exp(), bias=0.0 if bias is None else bias
+            values, index, scale=net.logit_scale.exp(), bias=0.0 if bias is None else bias
         )
 
 

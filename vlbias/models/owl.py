@@ -143,7 +143,8 @@ def _joined(image: Mapping[str, Tensor], query: Tensor, index: Mapping[str, Tens
 
 
 def _unit(embedding: Tensor) -> Tensor:
-    return embedding / (torch.linalg.norm(embedding, dim=-1, keepdim=True) + _TINY)
+    size: Tensor = torch.linalg.norm(embedding, dim=-1, keepdim=True)
+    return embedding / (size + _TINY)
 
 
 def _drawn(stage: str, root: str, config: Any) -> tuple[Stage, tuple[Port, ...]]:

@@ -60,9 +60,10 @@ class Toy:
     gives = frozenset({"class_logits"})
 
     def __init__(self, channels: int = 8, width: int = 6, classes: int = 12, seed: int = 0) -> None:
-        self.net = _Net(channels, width, classes, seed).double().eval()
+        self.channels = channels
+        self.net: nn.Module = _Net(channels, width, classes, seed).double().eval()
         self.revision = f"toy-{channels}-{width}-{classes}-{seed}"
-        self.towers = (
+        self.towers: tuple[Tower, ...] = (
             Tower(
                 "model",
                 ("image", "text"),
@@ -73,7 +74,7 @@ class Toy:
                 ),
             ),
         )
-        self.ports = (
+        self.ports: tuple[Port, ...] = (
             Port("image_encoder", "neuron", "image", units=width),
             Port("text_encoder", "neuron", "text", units=width),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -51,7 +51,7 @@ class Outcome(Protocol):
         ...
 
 
-OUTCOMES: Registry[type[Outcome]] = Registry(
+OUTCOMES: Registry[Callable[[tuple[str, ...]], Outcome]] = Registry(
     "outcome",
     {
         "presence": Entry(

@@ -202,8 +202,16 @@ def operating(table: pd.DataFrame) -> Figure:
     axis = figure.subplots()
     table = table[table["B_crossfit"].notna()]
     for number, (name, part) in enumerate(table.groupby("arm", sort=False)):
-        look = {"color": SERIES[number % 10], "marker": MARKS[number % 10]}
-        axis.plot(part["fpr"], part["B_crossfit"], ms=4, lw=1.2, label=str(name), **look)
+        colour, mark = SERIES[number % 10], MARKS[number % 10]
+        axis.plot(
+            part["fpr"],
+            part["B_crossfit"],
+            ms=4,
+            lw=1.2,
+            label=str(name),
+            color=colour,
+            marker=mark,
+        )
     axis.axhline(0, color=GREY, lw=0.8)
     axis.set_xscale("log")
     axis.set_xticks(

@@ -74,4 +74,5 @@ def _with_limits(name: str, values: Array) -> Iterator[tuple[str, float]]:
 def _least(job: Numbers, found: pd.DataFrame) -> Array:
     """The least score of each box that is above its class's threshold, a log odds."""
     score = dict(zip(job.run.targets, expit(job.thresholds), strict=True))
-    return found["target"].map(score).to_numpy(float)
+    least: Array = found["target"].map(score).to_numpy(float)
+    return least

@@ -109,7 +109,7 @@ def _bars(table: pd.DataFrame) -> Figure:
     axis = figure.subplots()
     place = np.arange(len(table))
     axis.barh(place, table["left"], color=BLUE, alpha=0.6, height=0.7)
-    for at, count in zip(place, table["left"], strict=True):
+    for at, count in enumerate(table["left"]):
         axis.text(count, at, f" {count:,}", va="center", fontsize=8)
     axis.set_yticks(place, table["step"])
     axis.invert_yaxis()

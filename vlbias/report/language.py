@@ -90,7 +90,7 @@ def language_numbers(
 def _targets(run: Run) -> list[str]:
     """The targets of the log-odds: those that have any value."""
     first = next(iter(run.manifest["contrasts"]))
-    known = ~np.isnan(run.slab(first, "", "00", OUTCOME)).all(axis=0)
+    known = ~np.asarray(np.isnan(run.slab(first, "", "00", OUTCOME)).all(axis=0))
     return [target for target, there in zip(run.targets, known, strict=True) if there]
 
 
@@ -236,7 +236,9 @@ class _Contrast:
             "found": f"{len(cuts)} such mediators, not so for {missed or 'none'}",
             "holds": not missed,
         }
-        error = identity_error(self.odds, {m: arms for m, *arms in self.mediators})
+        error = identity_error(
+            self.odds, {name: (there, back) for name, there, back in self.mediators}
+        )
         return pd.DataFrame(
             [
                 *([zero] if base == other else []),

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from vlbias.analysis.arms import Combination
 from vlbias.analysis.disparity import Disparity, disparity
@@ -18,10 +18,20 @@ from vlbias.analysis.support import support
 from vlbias.errors import BadTable
 from vlbias.store import Run
 
-__all__ = ["PERSON", "Numbers", "measured", "presence_map"]
+__all__ = ["PERSON", "Numbers", "measured", "panel_of", "presence_map"]
 
 PERSON = "person"
 """The class that is measured apart: masking persons takes it away."""
+
+
+def panel_of(run: Run) -> Panel:
+    """All photos of a run."""
+    frame = run.samples
+    sample, cluster, group, split = (
+        frame[name].to_numpy(str) for name in ("sample_id", "cluster", "group", "split")
+    )
+    groups = tuple(run.manifest["study"]["dataset"]["groups"])
+    return Panel(sample, cluster, group, split, run.targets, run.present, groups)
 
 
 class Numbers:
@@ -49,10 +59,7 @@ class Numbers:
     @cached_property
     def whole(self) -> Panel:
         """All photos of the run."""
-        frame = self.run.samples
-        columns = (frame[name].to_numpy(str) for name in ("sample_id", "cluster", "group", "split"))
-        groups = tuple(self.run.manifest["study"]["dataset"]["groups"])
-        return Panel(*columns, self.run.targets, self.run.present, groups)
+        return panel_of(self.run)
 
     @cached_property
     def reported(self) -> NDArray[np.intp]:
@@ -250,7 +257,7 @@ class Numbers:
             arms.pop(contrast.partition("->")[2], None)
         complete = ~np.isnan(np.stack(list(arms.values()))).any(axis=(0, 2))
         rows = np.flatnonzero(complete)
-        part = {name: scores[rows] for name, scores in arms.items()}
+        part: dict[str, ArrayLike] = {name: scores[rows] for name, scores in arms.items()}
         points = (0.02, 0.05, 0.1, 0.2, 0.3)
         frame, areas = grid(
             self.panel.take(rows), part, points, base=next(iter(arms)), fit=self.calibration()

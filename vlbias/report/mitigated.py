@@ -16,9 +16,8 @@ from vlbias.analysis.box_draws import box_precisions
 from vlbias.analysis.disparity import disparity, held_out_signs, support
 from vlbias.analysis.functionals import crossfit, plugin
 from vlbias.analysis.operating import calibrate, mean_fpr
-from vlbias.analysis.panel import Panel
 from vlbias.analysis.rates import measure_rates
-from vlbias.report.measured import PERSON
+from vlbias.report.measured import PERSON, panel_of
 from vlbias.store import Run
 from vlbias.stored_boxes import found_boxes, true_boxes
 from vlbias.stored_conditions import Conditions
@@ -46,10 +45,7 @@ class MitigationNumbers:
         self.study = run.manifest["study"]
         self.protocol, self.point = self.study["mitigation"], self.study["operating_point"]
         self.classes = tuple(t for t in run.targets)
-        frame = run.samples
-        columns = (frame[name].to_numpy(str) for name in ("sample_id", "cluster", "group", "split"))
-        groups = tuple(self.study["dataset"]["groups"])
-        self.whole = Panel(*columns, self.classes, run.present, groups)
+        self.whole = panel_of(run)
         self.rows = {
             name: self.whole.index(split=self.protocol[name]) for name in ("choose", "report")
         }

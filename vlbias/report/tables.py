@@ -21,7 +21,7 @@ def html(frame: pd.DataFrame, caption: str = "") -> str:
     if frame.empty:
         return "<p>None.</p>"
     said = _said(frame)
-    table = said.set_index(said.columns[0]).to_html(
+    table: str = said.set_index(said.columns[0]).to_html(
         border=0, na_rep="–", float_format=_number, justify="left", classes="numbers",
         index_names=False,
     )  # fmt: skip

@@ -78,7 +78,9 @@ def effects(job: Job) -> list[Said]:
     arms = _arms(numbers, MASKED) | {f"placebo {n}": a for n, a in _arms(numbers, PLACEBO).items()}
     shares = shapley(ENCODERS)
     beyond = [
-        Combination(one.name, one.terms | {f"placebo {arm}": -c for arm, c in one.terms.items()})
+        Combination(
+            one.name, {**one.terms, **{f"placebo {arm}": -c for arm, c in one.terms.items()}}
+        )
         for one in shares
     ]
     changed, tested = (_combined(numbers, arms, wanted) for wanted in (shares, beyond))

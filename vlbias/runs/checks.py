@@ -42,32 +42,30 @@ def _in_double(model: StagedModel) -> Iterator[None]:
         model.net.to(before)
 
 
-def _check_inputs(model: StagedModel) -> tuple[list[Inputs], list[Inputs]]:
+def _check_inputs(model: StagedModel) -> list[list[Inputs]]:
+    """Three or two inputs for the model, and the same changed in every channel."""
     if all(tower.channels == ("text",) for tower in model.towers):
         frame = "The {} said that"
-        base, other = (
+        return [
             [
                 {"text": Cloze(frame.format(word), ("he", "she"), (("word", 4, 4 + len(word)),))}
                 for word in words
             ]
             for words in (("nurse", "doctor", "teacher"), ("man", "woman", "person"))
-        )
-        return base, other
+        ]
     rng = np.random.default_rng(0)
     if any("image" in tower.channels for tower in model.towers) and model.name != "toy":
         # detectors enlarge an image's short side unless it is long; one pass of theirs takes seconds
         wide = "boxes" in model.gives
-        frames = ("a photo of a {} with a cup", "a photo of a {} with a dog", "a {} riding a horse")
-        frames = frames[: 2 if wide else 3]
+        asked = ["a photo of a {} with a cup", "a photo of a {} with a dog", "a {} riding a horse"]
+        frames = asked[: 2 if wide else 3]
         pixels = rng.integers(0, 256, (6, 8, 96, 3) if wide else (6, 48, 64, 3), dtype=np.uint8)
         images = [Picture(Image.fromarray(array)) for array in pixels]
-        one, changed = (
+        return [
             [{"image": images[3 * k + i], "text": text.format(w)} for i, text in enumerate(frames)]
             for k, w in enumerate(("man", "person"))
-        )
-        return one, changed
-    base, other = (
+        ]
+    return [
         [{"image": tuple(row[0]), "text": tuple(row[1])} for row in side]
         for side in rng.normal(size=(2, 3, 2, 8)).tolist()
-    )
-    return base, other
+    ]

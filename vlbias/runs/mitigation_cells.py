@@ -224,4 +224,5 @@ def _tokens(
 def write_map(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write the arrays whole or not at all."""
     with whole(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)
+        named: dict[str, Any] = dict(arrays)
+        np.savez(file, **named)

@@ -136,7 +136,7 @@ def plan_of(
                 "need all groups in fit, dev and test: take more photos"
             )
     protocol = study.mitigation
-    asked = {
+    asked: dict[str, Asked] = {
         split: _asked(plan, study, made.split[split], outline)
         for split in (protocol.choose, protocol.report)
     }

@@ -155,5 +155,6 @@ def _panel(photos: Sequence[Example], classes: tuple[str, ...]) -> Panel:
 
 def with_sites(mitigation: Mitigation, sites: tuple[str, ...]) -> Mitigation:
     """The mitigation at these sites."""
-    placed_at: Any = mitigation
-    return replace(placed_at, sites=sites)
+    itself: Any = mitigation
+    placed: Mitigation = replace(itself, sites=sites)
+    return placed

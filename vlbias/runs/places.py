@@ -65,7 +65,7 @@ def read_regions(
         "face": lambda detector: face_regions(examples, detector),  # type: ignore[arg-type]
         "own": lambda file: _own(Path(file)),
     }
-    found = {}
+    found: dict[str, Regions] = {}
     for name, source in study.regions.items():
         note(f"looking for the region {name}")
         found[name] = readers[name](source)

@@ -280,9 +280,8 @@ def _refuse_outcomes(study: Study, outline: StagedModel) -> None:
 def count_rows(plan: Plan, outline: StagedModel) -> int:
     """Rows of the long table that a plan will fill, exactly."""
     engine = engine_of(plan, outline)
-    targets = sum(
-        len(OUTCOMES.load(name)(plan.dataset.classes).targets) for name in plan.study.outcomes
-    )
+    classes = plan.dataset.classes
+    targets = sum(len(OUTCOMES.load(name)(classes).targets) for name in plan.study.outcomes)
     arms = {pair: 2 + 2 * len(engine.mediators_of(pair)) for pair in plan.study.pairs}
     return sum(
         targets * (count if {pair.base, pair.cf} <= set(example.worlds) else 2)

@@ -197,7 +197,7 @@ class MitigationStudy(Study):
         return tuple(found)
 
     def _settings_of(self, spec: MethodSpec) -> list[Setting]:
-        known = [field.name for field in fields(MITIGATIONS.load(spec.name)) if field.init]  # type: ignore[arg-type]
+        known = [field.name for field in fields(MITIGATIONS.load(spec.name)) if field.init]
         for name in (*spec.options, *spec.vary, *(("sites",) if spec.pick else ())):
             if name not in known:
                 raise UnknownName(f"setting of {spec.name}", name, known)

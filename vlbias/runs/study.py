@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from vlbias.causal.arms import Contrast
 from vlbias.data import DATASETS, TEXTS
+from vlbias.data.image import Fill
 from vlbias.data.labels import GenderRule
 from vlbias.data.worlds import WORLDS, World
 from vlbias.errors import BadStudy, UnknownName
@@ -73,7 +74,7 @@ class WorldSpec(Frozen):
 
     image: Literal["mask-gender", "placebo", "background", "object"] | None = None
     text: Literal["replace-gender", "swap-gender", "placebo"] | None = None
-    fill: Literal["blur", "mean", "black", "inpaint"] = "blur"
+    fill: Fill = "blur"
     strength: float = Field(1.0, ge=0, le=1)
     region: Literal["person", "person-mask", "head", "face", "own"] = "person"
     keep_objects: bool = False

@@ -100,7 +100,7 @@ def toy_examples(
         strength: Of the cue in the channels "image" and "text"; 0 plants none.
         splits: Dealt to the examples in turn.
     """
-    width = toy.net.image.in_features
+    width = toy.channels
     basis = np.linalg.qr(rng.normal(size=(width, width)))[0]
     cue, clutter = basis[0], basis[1]
     group = rng.random(photos) < 0.67

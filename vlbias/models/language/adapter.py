@@ -210,7 +210,7 @@ def _ports(net: nn.Module, layout: Layout, layers: int) -> tuple[Port, ...]:
     last: Any = net.get_submodule(f"{layout.blocks}.0.{layout.mlp_out}")
     inner = last.weight.shape[0] if type(last).__name__ == "Conv1D" else last.in_features
 
-    def port(name: str, part: str, units: int, slot: Any = "out", **kind: bool) -> Port:
+    def port(name: str, part: str, units: int, slot: Any = "out", **kind: Any) -> Port:
         module = f"{block}.{part}" if part else block
         return Port(STAGE, name, module, slot, layers, units=units, **kind)
 

@@ -139,10 +139,12 @@ def attend(
 
 def _grouped(tensor: Tensor, groups: int) -> Tensor:
     """[rows, heads, queries, …] as [rows, key heads, heads of each · queries, …]."""
-    return tensor.unflatten(1, (groups, -1)).flatten(2, 3)
+    grouped: Tensor = tensor.unflatten(1, (groups, -1)).flatten(2, 3)
+    return grouped
 
 
 def _ungrouped(tensor: Tensor, heads: int) -> Tensor:
     """The reverse of `_grouped`."""
     share = heads // tensor.shape[1]
-    return tensor.unflatten(2, (share, -1)).flatten(1, 2)
+    ungrouped: Tensor = tensor.unflatten(2, (share, -1)).flatten(1, 2)
+    return ungrouped

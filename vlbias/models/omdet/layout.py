@@ -70,7 +70,8 @@ def _backbone(net: nn.Module, config: Any) -> tuple[Port, ...]:
     if not blocks:
         return ()
     names = tuple(name for name, _ in blocks)
-    heads = tuple(int(module.attn.num_heads) for _, module in blocks)  # type: ignore[union-attr,arg-type]
+    attention: list[Any] = [module.attn for _, module in blocks]
+    heads = tuple(int(attn.num_heads) for attn in attention)
     stream = (
         Port("image_encoder", "embed", f"{stem}.{_TIMM.embed}"),
         Port("image_encoder", "resid", f"{stem}.{_TIMM.path}", "out", len(names), names=names),
