@@ -105,6 +105,7 @@ def test_the_page_of_a_detector_is_made(folder: Path, tmp_path: Path) -> None:
     }
     gap = group_gap(true_boxes(folder), found, groups, others).loc["gap", "ap"]
     assert float(row["AP_gap"]) == pytest.approx(float(gap), nan_ok=True)
+    assert boxes["AP_gap_p"].between(0, 1).all()
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,27 @@ def test_verdicts_ask_for_the_whole_interval(loss: float, verdict: str) -> None:
     found = retention.compare(before, after, margin=0.02)
     assert found.verdict == verdict
     assert found.change == pytest.approx(-loss)
-    assert found.lo == pytest.approx(-loss - 0.00475, abs=1e-4)
+    assert found.lo == pytest.approx(-loss - 1.96 * noise.std(), abs=1e-5)
+
+
+def test_limits_hold_the_expected_precision_and_quantiles_of_the_draws_do_not() -> None:
+    rng = np.random.default_rng(0)
+    estimates, ours, theirs = [], [], []
+    for _ in range(60):
+        present = rng.random((187, 40)) < 0.04
+        scores = rng.normal(size=present.shape) + 1.5 * present
+        weights = retention.image_weights(panel(present, ["a"] * 187), 100, rng)
+        found = retention.precisions(present, scores, weights)
+        mean = retention.mean_precision(found, np.arange(40))
+        estimates.append(mean[0])
+        ours.append(retention.limits(mean))
+        theirs.append(np.quantile(mean[1:], [0.025, 0.975]))
+    truth = np.mean(estimates)
+    held, missed = (
+        np.mean([lo <= truth <= hi for lo, hi in several]) for several in (ours, theirs)
+    )
+    assert held >= 0.85
+    assert missed < held - 0.05
 
 
 def test_no_margin_no_verdict_and_the_worst_of_several() -> None:

@@ -197,9 +197,7 @@ class Combination:
 
     def draws(self, arms: Mapping[str, Arm], functional: str) -> Floats:
         """[2, D] its draws."""
-        parts = [np.float32(c) * arms[a].draws[functional] for a, c in self.terms.items()]
-        total: Floats = np.sum(parts, axis=0)
-        return total
+        return self._sum({a: arms[a].draws[functional] for a in self.terms})
 
     def bracket(self, arms: Mapping[str, Arm]) -> tuple[tuple[float, Floats], tuple[float, Floats]]:
         """Statistics whose expectations enclose the true combination of sums of absolute gaps.
@@ -213,9 +211,11 @@ class Combination:
 
     def _mixed(self, arms: Mapping[str, Arm], which: Mapping[str, str]) -> tuple[float, Floats]:
         value = sum(c * arms[a].value[which[a]] for a, c in self.terms.items())
-        parts = [np.float32(c) * arms[a].draws[which[a]] for a, c in self.terms.items()]
-        draws: Floats = np.sum(parts, axis=0)
-        return value, draws
+        return value, self._sum({a: arms[a].draws[which[a]] for a in self.terms})
+
+    def _sum(self, draws: Mapping[str, Floats]) -> Floats:
+        # in double precision equal arms cancel to 0, whatever the order of the terms
+        return np.asarray(sum(c * draws[a].astype(np.float64) for a, c in self.terms.items()))
 
     def reach(self, arms: Mapping[str, Arm]) -> tuple[float, Floats] | None:
         """Sum of absolute changes of gaps, which bounds the change of B; None beyond two arms."""

@@ -56,6 +56,10 @@ HEADS |= {
 HEADS |= {
     "AP_gap": "AP gap",
     "AP_gap_at_point": "AP gap at the point",
+    "AP_gap_p": "p of the AP gap",
+    "AP_gap_p_at_point": "p of the AP gap at the point",
+    "AP_gap_shuffled": "AP gap, shuffled",
+    "AP_gap_shuffled_at_point": "AP gap at the point, shuffled",
     "AP_person": "AP of person",
 }
 """Column of the tables to its head on the page; those not named here are called the same there."""

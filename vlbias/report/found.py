@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,10 @@ from scipy.special import expit
 
 from vlbias.analysis.box_draws import box_precisions
 from vlbias.analysis.boxes import average_precision
-from vlbias.analysis.retention import image_weights
+from vlbias.analysis.inference import permutation_p
+from vlbias.analysis.panel import Panel
+from vlbias.analysis.permutation import permuted_codes
+from vlbias.analysis.retention import image_weights, limits
 from vlbias.report.measured import PERSON, Numbers
 from vlbias.stored_boxes import found_boxes, true_boxes
 
@@ -25,7 +29,10 @@ def found_in_worlds(job: Numbers) -> pd.DataFrame:
     """One row a world: AP, AP50, AP75 and AR without `person`, AP of person, and AP by group.
 
     "AP_gap" is AP of the first group minus that of the second; "AP_gap_at_point" counts only boxes above
-    the operating point's thresholds. Limits are quantiles over photos drawn anew, clusters whole.
+    the operating point's thresholds. The smaller group's AP is the larger by its size alone (fewer photos,
+    fewer chances to be wrong above a hit): "AP_gap_shuffled" is the mean gap of shuffled groups of the
+    same sizes, "AP_gap_p" the share of them whose gap lies as far from that mean. Limits are from photos
+    drawn anew, clusters whole.
 
     Returns:
         A frame without rows where the run kept no boxes.
@@ -39,36 +46,72 @@ def _world(job: Numbers, world: str, contrast: str, arm: str) -> Iterator[tuple[
     there = np.flatnonzero(~np.isnan(job.scores(contrast, arm)).all(axis=1))
     panel = job.panel.take(there)
     samples = panel.sample.tolist()
-    weights = image_weights(panel, min(job.draws, _DRAWS), job.rng())
+    draws = min(job.draws, _DRAWS)
+    weights = image_weights(panel, draws, job.rng())
     truth = true_boxes(job.run.folder)
     found = found_boxes(job.run.folder, list(job.run.manifest["cells"]), contrast, "", arm)
     others = [name for name in job.run.targets if name != PERSON]
-    drawn = box_precisions(truth, found, samples, others, weights)
+    drawn = partial(_drawn, truth=truth, samples=samples, classes=others)
+    pair = _groups(panel, draws, job.rng()) if len(panel.groups) == 2 else []
+    by_group = [weights * own[0] for own in pair] + [own[1:] for own in pair]
+    whole, *parts = drawn(found, [weights, *by_group])
     yield from {"world": world, "photos": len(samples)}.items()
     for name in ("AP", "AP50", "AR"):
-        yield from _with_limits(name, drawn[name])
+        yield from _with_limits(name, whole[name])
     yield "AP75", average_precision(truth, found, samples, others).ap75
     if PERSON in job.run.targets:
         yield "AP_person", average_precision(truth, found, samples, [PERSON]).ap
-    if len(panel.groups) == 2:
+    if pair:
+        yield from _by_group(panel.groups, parts, "")
         strict = found[found["score"] >= _least(job, found)]
-        for boxes, place in ((found, ""), (strict, "_at_point")):
-            one, other = (
-                box_precisions(truth, boxes, samples, others, rows)["AP"]
-                for rows in (weights * (panel.group == group) for group in panel.groups)
-            )
-            yield f"AP_{panel.groups[0]}{place}", one[0]
-            yield f"AP_{panel.groups[1]}{place}", other[0]
-            yield from _with_limits(f"AP_gap{place}", one - other)
+        yield from _by_group(panel.groups, drawn(strict, by_group), "_at_point")
+
+
+def _drawn(
+    found: pd.DataFrame,
+    weights: Sequence[Array],
+    *,
+    truth: pd.DataFrame,
+    samples: Sequence[str],
+    classes: Sequence[str],
+) -> list[dict[str, Array]]:
+    """Precisions under several sets of weights [W, S], boxes matched once for all of them."""
+    ends = np.cumsum([len(rows) for rows in weights])[:-1]
+    values = box_precisions(truth, found, samples, classes, np.concatenate(weights))
+    parts = {name: np.split(value, ends) for name, value in values.items()}
+    return [{name: part[place] for name, part in parts.items()} for place in range(len(weights))]
+
+
+def _groups(panel: Panel, draws: int, rng: np.random.Generator) -> list[Array]:
+    """For each of two groups, [1 + draws, S] who is in it: as it is, then as shuffled labels say."""
+    codes = np.empty((1 + draws, len(panel)), dtype=np.int8)
+    codes[0] = panel.code
+    codes[1:, panel.layout.order] = permuted_codes(panel, draws, rng)
+    return [(codes == group).astype(np.float64) for group in (0, 1)]
+
+
+def _by_group(
+    groups: Sequence[str], parts: Sequence[Mapping[str, Array]], place: str
+) -> Iterator[tuple[str, float]]:
+    first, second, shuffled_first, shuffled_second = (part["AP"] for part in parts)
+    yield f"AP_{groups[0]}{place}", float(first[0])
+    yield f"AP_{groups[1]}{place}", float(second[0])
+    gap, shuffled = first - second, shuffled_first - shuffled_second
+    yield from _with_limits(f"AP_gap{place}", gap)
+    shuffled = shuffled[~np.isnan(shuffled)]
+    known = len(shuffled) > 0 and not np.isnan(gap[0])
+    middle = float(shuffled.mean()) if known else float("nan")
+    yield f"AP_gap_shuffled{place}", middle
+    distance = np.abs(shuffled - middle)
+    p = permutation_p(abs(float(gap[0]) - middle), distance) if known else float("nan")
+    yield f"AP_gap_p{place}", p
 
 
 def _with_limits(name: str, values: Array) -> Iterator[tuple[str, float]]:
-    """The value as measured, and where 95 % of the draws lie."""
+    """The value as measured, and its 95 % limits."""
     yield name, float(values[0])
-    drawn = values[1:][~np.isnan(values[1:])]
-    low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (np.nan, np.nan)
-    yield f"{name}_lo", float(low)
-    yield f"{name}_hi", float(high)
+    yield f"{name}_lo", limits(values)[0]
+    yield f"{name}_hi", limits(values)[1]
 
 
 def _least(job: Numbers, found: pd.DataFrame) -> Array:

@@ -85,7 +85,8 @@ def _bias(tables: Tables, groups: Sequence[str]) -> Iterator[Block]:
         yield block(
             "How good the found boxes are",
             "COCO's average precision of all classes but person, its 95 % limits over photos, and the gap "
-            "between the groups: of all kept boxes, and of those above the operating point.",
+            "between the groups: of all kept boxes, and of those above the operating point. Fewer photos "
+            "alone give a larger AP: read a gap beside that of shuffled groups of the same sizes, and its p.",
             table=tables.boxes,
         )
     insufficient = int(tables.bias["n_insufficient"].iloc[0])
@@ -104,11 +105,14 @@ def _bias(tables: Tables, groups: Sequence[str]) -> Iterator[Block]:
         )
     else:
         yield block("Gap of every object", lacking)
-    if tables.operating["B_crossfit"].notna().any():
+    if (curve := tables.operating[tables.operating["B_crossfit"].notna()]).size:
         yield block(
             "B over operating points",
-            "Thresholds set anew in every world, so that all are equally strict. Points at which no object "
-            "has enough false positives are left out.",
+            "Thresholds set anew in every world, so that all are equally strict, on the "
+            f"{curve['photos'].max()} photos that every world has and the {curve['n_objects'].max()} objects "
+            "with enough false positives at all points that are drawn: worlds can be compared with each "
+            "other here, but not with the B above, which has more of both. Points at which no object has "
+            "enough are left out.",
             table=tables.operating,
             figure=figures.operating(tables.operating),
             alt=alt.operating(tables.operating),
@@ -167,7 +171,7 @@ def _where(run: Run, tables: Tables) -> Iterator[Block]:
         "Through whole encoders",
         "Whole encoders are cuts: their indirect effect is that of changing their input. The table has the "
         "contrasts that alter image and text; where only one of them is altered, its encoder carries the "
-        "total effect by construction.",
+        f"total effect by construction.{_on_fewer(tables.effects)}",
         table=_effect_columns(_whole(tables.effects, several)),
         figure=figures.encoders(tables.effects),
         alt=alt.encoders(tables.effects),
@@ -184,6 +188,25 @@ def _where(run: Run, tables: Tables) -> Iterator[Block]:
             "the contrast. They overlap, and do not add up to the total effect.",
             table=_effect_columns(_strongest(tables.effects)),
         )
+
+
+def _on_fewer(effects: pd.DataFrame) -> str:
+    """A sentence on the mediators that are measured on fewer photos than the total effect."""
+    linear = effects[(effects["functional"] == "B_lin") & ~effects["mediator"].str.contains("/")]
+    said = []
+    for contrast, part in linear.groupby("contrast", sort=False):
+        whole = part.loc[part["mediator"] == "", "n"].max()
+        fewer = part[(part["effect"] == "NIE") & (part["n"] < whole)]
+        said += [
+            f"{contrast} through {row['mediator']} on {row['n']:.0f} of {whole:.0f}"
+            for _, row in fewer.iterrows()
+        ]
+    if not said:
+        return ""
+    return (
+        " Photos on which a mediator's values differ in length between the worlds have no effect through "
+        f"it and are left out: {'; '.join(said)}."
+    )
 
 
 def _components(effects: pd.DataFrame, contrast: str, mediators: pd.Series[str]) -> Iterator[Block]:
