@@ -20,6 +20,7 @@ from vlbias.report.mitigated import MitigationNumbers
 from vlbias.runs import api
 from vlbias.runs.jobs import job_of
 from vlbias.runs.passes import Remembering, nulls, readouts
+from vlbias.runs.picking import Picking, pick_sites
 from vlbias.store import Run
 from vlbias.stored_conditions import Conditions
 
@@ -161,6 +162,37 @@ def test_picked_sites_are_kept_with_how_they_were_picked(run: Run) -> None:
     assert not set(control.learned.tensors) & set(picked["sites"])
     assert len(picked["singles"]) == 6
     assert picked["reductions"][0] == max(picked["singles"].values())
+
+
+def test_a_killed_choice_of_sites_goes_on_where_it_was(
+    run: Run, study: Path, tmp_path: Path
+) -> None:
+    read = api.read_study(study)
+    plan = job_of(read).plan(read)
+    (setting,) = (one for one in plan.settings if one.pick)
+    picking = Picking(
+        load_model(read.model), plan.split["fit"], plan.plan.dataset.classes, setting.pick, 5
+    )
+    (whole,) = run.folder.glob("fits/pick-*.json")
+    path, heard = tmp_path / whole.name, []
+
+    def choose(killed_at: int) -> tuple[str, ...]:
+        def note(text: str) -> None:
+            heard.append(text)
+            if len(heard) == killed_at:
+                raise KeyboardInterrupt
+
+        key = int(whole.stem.removeprefix("pick-"), 16)
+        rng = np.random.default_rng([read.seed, key % 2**32])
+        return pick_sites(picking, setting.make(), path, rng, note)
+
+    with pytest.raises(KeyboardInterrupt):
+        choose(killed_at=4)
+    sites = choose(killed_at=0)
+    assert json.loads(path.read_text()) == json.loads(whole.read_text())
+    assert list(sites) == json.loads(whole.read_text())["sites"]
+    assert len(heard) == len(set(heard)), "no set is tried twice"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_maps_are_of_what_changes_tokens(run: Run) -> None:

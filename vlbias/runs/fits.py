@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -81,7 +81,7 @@ def fit_all(
             if not (folder / "fits" / keys[fit]).is_dir():
                 # always in the same batches, so that a resumed fit is the same to the last bit
                 memory.learn(nulls(plan.split[plan.study.mitigation.fit]))
-        found = _fit_one(plan, seen, folder, setting, fit, keys[fit])
+        found = _fit_one(plan, seen, folder, setting, fit, keys[fit], progress.events.note)
         failed += [] if found else [keys[fit]]
         fitted |= {fit: found} if found else {}
         progress.step()
@@ -103,6 +103,7 @@ def _fit_one(
     setting: Setting,
     fit: Fit,
     key: str,
+    note: Callable[[str], None],
 ) -> Fitted | None:
     """The fitted mitigation, from the run folder if it is there; None if fitting failed."""
     place = folder / "fits" / key
@@ -115,9 +116,8 @@ def _fit_one(
             mitigation = mitigation_of(setting, fit)
             began = time.monotonic()
             if setting.pick:
-                mitigation = with_sites(
-                    mitigation, _picked(plan, model, folder, setting, common_of(plan))
-                )
+                sites = _picked(plan, model, folder, setting, note)
+                mitigation = with_sites(mitigation, sites)
             unusable = mitigation.unusable(examples)
             usable = [example for example in examples if example.id not in unusable]
             fitted = mitigation.fit(model, usable, rng=rng)
@@ -134,12 +134,16 @@ def _fit_one(
 
 
 def _picked(
-    plan: MitigationPlan, model: StagedModel, folder: Path, setting: Setting, common: Any
+    plan: MitigationPlan,
+    model: StagedModel,
+    folder: Path,
+    setting: Setting,
+    note: Callable[[str], None],
 ) -> tuple[str, ...]:
     """The sites of a setting, picked once for the mitigation and its placebos."""
     assert setting.pick is not None
     key = cell_key(
-        {"spec": setting.make().spec, "pick": setting.pick.model_dump(), "common": common}
+        {"spec": setting.make().spec, "pick": setting.pick.model_dump(), "common": common_of(plan)}
         | {"revision": model.revision}
     )
     path = folder / "fits" / f"pick-{key}.json"
@@ -153,7 +157,7 @@ def _picked(
         plan.study.mitigation.batch,
     )
     rng = np.random.default_rng([plan.study.seed, int(key, 16) % 2**32])
-    return pick_sites(picking, setting.make(), path, rng)
+    return pick_sites(picking, setting.make(), path, rng, note)
 
 
 def _save(fitted: Fitted, place: Path, about: dict[str, Any]) -> None:

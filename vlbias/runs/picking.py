@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -66,9 +67,15 @@ def candidates_of(model: StagedModel, spec: PickSpec) -> list[str]:
 
 
 def pick_sites(
-    picking: Picking, mitigation: Any, path: Path, rng: np.random.Generator
+    picking: Picking,
+    mitigation: Any,
+    path: Path,
+    rng: np.random.Generator,
+    note: Callable[[str], None] = lambda text: None,
 ) -> tuple[str, ...]:
     """The sites of an ablation, chosen on photos of the fit split; `path` keeps how.
+
+    What was tried is kept beside `path` until all is, so that a killed choice goes on where it was.
 
     What a set takes out is measured, never added up from its members: the cross-fit gap between
     groups of the scores of absent objects, each in its own standard deviations, so that scores which
@@ -79,6 +86,7 @@ def pick_sites(
         mitigation: Its `sites` are chosen; all else is kept.
         path: A JSON file that is written.
         rng: Draws the photos.
+        note: Hears how far it is.
     """
     photos = _drawn(picking.examples, picking.spec.photos, rng)
     panel = _panel(photos, picking.classes)
@@ -95,12 +103,22 @@ def pick_sites(
         )
         return standardised_gap(panel, scores)
 
-    whole = gap(picking.model)
+    kept = path.with_suffix(".tried.json")
+    tried: dict[str, float] = json.loads(kept.read_text()) if kept.is_file() else {}
+    if "" not in tried:
+        tried[""] = gap(picking.model)
+    whole = tried[""]
+    every = len(candidates) + (picking.spec.most - 1) * min(picking.spec.width, len(candidates))
 
     def reduction(sites: tuple[str, ...]) -> float:
-        part = Learned({site: means.learned.tensors[site] for site in sites})
-        with Fitted(replace(mitigation, sites=sites), part).applied(picking.model, 1.0) as model:
-            return whole - gap(model)
+        name = " ".join(sites)
+        if name not in tried:
+            part = Learned({site: means.learned.tensors[site] for site in sites})
+            with Fitted(replace(mitigation, sites=sites), part).applied(picking.model) as model:
+                tried[name] = whole - gap(model)
+            write_json(kept, tried)
+            note(f"choosing sites: {len(tried) - 1} sets tried of at most {every}")
+        return tried[name]
 
     singles = {site: reduction((site,)) for site in candidates}
     ranked = sorted(candidates, key=lambda site: -singles[site])
@@ -120,6 +138,7 @@ def pick_sites(
             "singles": {s: singles[s] for s in ranked},
         },
     )
+    kept.unlink(missing_ok=True)
     return found.sites
 
 
