@@ -195,9 +195,8 @@ def limits(values: Array, level: float = 0.95) -> tuple[float, float]:
     """Normal limits of a statistic from its draws; NaN where no draw has one.
 
     Quantiles of the draws are no limits of an average precision: a photo drawn twice is found twice, so
-    that draws lie above the estimate. With 187 photos they hold its expectation in 65 to 81 % of data
-    sets, these in 93 to 95 %. What they enclose is the statistic expected of as many photos; that of more
-    photos is lower.
+    that draws lie above the estimate, at a few hundred photos by as much as the limits are wide. These
+    enclose the statistic expected of as many photos; that of more photos is lower.
 
     Args:
         values: [1 + D] from one of this module's statistics; the first is the estimate.
