@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from vlbias.errors import VlbiasError
+from vlbias.progress import loading_quietly, watched
 from vlbias.report.columns import headed
 from vlbias.report.page import Page, report
 from vlbias.runs import api
-from vlbias.runs.runner import Events
 
 __all__ = ["finished", "main_of", "markdown", "options", "table"]
 
@@ -43,27 +41,22 @@ def finished(given: argparse.Namespace, suffix: str = "", **changes: Any) -> Pag
         suffix: Of the run's name, where fields are changed.
         **changes: Fields of the study.
     """
-    began = time.monotonic()
-
-    def note(text: str) -> None:
-        print(f"[{time.monotonic() - began:6.0f} s] {text}", file=sys.stderr, flush=True)
-
-    events = Events(note, lambda done, total, _: note(f"{done}/{total}"))
     study = api.read_study(given.study, model=given.model, limit=given.limit)
     if changes:
         changed = study.model_copy(update={**changes, "name": study.name + suffix})
         study = type(study).parse(changed.model_dump())
     job = api.job_of(study)
-    plan = job.plan(study, note)
-    if given.dry_run:
-        print("\n".join(job.estimate(plan, events)))
-        return None
-    result = job.run(plan, given.out, workers=given.workers, events=events)
-    if result.failed:
-        raise SystemExit(
-            f"{len(result.failed)} cells failed; see {result.folder}/cells/*.error.json"
-        )
-    return report(result.folder, draws=given.draws, note=note)
+    with loading_quietly(), watched() as (events, _):
+        plan = job.plan(study, events.note)
+        if given.dry_run:
+            print("\n".join(job.estimate(plan, events)))
+            return None
+        result = job.run(plan, given.out, workers=given.workers, events=events)
+        if result.failed:
+            raise SystemExit(
+                f"{len(result.failed)} cells failed; see {result.folder}/cells/*.error.json"
+            )
+        return report(result.folder, draws=given.draws, note=events.note)
 
 
 def table(page: Page, name: str) -> pd.DataFrame:
