@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from vlbias.causal.example import Example, channel_key
 from vlbias.causal.lending import first_tensor, with_first_tensor
 from vlbias.causal.site import Site
 from vlbias.causal.staged import Batch, Encoded, Port, StagedModel, Tower, find_port, resolve
+from vlbias.causal.trace import Point
 from vlbias.errors import BadStudy
 from vlbias.mitigations.mitigated import MitigatedModel
 
@@ -28,6 +29,7 @@ __all__ = [
     "changed",
     "changing",
     "features",
+    "first_value",
     "lines",
     "placed",
     "pooled",
@@ -279,15 +281,24 @@ def value_at(model: StagedModel, place: Place, batch: Batch) -> Tensor:
     """The whole value at a place for a batch, as the next module reads it."""
     if place.port is None:
         return first_tensor(model.encode(place.tower.name, batch)).clone()
+    return first_value(model, place.tower.name, (place.path, place.port.slot), batch)
+
+
+class _Reached(Exception):
+    """A value is there, and nothing behind it is asked for."""
+
+
+@torch.inference_mode()
+def first_value(model: StagedModel, tower: str, point: Point, batch: Batch) -> Tensor:
+    """The first tensor that a batch has at a module's input or output; nothing behind it is run."""
     seen: list[Tensor] = []
 
     def keep(tensor: Tensor) -> Tensor:
         seen.append(tensor.clone())
-        return tensor
+        raise _Reached
 
-    module = model.net.get_submodule(place.path)
-    with changing(module, place.port.slot, keep):
-        model.encode(place.tower.name, batch)
+    with suppress(_Reached), changing(model.net.get_submodule(point[0]), point[1], keep):
+        model.encode(tower, batch)
     return seen[0]
 
 

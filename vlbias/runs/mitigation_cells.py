@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from vlbias.causal.example import Example
 from vlbias.causal.staged import StagedModel, Tower
-from vlbias.causal.tape import record
 from vlbias.errors import BadData
 from vlbias.files import whole
 from vlbias.mitigations.base import Fitted
+from vlbias.mitigations.places import first_value
 from vlbias.outcomes import OUTCOMES
 from vlbias.outcomes.boxes import best_boxes
 from vlbias.runs.conditions import Condition, Fit, Part
@@ -30,7 +30,8 @@ from vlbias.runs.passes import (
     readouts,
     rows_of,
 )
-from vlbias.runs.reach import acts_on_outputs, spared
+from vlbias.runs.reach import acts_on_outputs, spared, touched
+from vlbias.runs.recall import Recall
 from vlbias.store import CellWriter
 from vlbias.stored_boxes import BoxWriter
 
@@ -62,6 +63,7 @@ class MitigationWork:
         self.fitted = dict(fitted)
         batch = plan.study.mitigation.batch
         self.memory = Remembering(model, batch) if is_dual(model) else None
+        self.recall = Recall(model)
         self.known: Known = {}
         self.presence = OUTCOMES.load("presence")(plan.plan.dataset.classes)
 
@@ -76,7 +78,7 @@ class MitigationWork:
         if part.kind == "map":
             write_map(self.folder / "cells" / f"{key}.npz", self._map(part.condition, examples))
             return
-        with self.scoring(part.condition) as model:
+        with self.scoring(part.condition) as model, self.recalling(part.condition.fit):
             self._scores(key, part, examples, model)
 
     def remember(self, cells: Sequence[tuple[str, Part]]) -> None:
@@ -113,6 +115,11 @@ class MitigationWork:
         if fit is None or self.memory is None or not self.on_outputs(fit):
             return self.under(condition)
         return self.fitted[fit].applied(self.memory, condition.strength)
+
+    def recalling(self, fit: Fit | None) -> Any:
+        """A context in which encoders that the mitigation leaves alone run once on each batch."""
+        mitigation = None if fit is None else self.fitted[fit].mitigation
+        return self.recall.without(touched(mitigation, self.model))
 
     def _scores(
         self, key: str, part: Part, examples: Sequence[Example], model: StagedModel
@@ -216,8 +223,7 @@ def _tokens(
     found = []
     for start in range(0, len(values), batch):
         rows = model.collate(tower.name, values[start : start + batch])
-        tape = record(model, tower, rows, outputs=[last])
-        found.append(tape.at((last, "out")).float().cpu())
+        found.append(first_value(model, tower.name, (last, "out"), rows).float().cpu())
     return found
 
 

@@ -17,7 +17,8 @@ from vlbias.runs.mitigation_plan import MitigationPlan
 from vlbias.runs.passes import Remembering, encoded, is_dual, nulls, rows_of
 from vlbias.runs.picking import candidates_of, with_sites
 from vlbias.runs.protocol import PickSpec, Setting
-from vlbias.runs.reach import acts_on_outputs, spared
+from vlbias.runs.reach import acts_on_outputs, spared, touched
+from vlbias.runs.recall import Recall
 from vlbias.runs.runner import QUIET, Events, model_of
 
 __all__ = ["estimate_mitigation"]
@@ -40,9 +41,11 @@ def estimate_mitigation(plan: MitigationPlan, events: Events = QUIET) -> Iterato
     sizes = f"settings {len(plan.settings)}, fits {len(fits)}, conditions {len(plan.conditions)}"
     yield f"photos: {counts}; {sizes}"
     yield f"cells {len(parts)}: a condition on one split each, and maps of what changed"
-    _pass(plan, model, model)  # warms up
+    recall = Recall(model)
+    with recall.without(()):
+        _pass(plan, model, model)  # warms up, and fills what later conditions find
     plain = _pass(plan, model, model)
-    timer = _Timer(plan, model, plain)
+    timer = _Timer(plan, model, plain, recall)
     for setting, fit in fits:
         events.note(f"timing {fit.name}")
         timer.add(setting, fit)
@@ -62,8 +65,10 @@ def estimate_mitigation(plan: MitigationPlan, events: Events = QUIET) -> Iterato
 class _Timer:
     """Adds up what fits and conditions take."""
 
-    def __init__(self, plan: MitigationPlan, model: StagedModel, plain: float) -> None:
-        self.plan, self.model, self.plain = plan, model, plain
+    def __init__(
+        self, plan: MitigationPlan, model: StagedModel, plain: float, recall: Recall
+    ) -> None:
+        self.plan, self.model, self.plain, self.recall = plan, model, plain, recall
         self.memory = Remembering(model, _ROWS) if is_dual(model) else None
         self.fitting, self.scoring, self.notes = 0.0, 0.0, list[str]()
 
@@ -90,7 +95,8 @@ class _Timer:
             return
         self.fitting += (time.monotonic() - began) / max(len(few), 1) * len(photos)
         if not outputs:
-            with fitted.applied(self.model, 1.0) as changed:
+            same = self.recall.without(touched(mitigation, self.model))
+            with fitted.applied(self.model, 1.0) as changed, same:
                 once = _pass(self.plan, changed, self.model, mitigation)
             self.scoring += once * len(setting.strengths)
 

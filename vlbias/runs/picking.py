@@ -22,6 +22,7 @@ from vlbias.mitigations.greedy import greedy_sites
 from vlbias.mitigations.places import placed
 from vlbias.runs.passes import Known, Remembering, is_dual, nulls, readouts, rows_of
 from vlbias.runs.protocol import PickSpec
+from vlbias.runs.recall import Recall
 
 __all__ = ["Picking", "candidates_of", "pick_sites", "standardised_gap", "with_sites"]
 
@@ -94,13 +95,17 @@ def pick_sites(
     known = picking.known(photos, candidates)
     means = replace(mitigation, sites=tuple(candidates)).fit(picking.model, photos, rng=rng)
 
+    stages = {place.site.stage for place in placed(picking.model, tuple(candidates))}
+    recall = Recall(picking.model)
+
     def gap(model: StagedModel) -> float:
-        scores = np.concatenate(
-            [
-                readout["class_logits"].cpu().numpy()
-                for _, readout in readouts(model, nulls(photos), picking.batch, known)
-            ]
-        )
+        with recall.without(stages):
+            scores = np.concatenate(
+                [
+                    readout["class_logits"].cpu().numpy()
+                    for _, readout in readouts(model, nulls(photos), picking.batch, known)
+                ]
+            )
         return standardised_gap(panel, scores)
 
     kept = path.with_suffix(".tried.json")

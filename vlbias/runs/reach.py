@@ -12,7 +12,7 @@ from vlbias.mitigations.base import Mitigation
 from vlbias.mitigations.places import placed
 from vlbias.runs.protocol import Setting
 
-__all__ = ["acts_on_outputs", "changes_tokens", "sites_of", "spared"]
+__all__ = ["acts_on_outputs", "changes_tokens", "sites_of", "spared", "touched"]
 
 
 def sites_of(mitigation: Mitigation) -> tuple[str, ...]:
@@ -36,6 +36,16 @@ def acts_on_outputs(mitigation: Mitigation | None, model: StagedModel) -> bool:
         return mitigation is None
     sites = sites_of(mitigation)
     return bool(sites) and all(place.port is None for place in placed(model, sites))
+
+
+def touched(mitigation: Mitigation | None, model: StagedModel) -> frozenset[str]:
+    """Stages that do other than without the mitigation on the same input: all, if it names no sites."""
+    if mitigation is None or mitigation.place == "input":
+        return frozenset()  # a changed input is another one
+    sites = sites_of(mitigation)
+    if not sites:
+        return frozenset(stage.name for tower in model.towers for stage in tower.stages)
+    return frozenset(place.site.stage for place in placed(model, sites))
 
 
 def changes_tokens(setting: Setting, model: StagedModel) -> bool:
