@@ -165,6 +165,15 @@ def test_a_cut_mediator_is_called_cut_and_gets_no_share():
         assert nie == te
 
 
+def test_what_a_cut_leaves_no_room_for_has_limits_of_exactly_zero():
+    panel, y = data()
+    table = run(panel, y, [("whole", y["11"], y["00"])]).table
+    for functional in ("B_crossfit", "B_lin"):
+        for effect in ("NDE", "INT"):
+            row = pick(table, effect, functional, "whole")
+            assert (row["lo"], row["hi"], row["p"]) == (0, 0, 1)
+
+
 def test_relative_effects_share_one_named_denominator():
     panel, y = data()
     table = run(panel, y).table

@@ -16,6 +16,7 @@ from vlbias.analysis.rates import Rates
 __all__ = ["Arm", "Base", "Combination", "fit_arm", "fit_base"]
 
 Functional = Literal["plugin", "crossfit", "lin"]
+_ROUNDING = 8 * float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,8 +215,10 @@ class Combination:
         return value, self._sum({a: arms[a].draws[which[a]] for a in self.terms})
 
     def _sum(self, draws: Mapping[str, Floats]) -> Floats:
-        # in double precision equal arms cancel to 0, whatever the order of the terms
-        return np.asarray(sum(c * draws[a].astype(np.float64) for a, c in self.terms.items()))
+        parts = [c * draws[a].astype(np.float64) for a, c in self.terms.items()]
+        total, size = np.sum(parts, axis=0), np.abs(parts).sum(axis=0).max(initial=0.0)
+        # draws are sums in single precision: arms that are equal have no spread between them
+        return np.where(np.abs(total) > _ROUNDING * size, total, 0.0)
 
     def reach(self, arms: Mapping[str, Arm]) -> tuple[float, Floats] | None:
         """Sum of absolute changes of gaps, which bounds the change of B; None beyond two arms."""
