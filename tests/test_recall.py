@@ -12,7 +12,7 @@ from mitigated import examples, outputs, same, state, unchanged
 from test_mitigations import DETECTOR, OMDET, rng
 
 from vlbias.mitigations import make_mitigation
-from vlbias.mitigations.places import first_value, placed
+from vlbias.mitigations.places import placed, value_at
 from vlbias.runs.reach import touched
 from vlbias.runs.recall import Recall
 
@@ -105,7 +105,7 @@ def test_nothing_behind_a_value_that_is_asked_for_is_run(load: Load) -> None:
     decoder = model.net.get_submodule("model.decoder")
     ran: list[str] = []
     handle = decoder.register_forward_hook(lambda *_: ran.append("decoder"))
-    value = first_value(model, "model", (place.path, "out"), batch)
+    value = value_at(model, place, batch)
     handle.remove()
     assert not ran
     assert torch.isfinite(value).all()

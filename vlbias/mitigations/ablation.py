@@ -16,7 +16,7 @@ from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadModel, BadStudy
 from vlbias.mitigations.base import Learned, Mitigation, Need
 from vlbias.mitigations.mitigated import MitigatedModel, revised
-from vlbias.mitigations.places import Place, changed, features, placed
+from vlbias.mitigations.places import Place, Values, changed, features_at, placed
 from vlbias.mitigations.sitewise import groups_of
 
 __all__ = ["FoldedAblation", "MeanAblation", "matched_sites"]
@@ -98,34 +98,29 @@ class MeanAblation(Mitigation):
             sites = matched_sites(model, sites, np.random.default_rng(self.control))
         groups, names = groups_of(examples)
         tensors: dict[str, Tensor] = {}
+        towers: dict[str, list[Place]] = {}
         for place in placed(model, sites):
             if place.port is None:
                 raise BadStudy(f"{self.name}.sites", str(place.site), "a port inside a stage")
-            tensors[str(place.site)] = self._mean(model, place, examples, groups, len(names))
+            towers.setdefault(place.tower.name, []).append(place)
+        for places in towers.values():
+            sums = [_Sums(len(names)) for _ in places]
+            for several in features_at(model, places, examples):
+                for place, values, one in zip(places, several, sums, strict=True):
+                    self._add(one, place, values, groups)
+            for place, one in zip(places, sums, strict=True):
+                tensors[str(place.site)] = one.mean
         return Learned(tensors, {"sites": sorted(tensors)})
 
-    def _mean(
-        self,
-        model: StagedModel,
-        place: Place,
-        examples: Sequence[Example],
-        groups: Any,
-        count: int,
-    ) -> Tensor:
-        """The mean of the groups' means, [D], or [T, D] by position."""
-        sums: list[Any] = [0.0] * count
-        counts = np.zeros(count)
-        for values in features(model, place, examples):
-            x, owner = values.tokens
-            if self.by_position:
-                _refuse_uneven(place, values.tensor, values.own, sums)
-                x, owner = values.tensor, list(values.examples)
-            mine = torch.tensor(groups[owner], device=x.device)
-            for group in range(count):
-                sums[group] = sums[group] + x[mine == group].double().sum(0)
-                counts[group] += int((mine == group).sum())
-        means = [total / number for total, number in zip(sums, counts, strict=True)]
-        return torch.stack(means).mean(0).float().cpu()
+    def _add(self, sums: _Sums, place: Place, values: Values, groups: Any) -> None:
+        x, owner = values.tokens
+        if self.by_position:
+            _refuse_uneven(place, values.tensor, values.own, sums.totals)
+            x, owner = values.tensor, list(values.examples)
+        mine = torch.tensor(groups[owner], device=x.device)
+        for group in range(len(sums.counts)):
+            sums.totals[group] = sums.totals[group] + x[mine == group].double().sum(0)
+            sums.counts[group] += int((mine == group).sum())
 
     @contextmanager
     def lend(self, model: StagedModel, learned: Learned, strength: float) -> Iterator[StagedModel]:
@@ -148,6 +143,20 @@ class MeanAblation(Mitigation):
         revision = revised(model.revision, self.spec, learned.key, strength)
         with changed(model, revision, [(place, ablated(place)) for place in places]) as mitigated:
             yield mitigated
+
+
+class _Sums:
+    """Sums and numbers of tokens, group by group."""
+
+    def __init__(self, groups: int) -> None:
+        self.totals: list[Any] = [0.0] * groups
+        self.counts = np.zeros(groups)
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of the groups' means, [D], or [T, D] by position."""
+        means = [total / count for total, count in zip(self.totals, self.counts, strict=True)]
+        return torch.stack(means).mean(0).float().cpu()
 
 
 def _refuse_uneven(place: Place, tensor: Tensor, own: Tensor, sums: Sequence[Any]) -> None:

@@ -7,9 +7,10 @@ module that gives back what it gave under the mitigation is not mitigated a seco
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,11 +30,13 @@ __all__ = [
     "changed",
     "changing",
     "features",
-    "first_value",
+    "features_at",
+    "first_values",
     "lines",
     "placed",
     "pooled",
     "value_at",
+    "values_at",
 ]
 
 Write = Callable[[Tensor], Tensor]
@@ -245,27 +248,46 @@ def features(
 
     A row that several examples share is run once and given for each of them.
     """
+    for (values,) in features_at(model, [place], examples, batch_size=batch_size):
+        yield values
+
+
+def features_at(
+    model: StagedModel,
+    places: Sequence[Place],
+    examples: Sequence[Example],
+    *,
+    batch_size: int = 16,
+) -> Iterator[list[Values]]:
+    """As `features`, at several places of one tower, each batch run once for all of them."""
+    tower = places[0].tower.name
     rows: dict[Hashable, Any] = {}
     users: dict[Hashable, list[int]] = defaultdict(list)
     for number, example in enumerate(examples):
-        for row in model.split(example.worlds["null"])[place.tower.name]:
+        for row in model.split(example.worlds["null"])[tower]:
             rows[channel_key(row)] = row
             users[channel_key(row)].append(number)
     keys = list(rows)
     for start in range(0, len(keys), batch_size):
         mine = keys[start : start + batch_size]
-        batch = model.collate(place.tower.name, [rows[key] for key in mine])
-        value = value_at(model, place, batch)
-        if place.port is not None:
-            value = lines(value)
-            value = value.reshape(len(mine), -1, value.shape[-1])
-        channels = place.channels(value.shape[-1])
-        if channels is not None:
-            value = value.index_select(-1, channels.to(value.device))
+        batch = model.collate(tower, [rows[key] for key in mine])
         again = torch.tensor([i for i, key in enumerate(mine) for _ in users[key]])
         numbers = tuple(number for key in mine for number in users[key])
-        again = again.to(value.device)
-        yield Values(value[again], _own_tokens(place, batch, value)[again], numbers)
+        whole = values_at(model, places, batch)
+        yield [_of(place, batch, whole[place], again, numbers) for place in places]
+
+
+def _of(
+    place: Place, batch: Batch, value: Tensor, again: Tensor, examples: tuple[int, ...]
+) -> Values:
+    if place.port is not None:
+        value = lines(value)
+        value = value.reshape(len(value), -1, value.shape[-1])
+    channels = place.channels(value.shape[-1])
+    if channels is not None:
+        value = value.index_select(-1, channels.to(value.device))
+    again = again.to(value.device)
+    return Values(value[again], _own_tokens(place, batch, value)[again], examples)
 
 
 def pooled(
@@ -279,27 +301,47 @@ def pooled(
 @torch.inference_mode()
 def value_at(model: StagedModel, place: Place, batch: Batch) -> Tensor:
     """The whole value at a place for a batch, as the next module reads it."""
-    if place.port is None:
-        return first_tensor(model.encode(place.tower.name, batch)).clone()
-    return first_value(model, place.tower.name, (place.path, place.port.slot), batch)
-
-
-class _Reached(Exception):
-    """A value is there, and nothing behind it is asked for."""
+    return values_at(model, [place], batch)[place]
 
 
 @torch.inference_mode()
-def first_value(model: StagedModel, tower: str, point: Point, batch: Batch) -> Tensor:
-    """The first tensor that a batch has at a module's input or output; nothing behind it is run."""
-    seen: list[Tensor] = []
+def values_at(model: StagedModel, places: Sequence[Place], batch: Batch) -> dict[Place, Tensor]:
+    """The whole values at places of one tower for a batch; nothing behind the last of them is run."""
+    tower = places[0].tower.name
+    if any(place.port is None for place in places):
+        ends = first_tensor(model.encode(tower, batch)).clone()
+        inside = [place for place in places if place.port is not None]
+        return {place: ends for place in places} | (
+            values_at(model, inside, batch) if inside else {}
+        )
+    points = {place: (place.path, place.port.slot) for place in places if place.port is not None}
+    found = first_values(model, tower, set(points.values()), batch)
+    return {place: found[point] for place, point in points.items()}
 
-    def keep(tensor: Tensor) -> Tensor:
-        seen.append(tensor.clone())
-        raise _Reached
 
-    with suppress(_Reached), changing(model.net.get_submodule(point[0]), point[1], keep):
+class _Reached(Exception):
+    """All values are there, and nothing behind them is asked for."""
+
+
+@torch.inference_mode()
+def first_values(
+    model: StagedModel, tower: str, points: Collection[Point], batch: Batch
+) -> dict[Point, Tensor]:
+    """The first tensor that a batch has at each module's input or output; nothing behind is run."""
+    seen: dict[Point, Tensor] = {}
+
+    def keep(point: Point, tensor: Tensor) -> Tensor:
+        seen.setdefault(point, tensor.clone())
+        if len(seen) == len(points):
+            raise _Reached
+        return tensor
+
+    with suppress(_Reached), ExitStack() as stack:
+        for point in points:
+            module = model.net.get_submodule(point[0])
+            stack.enter_context(changing(module, point[1], partial(keep, point)))
         model.encode(tower, batch)
-    return seen[0]
+    return seen
 
 
 def _own_tokens(place: Place, batch: Batch, value: Tensor) -> Tensor:

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from vlbias.causal.example import Example
 from vlbias.causal.staged import StagedModel, Tower
+from vlbias.causal.trace import Point
 from vlbias.errors import BadData
 from vlbias.files import whole
 from vlbias.mitigations.base import Fitted
-from vlbias.mitigations.places import first_value
+from vlbias.mitigations.places import first_values
 from vlbias.outcomes import OUTCOMES
 from vlbias.outcomes.boxes import best_boxes
 from vlbias.runs.conditions import Condition, Fit, Part
@@ -223,7 +224,8 @@ def _tokens(
     found = []
     for start in range(0, len(values), batch):
         rows = model.collate(tower.name, values[start : start + batch])
-        found.append(first_value(model, tower.name, (last, "out"), rows).float().cpu())
+        point: Point = (last, "out")
+        found.append(first_values(model, tower.name, [point], rows)[point].float().cpu())
     return found
 
 
