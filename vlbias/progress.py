@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def watched() -> Iterator[tuple[Events, Any]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
+    said = partial(console.print, highlight=False, soft_wrap=not console.is_terminal)
     began = time.monotonic()
     # over the whole run: the last half minute holds less than a cell, or cells of one kind only
     with Progress(*columns, console=console, speed_estimate_period=math.inf) as bar:
@@ -76,16 +78,13 @@ def watched() -> Iterator[tuple[Events, Any]]:
         def note(text: str) -> None:
             bar.update(task, description=text)
             if not console.is_terminal:
-                console.print(f"[{time.monotonic() - began:6.1f} s] {text}", highlight=False)
+                said(f"[{time.monotonic() - began:6.1f} s] {text}")
 
         def cells(done: int, total: int, _: int) -> None:
             bar.update(task, description="cells", completed=done, total=total)
             if not console.is_terminal:
                 left = bar.tasks[0].time_remaining
                 text = "" if left is None else f", about {left:.0f} s left"
-                console.print(
-                    f"[{time.monotonic() - began:6.1f} s] cell {done}/{total}{text}",
-                    highlight=False,
-                )
+                said(f"[{time.monotonic() - began:6.1f} s] cell {done}/{total}{text}")
 
-        yield Events(note, cells), lambda text: text and console.print(text, highlight=False)
+        yield Events(note, cells), lambda text: text and said(text)
