@@ -17,8 +17,9 @@ from vlbias.errors import BadData, BadStudy
 from vlbias.mitigations import make_mitigation
 from vlbias.mitigations.ablation import matched_sites
 from vlbias.mitigations.greedy import greedy_sites
-from vlbias.mitigations.places import features, placed, pooled
+from vlbias.mitigations.places import placed
 from vlbias.mitigations.probes import readable
+from vlbias.mitigations.values import features, pooled
 
 Load = Callable[[str], Any]
 SITES = ("image_encoder/resid.0", "image_encoder/resid.2", "image_encoder")

@@ -12,7 +12,8 @@ from mitigated import examples, outputs, same, state, unchanged
 from test_mitigations import DETECTOR, OMDET, rng
 
 from vlbias.mitigations import make_mitigation
-from vlbias.mitigations.places import placed, value_at
+from vlbias.mitigations.places import placed
+from vlbias.mitigations.values import value_at
 from vlbias.runs.reach import touched
 from vlbias.runs.recall import Recall
 

@@ -16,8 +16,9 @@ from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadModel, BadStudy
 from vlbias.mitigations.base import Learned, Mitigation, Need
 from vlbias.mitigations.mitigated import MitigatedModel, revised
-from vlbias.mitigations.places import Place, Values, changed, features_at, placed
+from vlbias.mitigations.places import Place, changed, placed
 from vlbias.mitigations.sitewise import groups_of
+from vlbias.mitigations.values import Values, features_at
 
 __all__ = ["FoldedAblation", "MeanAblation", "matched_sites"]
 

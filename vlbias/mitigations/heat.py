@@ -13,7 +13,8 @@ from vlbias.causal.staged import Batch, StagedModel
 from vlbias.errors import BadStudy
 from vlbias.mitigations.base import Fitted
 from vlbias.mitigations.coverage import on_grid, pixels_of
-from vlbias.mitigations.places import placed, value_at
+from vlbias.mitigations.places import placed
+from vlbias.mitigations.values import value_at
 
 __all__ = ["feature_changes"]
 

@@ -18,7 +18,8 @@ from vlbias.data.lexicon import article
 from vlbias.errors import BadData, BadStudy
 from vlbias.mitigations.base import Learned, Mitigation
 from vlbias.mitigations.mitigated import revised
-from vlbias.mitigations.places import Place, changed, placed, pooled
+from vlbias.mitigations.places import Place, changed, placed
+from vlbias.mitigations.values import pooled
 
 __all__ = ["PromptProjection"]
 

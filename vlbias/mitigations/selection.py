@@ -18,8 +18,9 @@ from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadData, BadStudy
 from vlbias.mitigations.base import Learned, Mitigation, Need
 from vlbias.mitigations.mitigated import revised
-from vlbias.mitigations.places import Place, changed, placed, pooled
+from vlbias.mitigations.places import Place, changed, placed
 from vlbias.mitigations.sitewise import HeldOut, Parts, groups_of
+from vlbias.mitigations.values import pooled
 
 __all__ = ["ClipClip", "Sfid"]
 

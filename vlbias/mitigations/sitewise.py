@@ -16,7 +16,8 @@ from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadStudy
 from vlbias.mitigations.base import Learned, Mitigation, Need
 from vlbias.mitigations.mitigated import revised
-from vlbias.mitigations.places import Place, changed, placed, pooled
+from vlbias.mitigations.places import Place, changed, placed
+from vlbias.mitigations.values import pooled
 
 __all__ = ["HeldOut", "Sitewise", "groups_of", "held_out"]
 

@@ -16,22 +16,13 @@ from vlbias.analysis.operating import calibrate, grid, mean_fpr
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.support import support
 from vlbias.errors import BadTable
+from vlbias.report.panels import panel_of
 from vlbias.store import Run
 
-__all__ = ["PERSON", "Numbers", "measured", "panel_of", "presence_map"]
+__all__ = ["PERSON", "Numbers", "measured", "presence_map"]
 
 PERSON = "person"
 """The class that is measured apart: masking persons takes it away."""
-
-
-def panel_of(run: Run) -> Panel:
-    """All photos of a run."""
-    frame = run.samples
-    sample, cluster, group, split = (
-        frame[name].to_numpy(str) for name in ("sample_id", "cluster", "group", "split")
-    )
-    groups = tuple(run.manifest["study"]["dataset"]["groups"])
-    return Panel(sample, cluster, group, split, run.targets, run.present, groups)
 
 
 class Numbers:

@@ -17,7 +17,8 @@ from vlbias.analysis.disparity import disparity, held_out_signs, support
 from vlbias.analysis.functionals import crossfit, plugin
 from vlbias.analysis.operating import calibrate, mean_fpr
 from vlbias.analysis.rates import measure_rates
-from vlbias.report.measured import PERSON, panel_of
+from vlbias.report.measured import PERSON
+from vlbias.report.panels import panel_of
 from vlbias.store import Run
 from vlbias.stored_boxes import found_boxes, true_boxes
 from vlbias.stored_conditions import Conditions

@@ -17,7 +17,7 @@ from vlbias.causal.trace import Point
 from vlbias.errors import BadData
 from vlbias.files import whole
 from vlbias.mitigations.base import Fitted
-from vlbias.mitigations.places import first_values
+from vlbias.mitigations.values import first_values
 from vlbias.outcomes import OUTCOMES
 from vlbias.outcomes.boxes import best_boxes
 from vlbias.runs.conditions import Condition, Fit, Part

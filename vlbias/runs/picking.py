@@ -57,6 +57,24 @@ class Picking:
                 memory.collate(tower.name, rows_of(self.model, tower, nulls(photos)))
         return {tower: memory.known(tower) for tower in towers}
 
+    def gap(
+        self, photos: Sequence[Example], candidates: Sequence[str]
+    ) -> Callable[[StagedModel], float]:
+        """What gives the gap of a model in which some of the candidates are changed."""
+        panel, known = _panel(photos, self.classes), self.known(photos, candidates)
+        stages = {place.site.stage for place in placed(self.model, tuple(candidates))}
+        recall = Recall(self.model)
+
+        def measured(model: StagedModel) -> float:
+            with recall.without(stages):
+                parts = [
+                    readout["class_logits"].cpu().numpy()
+                    for _, readout in readouts(model, nulls(photos), self.batch, known)
+                ]
+            return standardised_gap(panel, np.concatenate(parts))
+
+        return measured
+
 
 def candidates_of(model: StagedModel, spec: PickSpec) -> list[str]:
     """The sites that patterns name.
@@ -90,40 +108,23 @@ def pick_sites(
         note: Hears how far it is.
     """
     photos = _drawn(picking.examples, picking.spec.photos, rng)
-    panel = _panel(photos, picking.classes)
     candidates = candidates_of(picking.model, picking.spec)
-    known = picking.known(photos, candidates)
+    gap = picking.gap(photos, candidates)
     means = replace(mitigation, sites=tuple(candidates)).fit(picking.model, photos, rng=rng)
 
-    stages = {place.site.stage for place in placed(picking.model, tuple(candidates))}
-    recall = Recall(picking.model)
+    def gap_without(sites: tuple[str, ...]) -> float:
+        if not sites:
+            return gap(picking.model)
+        part = Learned({site: means.learned.tensors[site] for site in sites})
+        with Fitted(replace(mitigation, sites=sites), part).applied(picking.model) as model:
+            return gap(model)
 
-    def gap(model: StagedModel) -> float:
-        with recall.without(stages):
-            scores = np.concatenate(
-                [
-                    readout["class_logits"].cpu().numpy()
-                    for _, readout in readouts(model, nulls(photos), picking.batch, known)
-                ]
-            )
-        return standardised_gap(panel, scores)
-
-    kept = path.with_suffix(".tried.json")
-    tried: dict[str, float] = json.loads(kept.read_text()) if kept.is_file() else {}
-    if "" not in tried:
-        tried[""] = gap(picking.model)
-    whole = tried[""]
-    every = len(candidates) + (picking.spec.most - 1) * min(picking.spec.width, len(candidates))
+    every = 1 + len(candidates) + (picking.spec.most - 1) * picking.spec.width
+    tried = _Tried(path.with_suffix(".tried.json"), gap_without, every, note)
+    whole = tried.gap(())
 
     def reduction(sites: tuple[str, ...]) -> float:
-        name = " ".join(sites)
-        if name not in tried:
-            part = Learned({site: means.learned.tensors[site] for site in sites})
-            with Fitted(replace(mitigation, sites=sites), part).applied(picking.model) as model:
-                tried[name] = whole - gap(model)
-            write_json(kept, tried)
-            note(f"choosing sites: {len(tried) - 1} sets tried of at most {every}")
-        return tried[name]
+        return whole - tried.gap(sites)
 
     singles = {site: reduction((site,)) for site in candidates}
     ranked = sorted(candidates, key=lambda site: -singles[site])
@@ -143,8 +144,35 @@ def pick_sites(
             "singles": {s: singles[s] for s in ranked},
         },
     )
-    kept.unlink(missing_ok=True)
+    tried.forget()
     return found.sites
+
+
+class _Tried:
+    """Gaps of the sets that were tried, kept in a file as they come."""
+
+    def __init__(
+        self,
+        path: Path,
+        compute: Callable[[tuple[str, ...]], float],
+        most: int,
+        note: Callable[[str], None],
+    ) -> None:
+        self._path, self._compute, self._most, self._note = path, compute, most, note
+        self._gaps: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
+
+    def gap(self, sites: tuple[str, ...]) -> float:
+        """The gap of a set, from the file if it is there."""
+        name = " ".join(sites)
+        if name not in self._gaps:
+            self._gaps[name] = self._compute(sites)
+            write_json(self._path, self._gaps)
+            self._note(f"choosing sites: {len(self._gaps)} sets tried of at most {self._most}")
+        return self._gaps[name]
+
+    def forget(self) -> None:
+        """Nothing is kept any longer."""
+        self._path.unlink(missing_ok=True)
 
 
 def standardised_gap(panel: Panel, scores: NDArray[Any]) -> float:
