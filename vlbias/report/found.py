@@ -110,8 +110,9 @@ def _by_group(
 def _with_limits(name: str, values: Array) -> Iterator[tuple[str, float]]:
     """The value as measured, and its 95 % limits."""
     yield name, float(values[0])
-    yield f"{name}_lo", limits(values)[0]
-    yield f"{name}_hi", limits(values)[1]
+    low, high = limits(values)
+    yield f"{name}_lo", low
+    yield f"{name}_hi", high
 
 
 def _least(job: Numbers, found: pd.DataFrame) -> Array:
