@@ -90,19 +90,25 @@ class MeanAblation(Mitigation):
         """So many layer-matched random sets; the first is the placebo."""
         return tuple(replace(self, control=seed) for seed in range(count))
 
+    def places(self, model: StagedModel) -> list[Place]:
+        """Its sites, or the random set that matches them."""
+        sites = self.sites
+        if self.control is not None:
+            sites = matched_sites(model, sites, np.random.default_rng(self.control))
+        found = placed(model, sites)
+        for place in found:
+            if place.port is None:
+                raise BadStudy(f"{self.name}.sites", str(place.site), "a port inside a stage")
+        return found
+
     def learn(
         self, model: StagedModel, examples: Sequence[Example], rng: np.random.Generator
     ) -> Learned:
         """The mean at each site."""
-        sites = self.sites
-        if self.control is not None:
-            sites = matched_sites(model, sites, np.random.default_rng(self.control))
         groups, names = groups_of(examples)
         tensors: dict[str, Tensor] = {}
         towers: dict[str, list[Place]] = {}
-        for place in placed(model, sites):
-            if place.port is None:
-                raise BadStudy(f"{self.name}.sites", str(place.site), "a port inside a stage")
+        for place in self.places(model):
             towers.setdefault(place.tower.name, []).append(place)
         for places in towers.values():
             sums = [_Sums(len(names)) for _ in places]

@@ -27,6 +27,7 @@ from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadData, BadModel, BadStudy
 from vlbias.files import write_json
 from vlbias.mitigations import make_mitigation
+from vlbias.mitigations.places import Place
 
 __all__ = ["Fitted", "Learned", "Mitigation", "Need", "refuse_overlap"]
 
@@ -105,6 +106,15 @@ class Mitigation(ABC):
 
         A region of equal area elsewhere, random directions of equal rank, other words, or heads of
         the same layers drawn at random.
+        """
+
+    @abstractmethod
+    def places(self, model: StagedModel) -> list[Place]:
+        """Where it reaches into a model, in order of depth; nowhere, if it acts on inputs.
+
+        Raises:
+            UnknownName: if the model has no such stage or port, with suggestions.
+            BadStudy: if the mitigation cannot act there.
         """
 
     def unusable(self, examples: Sequence[Example]) -> dict[str, str]:

@@ -95,14 +95,15 @@ class FeatureBlur(Mitigation):
         self, model: StagedModel, examples: Sequence[Example], rng: np.random.Generator
     ) -> Learned:
         """Nothing to learn; sites and regions are checked."""
-        self._places(model)
+        self.places(model)
         missing = self.unusable(examples)
         if missing:
             named = ", ".join(f"{number} ({why})" for number, why in [*missing.items()][:5])
             raise BadData(f"{len(missing)} photos cannot be used: {named}; leave them out")
         return Learned()
 
-    def _places(self, model: StagedModel) -> list[Place]:
+    def places(self, model: StagedModel) -> list[Place]:
+        """Its sites, or the whole residual stream."""
         places = placed(model, self.sites or _stream(model))
         for found in places:
             if found.site.stage != "image_encoder" or found.port is None:
@@ -114,7 +115,7 @@ class FeatureBlur(Mitigation):
     @contextmanager
     def lend(self, model: StagedModel, learned: Learned, strength: float) -> Iterator[StagedModel]:
         """The model whose image encoder smooths the region of each picture."""
-        places = self._places(model)
+        places = self.places(model)
         revision = revised(model.revision, self.spec, strength)
         inner = _Blurred(model, revision, places[0].tower.name, self)
 

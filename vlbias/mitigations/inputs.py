@@ -20,6 +20,7 @@ from vlbias.errors import BadData, BadStudy
 from vlbias.mitigations.base import Learned, Mitigation, Need
 from vlbias.mitigations.blur import placebo_of
 from vlbias.mitigations.mitigated import Rewriting, revised
+from vlbias.mitigations.places import Place
 
 __all__ = ["PixelBlur", "TextNeutral", "asks_for_gender"]
 
@@ -65,6 +66,10 @@ class PixelBlur(Mitigation):
         """Photos without a known region."""
         spared = lacking(examples, self.keep) if self.keep else {}
         return {**spared, **lacking(examples, self.region)}
+
+    def places(self, model: StagedModel) -> list[Place]:
+        """Nowhere: another photo goes in."""
+        return []
 
     def learn(
         self, model: StagedModel, examples: Sequence[Example], rng: np.random.Generator
@@ -143,6 +148,10 @@ class TextNeutral(Mitigation):
                 except BadData as error:
                     reasons[example.id] = str(error)
         return reasons
+
+    def places(self, model: StagedModel) -> list[Place]:
+        """Nowhere: other texts go in."""
+        return []
 
     def learn(
         self, model: StagedModel, examples: Sequence[Example], rng: np.random.Generator

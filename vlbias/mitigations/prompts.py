@@ -83,7 +83,7 @@ class PromptProjection(Mitigation):
         self, model: StagedModel, examples: Sequence[Example], rng: np.random.Generator
     ) -> Learned:
         """The matrix P."""
-        place = self._place(model)
+        place = self.places(model)[0]
         objects = self.objects or tuple(
             sorted({name for e in examples for name in e.targets.get("present", ())})
         )
@@ -110,7 +110,8 @@ class PromptProjection(Mitigation):
         about = {"rank": len(basis), "pairs": len(apart)}
         return Learned({"matrix": torch.tensor(matrix).float()}, about)
 
-    def _place(self, model: StagedModel) -> Place:
+    def places(self, model: StagedModel) -> list[Place]:
+        """Its one site."""
         places = placed(model, (self.site,))
         place, alone = places[0], places[0].tower.channels == ("text",)
         inside = place.port is not None and place.site.stage == "text_encoder"
@@ -121,7 +122,7 @@ class PromptProjection(Mitigation):
                 "the embedding of a tower that reads texts alone, or one port of the text encoder in a "
                 "tower that reads both",
             )
-        return place
+        return places
 
     @torch.inference_mode()
     def _embedded(
@@ -155,7 +156,7 @@ class PromptProjection(Mitigation):
             return new * (size / now.clamp(min=torch.finfo(z.dtype).tiny))
 
         revision = revised(model.revision, self.spec, learned.key, strength)
-        place = self._place(model)
+        place = self.places(model)[0]
         with changed(model, revision, [(place, place.write(edit))]) as mitigated:
             yield mitigated
 

@@ -160,7 +160,7 @@ class ClipClip(Mitigation):
         Raises:
             BadStudy: if there are no dimensions left.
         """
-        places = self._places(model)
+        places = self.places(model)
         first = next(place for place in places if str(place.site) == self.sites[0])
         groups, _ = groups_of(examples)
         x, owner = pooled(model, first, examples)
@@ -176,7 +176,8 @@ class ClipClip(Mitigation):
         about = {"width": int(values.shape[1]), "most_nats": round(float(told.max()), 4)}
         return Learned({"chosen": chosen}, about)
 
-    def _places(self, model: StagedModel) -> list[Place]:
+    def places(self, model: StagedModel) -> list[Place]:
+        """Its embeddings."""
         places = placed(model, self.sites)
         for place in places:
             if place.port is not None:
@@ -195,6 +196,6 @@ class ClipClip(Mitigation):
             return x.index_copy(-1, at, x.index_select(-1, at) * (1.0 - strength))
 
         revision = revised(model.revision, self.spec, learned.key, strength)
-        writes = [(place, place.write(edit)) for place in self._places(model)]
+        writes = [(place, place.write(edit)) for place in self.places(model)]
         with changed(model, revision, writes) as mitigated:
             yield mitigated

@@ -60,6 +60,10 @@ class Sitewise(Mitigation):
         placebo: Self = replace(itself, control=True)
         return placebo
 
+    def places(self, model: StagedModel) -> list[Place]:
+        """Its sites."""
+        return placed(model, self.sites)
+
     @abstractmethod
     def prepare(self, examples: Sequence[Example], rng: np.random.Generator) -> Any:
         """What is drawn once for all sites."""
@@ -83,7 +87,7 @@ class Sitewise(Mitigation):
         self, model: StagedModel, examples: Sequence[Example], rng: np.random.Generator
     ) -> Learned:
         """The parts of each site, refitted along the depth."""
-        places = placed(model, self.sites)
+        places = self.places(model)
         prepared = self.prepare(examples, rng)
         tensors: dict[str, Tensor] = {}
         notes: dict[str, Any] = {}
@@ -98,7 +102,7 @@ class Sitewise(Mitigation):
     def lend(self, model: StagedModel, learned: Learned, strength: float) -> Iterator[StagedModel]:
         """The model with the features edited at the sites."""
         revision = revised(model.revision, self.spec, learned.key, strength)
-        places = placed(model, self.sites)
+        places = self.places(model)
         with self._edited(model, places, revision, learned.tensors, strength) as mitigated:
             yield mitigated
 

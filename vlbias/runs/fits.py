@@ -76,7 +76,11 @@ def fit_all(
             continue
         progress.events.note(f"fitting {fit.name}")
         seen: StagedModel = model
-        if memory is not None and acts_on_outputs(mitigation_of(setting, fit), model):
+        if (
+            memory is not None
+            and not setting.pick
+            and acts_on_outputs(mitigation_of(setting, fit), model)
+        ):
             seen = memory
             if not (folder / "fits" / keys[fit]).is_dir():
                 # always in the same batches, so that a resumed fit is the same to the last bit

@@ -75,10 +75,10 @@ class _Timer:
     def add(self, setting: Setting, fit: Fit) -> None:
         """Fit on a few photos, and time one pass."""
         mitigation = mitigation_of(setting, fit)
-        outputs = self.memory is not None and acts_on_outputs(mitigation, self.model)
         photos = self.plan.split[self.plan.study.mitigation.fit]
         if setting.pick:
             mitigation = self._picked(setting.pick, mitigation, fit)
+        outputs = self.memory is not None and acts_on_outputs(mitigation, self.model)
         few = _balanced(photos)
         unusable = mitigation.unusable(few)
         few = [photo for photo in few if photo.id not in unusable]

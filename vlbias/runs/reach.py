@@ -1,51 +1,34 @@
-"""What a mitigation reaches in a model: which towers, and whether only what they give.
+"""What a mitigation reaches in a model: which towers and stages, and whether only what towers give.
 
-Told by its sites, so that what it cannot change is computed once for all methods, and exactly.
+Told by its places, so that what it cannot change is computed once for all methods, and exactly.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from vlbias.causal.staged import StagedModel
 from vlbias.mitigations.base import Mitigation
 from vlbias.mitigations.places import placed
 from vlbias.runs.protocol import Setting
 
-__all__ = ["acts_on_outputs", "changes_tokens", "sites_of", "spared", "touched"]
-
-
-def sites_of(mitigation: Mitigation) -> tuple[str, ...]:
-    """Its sites, as its settings name them; none for what acts on inputs."""
-    spec = mitigation.spec
-    return tuple(spec.get("sites") or ([spec["site"]] if "site" in spec else []))
+__all__ = ["acts_on_outputs", "changes_tokens", "spared", "touched"]
 
 
 def spared(mitigation: Mitigation | None, model: StagedModel) -> frozenset[str]:
-    """Towers that encode a row as they do without the mitigation."""
-    every = frozenset(tower.name for tower in model.towers)
-    if mitigation is None or mitigation.place == "input":
-        return every  # a changed input is another row
-    sites = sites_of(mitigation)
-    return every - {place.tower.name for place in placed(model, sites)} if sites else frozenset()
+    """Towers that encode a row as they do without the mitigation; a changed input is another row."""
+    places = mitigation.places(model) if mitigation else []
+    return frozenset(t.name for t in model.towers) - {place.tower.name for place in places}
 
 
-def acts_on_outputs(mitigation: Mitigation | None, model: StagedModel) -> bool:
+def acts_on_outputs(mitigation: Mitigation, model: StagedModel) -> bool:
     """Whether it changes nothing but what whole towers give, so that none has to run again."""
-    if mitigation is None or mitigation.place != "features":
-        return mitigation is None
-    sites = sites_of(mitigation)
-    return bool(sites) and all(place.port is None for place in placed(model, sites))
+    places = mitigation.places(model)
+    return bool(places) and all(place.port is None for place in places)
 
 
 def touched(mitigation: Mitigation | None, model: StagedModel) -> frozenset[str]:
-    """Stages that do other than without the mitigation on the same input: all, if it names no sites."""
-    if mitigation is None or mitigation.place == "input":
-        return frozenset()  # a changed input is another one
-    sites = sites_of(mitigation)
-    if not sites:
-        return frozenset(stage.name for tower in model.towers for stage in tower.stages)
-    return frozenset(place.site.stage for place in placed(model, sites))
+    """Stages that do other than without the mitigation on the same input."""
+    places = mitigation.places(model) if mitigation else []
+    return frozenset(place.site.stage for place in places)
 
 
 def changes_tokens(setting: Setting, model: StagedModel) -> bool:
@@ -53,8 +36,6 @@ def changes_tokens(setting: Setting, model: StagedModel) -> bool:
     mitigation = setting.make()
     if mitigation.place == "input":
         return "regions" in mitigation.needs
-    sites: Sequence[str] = setting.pick.candidates if setting.pick else sites_of(mitigation)
-    return not sites or any(
-        place.site.stage == "image_encoder" and place.port is not None
-        for place in placed(model, sites)
-    )
+    pick = setting.pick
+    places = placed(model, pick.candidates) if pick else mitigation.places(model)
+    return any(p.site.stage == "image_encoder" and p.port is not None for p in places)
