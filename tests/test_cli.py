@@ -277,6 +277,19 @@ def test_check_tells_what_it_found(model_folder: Callable[[str], Path]) -> None:
     assert isinstance(call("check", "no-such-model").exception, UnknownName)
 
 
+def test_check_tells_every_finding_at_once_and_how_far_it_is() -> None:
+    heard: list[Any] = []
+    steps: list[tuple[int, int]] = []
+    found = checks.check("toy", tell=heard.append, step=lambda *step: steps.append(step))
+    assert heard == found
+    assert steps == sorted(steps)
+    assert len(steps) > len(found)
+    assert steps[-1][0] == steps[-1][1]
+    result = call("check", "toy")
+    assert result.stdout.count("ok ") == len(found)
+    assert f"step {steps[-1][1]}/{steps[-1][1]}" in result.stderr
+
+
 def test_check_ends_with_one_where_a_promise_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     from vlbias.models.toy import Toy
 
@@ -296,9 +309,9 @@ def test_a_detector_is_checked_in_double_precision_and_left_as_it_was(
     seen = []
     given = checks.conformance
 
-    def watched(staged: Any, *sides: Any) -> Any:
+    def watched(staged: Any, *sides: Any, **heard: Any) -> Any:
         seen.append(next(staged.net.parameters()).dtype)
-        return given(staged, *sides)
+        return given(staged, *sides, **heard)
 
     monkeypatch.setattr(checks, "conformance", watched)
     assert all(finding.passed for finding in checks.check(model))

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from vlbias.progress import loading_quietly
+from vlbias.progress import loading_quietly, watched
 
 __all__ = ["check", "init"]
 
@@ -70,17 +70,25 @@ def _model(model: str, device: str, as_json: bool) -> bool:
     import resource
     from dataclasses import asdict
 
+    from vlbias.causal.conformance import Finding
     from vlbias.runs import api
     from vlbias.runs.cells import keep_memory
 
     began = time.monotonic()
     keep_memory()
-    with loading_quietly():
-        findings = api.check(model, device=device)
+
+    def tell(finding: Finding) -> None:
+        if not as_json:
+            found = "ok    " if finding.passed else "FAILED"
+            typer.echo(f"{found} {finding.name}: {finding.detail}")
+
+    with watched("step") as (events, _), loading_quietly():
+        events.note("loading")
+        findings = api.check(
+            model, device=device, tell=tell, step=lambda done, total: events.cells(done, total, 0)
+        )
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
-    for finding in () if as_json else findings:
-        typer.echo(f"{'ok    ' if finding.passed else 'FAILED'} {finding.name}: {finding.detail}")
     failed = sum(not finding.passed for finding in findings)
     if not as_json:
         typer.echo(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import re
-import time
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ __all__ = ["loading_quietly", "watched"]
 
 # said of the class's own defaults, before a checkpoint's values are read
 _OF_DEFAULTS = re.compile(r"Model config: (bos|eos)_token_id must .* 31999\), got 4940[67]\.")
+
+_SELDOM = 5.0
+"""Seconds between lines of progress where there is no terminal."""
 
 
 @contextmanager
@@ -47,8 +51,14 @@ def loading_quietly() -> Iterator[None]:
 
 
 @contextmanager
-def watched() -> Iterator[tuple[Events, Any]]:
-    """A progress bar with time left on standard error, and a way to print beside it."""
+def watched(unit: str = "cell") -> Iterator[tuple[Events, Any]]:
+    """A progress bar with time left on standard error, and a way to print beside it.
+
+    Where there is no terminal, lines: at most one every few seconds.
+
+    Args:
+        unit: What is counted.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -70,21 +80,30 @@ def watched() -> Iterator[tuple[Events, Any]]:
         TimeRemainingColumn(),
     )
     said = partial(console.print, highlight=False, soft_wrap=not console.is_terminal)
-    began = time.monotonic()
+    began = monotonic()
     # over the whole run: the last half minute holds less than a cell, or cells of one kind only
-    with Progress(*columns, console=console, speed_estimate_period=math.inf) as bar:
+    with Progress(
+        *columns,
+        console=console,
+        speed_estimate_period=math.inf,
+        redirect_stdout=sys.stdout.isatty(),  # what is piped is not for the terminal's bar
+    ) as bar:
         task = bar.add_task("starting", total=None)
 
         def note(text: str) -> None:
             bar.update(task, description=text)
             if not console.is_terminal:
-                said(f"[{time.monotonic() - began:6.1f} s] {text}")
+                said(f"[{monotonic() - began:6.1f} s] {text}")
+
+        last = -math.inf
 
         def cells(done: int, total: int, _: int) -> None:
-            bar.update(task, description="cells", completed=done, total=total)
-            if not console.is_terminal:
-                left = bar.tasks[0].time_remaining
+            nonlocal last
+            bar.update(task, description=f"{unit}s", completed=done, total=total)
+            now = monotonic()
+            if not console.is_terminal and (now - last >= _SELDOM or done >= total):
+                last, left = now, bar.tasks[0].time_remaining
                 text = "" if left is None else f", about {left:.0f} s left"
-                said(f"[{time.monotonic() - began:6.1f} s] cell {done}/{total}{text}")
+                said(f"[{now - began:6.1f} s] {unit} {done}/{total}{text}")
 
         yield Events(note, cells), lambda text: text and said(text)

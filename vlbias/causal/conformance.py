@@ -23,6 +23,8 @@ LOUD = 1000.0
 ROUNDING = 2.0**-22
 """Two units in the last place of float32: detectors have layers behind their last stage, which round
 differently in another batch."""
+_TOGETHER = 8
+"""Sites that are tested in one pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ def conformance(
     cf: Sequence[Inputs],
     *,
     tolerance: float = 1e-5,
+    tell: Callable[[Finding], None] = lambda finding: None,
+    step: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Finding]:
     """Put a model through the adapter contract.
 
@@ -54,6 +58,8 @@ def conformance(
         base: Inputs of a few examples, at least two.
         cf: The same examples in another world in which every channel differs.
         tolerance: Relative to the largest outcome; 1e-5 suits float32.
+        tell: Hears every finding as soon as it is there.
+        step: Hears how many steps are done, of how many; sites of a large model take minutes each.
 
     Returns:
         One finding per check, in order; a check that raises is a finding that failed.
@@ -62,7 +68,15 @@ def conformance(
         Example(str(i), str(i), {"base": a, "cf": b, **_mixed(a, b)})
         for i, (a, b) in enumerate(zip(base, cf, strict=True))
     ]
-    job = _Job(model, examples, tolerance)
+    done = 0
+
+    def advance(steps: int) -> None:
+        nonlocal done
+        done += steps
+        step(done, len(checks) + 2 * sites)  # two of the checks go from site to site
+
+    sites = sum(len(some) for tower in model.towers for some in _some_sites(model, tower))
+    job = _Job(model, examples, tolerance, advance)
     checks: dict[str, Callable[[], tuple[bool, str]]] = {
         "outcomes can be heard": job.loud,
         "same batch, same answer": job.repeatable,
@@ -74,7 +88,7 @@ def conformance(
         "rows do not see their neighbours": job.independent,
         "the net is left as found": job.restored,
     }
-    findings = []
+    findings: list[Finding] = []
     for name, check in checks.items():
         try:
             passed, detail = check()
@@ -89,6 +103,8 @@ def conformance(
         ) as error:
             passed, detail = False, f"{type(error).__name__}: {error}"
         findings.append(Finding(name, passed, detail))
+        tell(findings[-1])
+        advance(1)
     return findings
 
 
@@ -97,9 +113,16 @@ def _mixed(base: Inputs, cf: Inputs) -> Mapping[str, Inputs]:
 
 
 class _Job:
-    def __init__(self, model: StagedModel, examples: Sequence[Example], tolerance: float) -> None:
+    def __init__(
+        self,
+        model: StagedModel,
+        examples: Sequence[Example],
+        tolerance: float,
+        advance: Callable[[int], None] = lambda steps: None,
+    ) -> None:
         self.model, self.examples, self.tolerance = model, list(examples), tolerance
         self.channels = sorted(examples[0].worlds["base"])
+        self.advance = advance
 
     def arms(
         self, mediators: Sequence[Mediator], cf: str = "cf", *, shortcut: bool = False
@@ -146,18 +169,20 @@ class _Job:
     def replays(self) -> tuple[bool, str]:
         worst, sites = 0.0, 0
         for tower, batch in self._batches():
-            mediators = [Mediator.of([site]) for site in _some_sites(self.model, tower)]
             rows = next(iter(batch.values())).shape[0]
-            # one site a batch: a product of matrices rounds otherwise in a batch of another size
-            plan = SweepPlan(
-                self.model, tower, mediators, mediator_batch=rows,
-                shortcut=False, lazy=False, narrow=False,
-            )  # fmt: skip
-            sweep = plan.run(batch, [(i, i) for i in range(rows)])
-            for patched in sweep.patched.values():
-                sites += 1
-                pairs = zip(tree_flatten(patched)[0], tree_flatten(sweep.encoded)[0], strict=True)
-                worst = max(worst, *(float((a - b).abs().max()) for a, b in pairs))
+            for some in _some_sites(self.model, tower):
+                # one site a batch: a product of matrices rounds otherwise in a batch of another size
+                plan = SweepPlan(
+                    self.model, tower, [Mediator.of([site]) for site in some],
+                    mediator_batch=rows, shortcut=False, lazy=False, narrow=False,
+                )  # fmt: skip
+                sweep = plan.run(batch, [(i, i) for i in range(rows)])
+                whole = tree_flatten(sweep.encoded)[0]
+                for patched in sweep.patched.values():
+                    pairs = zip(tree_flatten(patched)[0], whole, strict=True)
+                    worst = max(worst, *(float((a - b).abs().max()) for a, b in pairs))
+                sites += len(some)
+                self.advance(len(some))
         return worst == 0, f"largest difference {worst:.1e} over {sites} sites, must be 0"
 
     def complete(self) -> tuple[bool, str]:
@@ -192,18 +217,17 @@ class _Job:
             # the first row and its own other world: texts of other examples have other lengths
             rows = next(iter(batch.values())).shape[0]
             pair = {key: value[[0, rows // 2]] for key, value in batch.items()}
-            sites = _some_sites(self.model, tower)
-            mediators = [Mediator.of([site]) for site in sites]
-            plan = SweepPlan(self.model, tower, mediators, shortcut=False, lazy=False)
-            sweep = plan.run(pair, [(0, 1)])
-            if not bool(sweep.aligned.all()):
-                continue
-            for site in sites:
-                expected = hooked(self.model, tower, pair, plan, site, 1)
-                scale = max(float(expected.abs().max()), 1.0)
-                found = tree_flatten(sweep.patched[str(site)])[0][0]
-                worst = max(worst, float((found[0] - expected).abs().max()) / scale)
-                count += 1
+            for some in _some_sites(self.model, tower):
+                mediators = [Mediator.of([site]) for site in some]
+                plan = SweepPlan(self.model, tower, mediators, shortcut=False, lazy=False)
+                sweep = plan.run(pair, [(0, 1)])
+                for site in some if bool(sweep.aligned.all()) else ():
+                    expected = hooked(self.model, tower, pair, plan, site, 1)
+                    scale = max(float(expected.abs().max()), 1.0)
+                    found = tree_flatten(sweep.patched[str(site)])[0][0]
+                    worst = max(worst, float((found[0] - expected).abs().max()) / scale)
+                    count += 1
+                self.advance(len(some))
         passed = worst <= self.tolerance and count > 0
         return passed, f"largest difference {worst:.1e} over {count} sites"
 
@@ -252,8 +276,11 @@ class _Job:
 Arms = dict[tuple[str, str], Arm]
 
 
-def _some_sites(model: StagedModel, tower: Tower) -> list[Site]:
-    """Every stage; of every port the first, a middle and the last layer, whole and by first unit."""
+def _some_sites(model: StagedModel, tower: Tower) -> list[list[Site]]:
+    """Every stage; of every port the first, a middle and the last layer, whole or its first unit.
+
+    A few at a time, so that a large model's check can say how far it is.
+    """
     sites = [Site(stage.name) for stage in tower.stages]
     inside = {stage.name for stage in tower.stages}
     for port in model.ports:
@@ -263,7 +290,7 @@ def _some_sites(model: StagedModel, tower: Tower) -> list[Site]:
         for layer in layers:
             units = (0,) if port.units or port.name == "neuron" else None
             sites.append(Site(port.stage, port.name, layer, units))
-    return sites
+    return [sites[i : i + _TOGETHER] for i in range(0, len(sites), _TOGETHER)]
 
 
 def _root_of(channel: str, roots: Sequence[Any]) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
 import numpy as np
@@ -17,11 +17,23 @@ from vlbias.models import load_model
 __all__ = ["check"]
 
 
-def check(model: str | StagedModel, *, device: str = "cpu") -> list[Finding]:
+def check(
+    model: str | StagedModel,
+    *,
+    device: str = "cpu",
+    tell: Callable[[Finding], None] = lambda finding: None,
+    step: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Finding]:
     """Whether a model keeps the adapter contract, tested on small photos and texts made here.
 
     Detectors are tested in double precision: they go on with their best proposals, and where two are as
     good within rounding, a batch of another size would choose otherwise, whatever the adapter does.
+
+    Args:
+        model: A name, a folder, or a model in memory.
+        device: Where a model that is loaded runs.
+        tell: Hears every finding as soon as it is there.
+        step: Hears how many steps are done, of how many.
 
     Raises:
         BadModel: if the model cannot be loaded.
@@ -29,7 +41,7 @@ def check(model: str | StagedModel, *, device: str = "cpu") -> list[Finding]:
     staged = load_model(model, device=device) if isinstance(model, str) else model
     base, other = _check_inputs(staged)
     with _in_double(staged) if "boxes" in staged.gives else nullcontext():
-        return conformance(staged, base, other)
+        return conformance(staged, base, other, tell=tell, step=step)
 
 
 @contextmanager
