@@ -59,10 +59,11 @@ def test_every_draw_is_what_pycocotools_says_of_repeated_photos() -> None:
         # pycocotools orders equal scores of repeated photos one by one, which can only round a step
         assert ours["AP"][number] == pytest.approx(theirs.ap, abs=0.02)
         assert ours["AP50"][number] == pytest.approx(theirs.ap50, abs=0.02)
+        assert ours["AP75"][number] == pytest.approx(theirs.ap75, abs=0.02)
         assert ours["AR"][number] == pytest.approx(theirs.ar, abs=1e-9)
-    assert ours["AP"][0] == pytest.approx(
-        average_precision(truth, found, samples, CLASSES).ap, abs=1e-9
-    )
+    whole = average_precision(truth, found, samples, CLASSES)
+    once = [ours[name][0] for name in ("AP", "AP50", "AP75", "AR")]
+    assert once == pytest.approx([whole.ap, whole.ap50, whole.ap75, whole.ar], abs=1e-9)
 
 
 def test_weights_of_other_photos_are_refused() -> None:

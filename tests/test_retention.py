@@ -115,6 +115,12 @@ def test_verdicts_ask_for_the_whole_interval(loss: float, verdict: str) -> None:
     assert found.lo == pytest.approx(-loss - 1.96 * noise.std(), abs=1e-5)
 
 
+def test_what_is_smaller_than_its_margin_has_no_say() -> None:
+    before, nothing = np.full(101, 0.015), np.zeros(101)
+    assert retention.compare(before, nothing, margin=0.02).verdict == ""
+    assert retention.compare(before, nothing, margin=0.01).verdict == "lost"
+
+
 def test_limits_hold_the_expected_precision_and_quantiles_of_the_draws_do_not() -> None:
     rng = np.random.default_rng(0)
     estimates, ours, theirs = [], [], []

@@ -28,7 +28,7 @@ def box_precisions(
     classes: Sequence[str],
     weights: Array,
 ) -> dict[str, Array]:
-    """AP, AP50 and AR, each [W], of every row of weights; equal to `boxes.average_precision` for ones.
+    """AP, AP50, AP75 and AR, each [W], of every row of weights; equal to `boxes.average_precision` for ones.
 
     Args:
         truth: As for `boxes.average_precision`.
@@ -56,6 +56,7 @@ def box_precisions(
     return {
         "AP": _mean(precision.mean(axis=2)),
         "AP50": _mean(precision[:, :, 0]),
+        "AP75": _mean(precision[:, :, 5]),
         "AR": _mean(reached.mean(axis=2)),
     }
 

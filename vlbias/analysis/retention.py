@@ -48,7 +48,8 @@ class Comparison:
         hi: Upper limit.
         margin: The largest loss that still counts as kept; NaN where nothing is to be kept.
         verdict: "kept" if the loss is shown to be smaller than the margin, "lost" if it is shown to
-            be larger, "not shown" otherwise; empty without a margin.
+            be larger, "not shown" otherwise; empty without a margin, and where the statistic before is
+            not larger than it: whatever happened could not be a loss.
     """
 
     before: float
@@ -186,7 +187,7 @@ def compare(
     change = after - before
     lo, hi = limits(change, level)
     verdict: Verdict = ""
-    if not np.isnan(margin):
+    if before[0] > margin:
         verdict = "kept" if lo > -margin else "lost" if hi < -margin else "not shown"
     return Comparison(float(before[0]), float(after[0]), float(change[0]), lo, hi, margin, verdict)
 

@@ -47,6 +47,7 @@ HEADS |= {
     for name, label in (
         ("AP", "AP"),
         ("AP50", "AP50"),
+        ("AP75", "AP75"),
         ("AR", "AR"),
         ("AP_gap", "AP gap"),
         ("AP_gap_at_point", "AP gap at the point"),

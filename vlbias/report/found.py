@@ -56,9 +56,8 @@ def _world(job: Numbers, world: str, contrast: str, arm: str) -> Iterator[tuple[
     by_group = [weights * own[0] for own in pair] + [own[1:] for own in pair]
     whole, *parts = drawn(found, [weights, *by_group])
     yield from {"world": world, "photos": len(samples)}.items()
-    for name in ("AP", "AP50", "AR"):
+    for name in ("AP", "AP50", "AP75", "AR"):
         yield from _with_limits(name, whole[name])
-    yield "AP75", average_precision(truth, found, samples, others).ap75
     if PERSON in job.run.targets:
         yield "AP_person", average_precision(truth, found, samples, [PERSON]).ap
     if pair:

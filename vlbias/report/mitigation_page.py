@@ -14,21 +14,17 @@ from vlbias.stored_conditions import Conditions
 
 __all__ = ["ablation_table", "mitigation_section", "summary_table"]
 
-_MAIN = ("AP", "mAP", "R@5")
-
 
 def mitigation_section(run: Run, tables: MitigationTables) -> Section:
     """Headline, readings and blocks of one run for the page's template."""
-    metric = next(name for name in _MAIN if name in tables.choice)
-    protocol = run.manifest["study"]["mitigation"]
     parts = (
-        Part("What the mitigations leave of the bias", _judged(tables, metric)),
+        Part("What the mitigations leave of the bias", _judged(tables)),
         Part(
             "What they cost",
             [
                 block(
                     "Performance at the chosen strengths",
-                    _of_margins(tables, metric, protocol),
+                    _of_margins(tables),
                     table=_retained(tables),
                 ),
                 block(
@@ -56,7 +52,7 @@ def mitigation_section(run: Run, tables: MitigationTables) -> Section:
     return Section(_headline(tables), [_reading(row) for _, row in chosen.iterrows()], parts)
 
 
-def _judged(tables: MitigationTables, metric: str) -> list[Block]:
+def _judged(tables: MitigationTables) -> list[Block]:
     """What is left of every mitigation, its price, and every setting and strength."""
     return [
         block(
@@ -75,7 +71,7 @@ def _judged(tables: MitigationTables, metric: str) -> list[Block]:
             "as it is, on the same photos as each of them: a placebo cannot be run on every photo. Left the "
             "split on which strengths were chosen (rings: its Pareto front), right the split that is "
             "reported. Thresholds are calibrated for every condition on the left split.",
-            figure=pareto_front(_panels(tables, metric), metric),
+            figure=pareto_front(_panels(tables), tables.metric),
         ),
         block(
             "Every method, strength and site",
@@ -87,14 +83,22 @@ def _judged(tables: MitigationTables, metric: str) -> list[Block]:
     ]
 
 
-def _of_margins(tables: MitigationTables, metric: str, protocol: dict[str, Any]) -> str:
-    metrics = set(tables.retention["metric"])
-    recall = f", R@5 if less than {protocol['margin_recall']:g}" if "R@5" in metrics else ""
+def _of_margins(tables: MitigationTables) -> str:
+    margins = tables.margins
+    said = ", ".join(f"{metric} if less than {margin:g}" for metric, margin in margins.items())
     text = (
-        f"{metric} is kept if it is shown to lose less than {protocol['margin']:g}{recall}. Limits from "
-        "resampled photos, the whole statistic computed anew; galleries of retrieval stay as they are."
+        f"Performance is kept if a loss is shown to be small: of {said}. The worst of them decides, and "
+        "is named. Limits from resampled photos, the whole statistic computed anew; galleries of "
+        "retrieval stay as they are."
     )
-    asked = any(name.startswith("AUC of queries") for name in metrics)
+    for metric in margins:
+        rows = tables.retention[tables.retention["metric"] == metric]
+        if (rows["verdict"] == "").all():
+            text += (
+                f" {metric} of the model as it is ({rows['before'].max():.3f}) is not above its margin: it "
+                "has nothing to lose, and no say."
+            )
+    asked = tables.retention["metric"].str.startswith("AUC of queries").any()
     return text + (
         " Queries that ask for a group must still work: their AUC is shown, not hidden."
         if asked
@@ -119,7 +123,7 @@ def summary_table(verdicts: pd.DataFrame) -> pd.DataFrame:
             "placebo": rows["placebo"],
             "change of B": rows["change"],
             "threshold alone": rows["threshold"],
-            "change of performance": _with_limits(rows, "performance"),
+            "change of performance": _of_performance(rows),
         }
     )
 
@@ -131,6 +135,10 @@ def _with_limits(rows: pd.DataFrame, column: str) -> pd.Series[str]:
         for value, lo, hi in zip(*parts, strict=True)
     ]
     return pd.Series(found, rows.index)
+
+
+def _of_performance(rows: pd.DataFrame) -> pd.Series[str]:
+    return rows["performance_metric"] + " " + _with_limits(rows, "performance")
 
 
 def _percent(share: float) -> str:
@@ -162,6 +170,8 @@ def _reading(row: pd.Series[Any]) -> str:
     over = f"{row['over_threshold']:+.3f} [{row['over_threshold_lo']:+.3f}, {row['over_threshold_hi']:+.3f}]"
     verdict = {"kept": "kept", "lost": "lost", "not shown": "not shown to be kept"}
     fate = verdict[row["performance_verdict"]]
+    limits = f"[{row['performance_lo']:+.4f}, {row['performance_hi']:+.4f}]"
+    price = f"{row['performance_metric']} {row['performance']:+.4f} {limits}"
     over_all = ""
     if row["bias"].startswith("reduced") and row["over_threshold_share"] > 1:
         over_all = (
@@ -170,14 +180,14 @@ def _reading(row: pd.Series[Any]) -> str:
     admissible = "" if row["admissible"] else " No strength kept performance on the choosing split."
     return (
         f"{what}{row['bias']}. Of the cross-fit B {row['B_null']:.3f} it changes {over} over a moved "
-        f"threshold, {beyond}; performance is {fate} "
-        f"({row['performance']:+.4f} [{row['performance_lo']:+.4f}, {row['performance_hi']:+.4f}])."
+        f"threshold, {beyond}; performance is {fate} ({price})."
         f"{over_all}{admissible}"
     )
 
 
-def _panels(tables: MitigationTables, metric: str) -> dict[str, pd.DataFrame]:
+def _panels(tables: MitigationTables) -> dict[str, pd.DataFrame]:
     """Changes of bias and performance of every condition, on either split."""
+    metric = tables.metric
     kept = tables.retention[tables.retention["metric"] == metric].set_index("name")["change"]
     choice, report = tables.choice, tables.conditions
     return {
@@ -207,7 +217,7 @@ def ablation_table(verdicts: pd.DataFrame) -> pd.DataFrame:
             "placebo": rows["placebo_share"].map(_percent),
             "attributable": rows["attributable_share"].map(_percent),
             "attributable change of B": _with_limits(rows, "attributable"),
-            "change of performance": _with_limits(rows, "performance"),
+            "change of performance": _of_performance(rows),
             "bias": rows["bias"],
             "performance": rows["performance_verdict"],
         }

@@ -18,8 +18,8 @@ from vlbias.store import Run
 
 __all__ = ["MitigationTables", "mitigation_tables"]
 
-# what is to be kept, and its margin; the first that a run has is its performance
 _PRIMARY = {"AP": "margin", "mAP": "margin", "R@5": "margin_recall"}
+"""What is to be kept, and the setting that is its margin."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,17 @@ class MitigationTables:
     retention: pd.DataFrame
     overhead: pd.DataFrame
     fits: pd.DataFrame
+
+    @property
+    def margins(self) -> dict[str, float]:
+        """The largest loss of each metric that still counts as kept."""
+        found = self.retention.groupby("metric")["margin"].first()
+        return {metric: float(found[metric]) for metric in _PRIMARY if metric in found}
+
+    @property
+    def metric(self) -> str:
+        """The performance that bias is drawn against."""
+        return _metric(self.choice, self.margins)
 
 
 def mitigation_tables(
@@ -116,21 +127,28 @@ def _choice(job: MitigationNumbers, frame: pd.DataFrame) -> pd.DataFrame:
         beside = {f"{key}_null": null[key] for key in numbers if key != "B_plugin"}
         rows.append({**_named(about), **numbers, **beside})
     table = pd.DataFrame(rows).assign(front=False, chosen=False)
-    metrics = [metric for metric in _PRIMARY if metric in table]
-    margins = {metric: job.protocol[_PRIMARY[metric]] for metric in metrics}
+    margins = {m: job.protocol[key] for m, key in _PRIMARY.items() if m in table}
+    main = _metric(table, margins)
     own = table[table["role"].isin(["none", "mitigated"])]
     table.loc[own.index, "front"] = pareto(
-        *(own[m] - own[f"{m}_null"] for m in ("B_crossfit", metrics[0]))
+        *(own[m] - own[f"{m}_null"] for m in ("B_crossfit", main))
     )
     for _, part in table[table["role"] == "mitigated"].groupby("setting", sort=False):
         kept = np.all([part[m] >= part[f"{m}_null"] - d for m, d in margins.items()], axis=0)
         if kept.any():
             best = part[kept].sort_values(["B_crossfit", "strength"], kind="stable").index[0]
         else:
-            best = part[metrics[0]].idxmax()
+            best = part[main].idxmax()
         table.loc[best, "chosen"] = True
         table.loc[best, "admissible"] = bool(kept.any())
     return table
+
+
+def _metric(choice: pd.DataFrame, margins: Mapping[str, float]) -> str:
+    """The first metric of which the model as it is has more than the margin to lose, if there is one."""
+    null = choice[choice["role"] == "none"].iloc[0]
+    able = [metric for metric, margin in margins.items() if null[metric] > margin]
+    return (able or list(margins))[0]
 
 
 def _primary(performance: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
@@ -177,9 +195,14 @@ def _verdict(
         if column in ("over_threshold", "attributable"):
             row[f"{column}_p"] = np.nan if line is None else line["p"]
     metrics = kept.set_index("metric")
-    main = next(metric for metric in _PRIMARY if metric in metrics.index)
+    verdict = worst(metrics["verdict"].to_dict())
+    given = [metric for metric in _PRIMARY if metric in metrics.index]
+    deciding = [metric for metric in given if metrics.loc[metric, "verdict"] == verdict]
+    row["performance_metric"] = metric = (deciding or given)[0]
     for name in ("change", "lo", "hi"):
-        row["performance" if name == "change" else f"performance_{name}"] = metrics.loc[main, name]
+        row["performance" if name == "change" else f"performance_{name}"] = metrics.loc[
+            metric, name
+        ]
     return {
         **row,
         "photos": found.photos,
@@ -188,7 +211,7 @@ def _verdict(
         "B_crossfit": own["B_crossfit"],
         "mean_fpr": found.fpr,
         "bias": found.decision,
-        "performance_verdict": worst(dict(zip(kept["metric"], kept["verdict"], strict=True))),
+        "performance_verdict": verdict,
         "functional": DECIDES,
     }
 
