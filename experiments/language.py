@@ -9,19 +9,17 @@ one page compares all models: effects by size, heads, layers, sparsity, neurons.
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
 
-from rich.console import Console
+from script import main_of
 
 from vlbias.models import outline_model
+from vlbias.progress import loading_quietly, watched
 from vlbias.report.page import report
 from vlbias.runs import api
-from vlbias.runs.runner import Events
 from vlbias.runs.study import Study
 
 HERE = Path(__file__).parent
-CONSOLE = Console(stderr=True)
 STUDIES = ("lm_professions", "lm_winobias", "lm_winogender")
 OPTIONS = (
     ("--data", Path, None, "folder of the published files; the small own set without"),
@@ -61,19 +59,20 @@ def main() -> None:
     for option, kind, default, about in OPTIONS:
         parser.add_argument(option, type=kind, default=default, help=about)
     args = parser.parse_args()
-    say = partial(CONSOLE.print, highlight=False)
-    events = Events(note=say, cells=lambda done, total, _: say(f"cell {done}/{total}"))
-    folders = []
-    for study in studies(args):
-        say(f"== {study.name}")
-        plan = api.make_plan(study)
-        result = api.run_plan(plan, args.out, workers=args.workers, events=events)
+    folders, asked = [], studies(args)
+    for number, study in enumerate(asked, start=1):
+        with loading_quietly(), watched(f"{study.name} ({number} of {len(asked)}): cell") as seen:
+            events, _ = seen
+            result = api.run_plan(
+                api.make_plan(study), args.out, workers=args.workers, events=events
+            )
         if result.failed:
             raise SystemExit(f"{len(result.failed)} cells failed in {result.folder}; run again")
         folders.append(result.folder)
-    page = report(folders, args.out / "report", draws=args.draws, note=say)
+    with watched() as (events, _):
+        page = report(folders, args.out / "report", draws=args.draws, note=events.note)
     print(page.summary, f"page: {page.html}", sep="\n")
 
 
 if __name__ == "__main__":
-    main()
+    main_of(main)

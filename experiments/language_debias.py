@@ -9,19 +9,17 @@ so are as many heads of the same layers drawn at random. Whatever comes out is t
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
 
 from language_debias_parts import Trial, ranking, settings, table
-from rich.console import Console
+from script import main_of
 
 from vlbias.data.coreference import read_winobias
 from vlbias.data.texts import lines_of, texts_folder
 from vlbias.models import load_model
 from vlbias.models.language.adapter import LanguageModel
-from vlbias.runs.runner import Events
+from vlbias.progress import loading_quietly, watched
 
-CONSOLE = Console(stderr=True)
 OPTIONS = (
     ("--data", Path, None, "folder of the published files; the small own set without"),
     ("--text", Path, None, "held-out text, a paragraph a line; an own-written one without"),
@@ -41,21 +39,21 @@ def main() -> None:
     for option, kind, default, about in OPTIONS:
         parser.add_argument(option, type=kind, default=default, help=about)
     args = parser.parse_args()
-    say = partial(CONSOLE.print, highlight=False)
-    events = Events(note=say, cells=lambda done, total, _: say(f"ranking: cell {done}/{total}"))
-    ranked = ranking(args.model, args.data, args.fit, args.out, events)
+    with loading_quietly(), watched("ranking: cell") as (events, _):
+        ranked = ranking(args.model, args.data, args.fit, args.out, events)
     source = args.text or texts_folder(None) / "held_out.txt"
     texts, paragraphs = read_winobias(args.data), lines_of(source)
     dev = texts.chosen(["dev"], [], limit=args.dev, seed=args.seed)
     examples = (*dev, *texts.chosen(["test"], [], limit=None, seed=args.seed))
-    model = load_model(args.model)
-    assert isinstance(model, LanguageModel)
-    tried = settings(model, ranked, args.k, args.random, args.seed)
-    found = Trial(model, examples, paragraphs, args.out).measure_all(tried, events.note)
+    with loading_quietly(), watched("setting") as (events, _):
+        model = load_model(args.model)
+        assert isinstance(model, LanguageModel)
+        tried = settings(model, ranked, args.k, args.random, args.seed)
+        found = Trial(model, examples, paragraphs, args.out).measure_all(tried, events)
     text = table(found, args.seed)
     (args.out / "table.md").write_text(text)
     print(text)
 
 
 if __name__ == "__main__":
-    main()
+    main_of(main)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -95,19 +94,18 @@ class Trial:
     folder: Path
     _means: Fitted | None = field(default=None, init=False)
 
-    def measure_all(
-        self, settings: Sequence[Setting], note: Callable[[str], None]
-    ) -> list[dict[str, Any]]:
+    def measure_all(self, settings: Sequence[Setting], events: Events) -> list[dict[str, Any]]:
         """Every setting's measurement, in order; those that are there already are read."""
-        found, began, done = [], time.monotonic(), 0
-        for number, setting in enumerate(settings, start=1):
-            path = self.folder / "settings" / f"{setting.name}-{setting.k}.json"
+        folder, found = self.folder / "settings", []
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / f"{setting.name}-{setting.k}.json" for setting in settings]
+        done = sum(path.is_file() for path in paths)
+        events.cells(done, len(paths), 0)
+        for path, setting in zip(paths, settings, strict=True):
             if not path.is_file():
-                path.parent.mkdir(parents=True, exist_ok=True)
                 write_json(path, self._measured(setting))
                 done += 1
-                left = (time.monotonic() - began) / done * (len(settings) - number)
-                note(f"setting {number}/{len(settings)} ({path.stem}), about {left:.0f} s left")
+                events.cells(done, len(paths), 1)
             measured = json.loads(path.read_text())
             if measured["heads"] != list(setting.heads):
                 raise SystemExit(f"{path} is of other heads; give another --out")

@@ -18,7 +18,7 @@ def main() -> None:
     if page is None:
         return
     verdicts = table(page, "verdicts")
-    verdicts["varied"] = verdicts["varied"].fillna("")
+    verdicts["varied"] = verdicts["varied"].astype(object).fillna("")
     tables = (markdown(part(verdicts)) for part in (summary_table, ablation_table))
     print(page.summary, *tables, sep="\n\n")
 

@@ -92,15 +92,17 @@ def test_inlp_ends_when_no_probe_reads_the_group(load: Load) -> None:
     test = examples(120, seed=1, first=1000)
     inlp = make_mitigation("inlp", most=10).fit(model, fit, rng=rng())
     notes = inlp.learned.notes["image_encoder"]
-    assert notes["held_out_accuracy"][0] > 0.7
+    assert notes["held_out_accuracy"][0] > 0.65
     assert notes["held_out_accuracy"][-1] <= 0.52 or notes["rank"] == 10
     right = inlp.learned.tensors["image_encoder.right"].double()
     assert torch.allclose(right @ right.T, torch.eye(len(right), dtype=torch.double), atol=1e-6)
     before = readable(model, "image_encoder", fit, test, rng=rng()).linear
     with inlp.applied(model) as projected:
         assert readable(projected, "image_encoder", fit, test, rng=rng()).linear < before - 0.2
-    placebo = make_mitigation("inlp", most=10).placebo().fit(model, fit, rng=rng())
-    assert placebo.learned.notes["image_encoder"]["rank"] == notes["rank"]
+    for seed in range(3):
+        placebo = make_mitigation("inlp", most=10).placebo()
+        drawn = placebo.fit(model, fit, rng=np.random.default_rng(seed))
+        assert drawn.learned.notes["image_encoder"]["rank"] == notes["rank"]
 
 
 @pytest.mark.parametrize("strength", [0.4, 1.0])

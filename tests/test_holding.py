@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from vlbias import cli
-from vlbias.errors import FolderInUse
+from vlbias.errors import BadTable, FolderInUse
 from vlbias.runs import api
 from vlbias.runs.benchmark import benchmark_planted
 from vlbias.runs.demo import demo
@@ -101,6 +101,12 @@ def test_an_error_of_the_disk_is_not_taken_for_another_process(
     monkeypatch.setattr(fcntl, "lockf", broken)
     with pytest.raises(OSError, match="Input/output"), held(tmp_path):
         pass
+
+
+def test_a_folder_that_cannot_be_written_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BadTable, match="choose another folder"):
+        demo(tmp_path / "file" / "out")
 
 
 def test_every_job_refuses_a_folder_in_use(

@@ -129,6 +129,17 @@ class Conditions:
             found.append({**row, **about, "notes": notes})
         return found
 
+    def unusable(self, split: str) -> pd.DataFrame:
+        """Photos of a split that a condition could not be run on: columns condition, why, photos."""
+        rows = []
+        for key, part in self.parts.items():
+            if (part["split"], part["kind"]) == (split, "scores"):
+                table = pq.read_table(self._path(key), columns=["sample_id", "status"]).to_pandas()
+                left_out = table[table["status"] != "ok"].astype(str).drop_duplicates()
+                for why, photos in left_out.groupby("status").size().items():
+                    rows.append({"condition": part["condition"], "why": why, "photos": photos})
+        return pd.DataFrame(rows, columns=["condition", "why", "photos"])
+
     @cached_property
     def _tables(self) -> dict[str, pd.DataFrame]:
         by: dict[str, list[pd.DataFrame]] = {}

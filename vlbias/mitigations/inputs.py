@@ -211,7 +211,7 @@ class TextNeutral(Mitigation):
             return neutralise(text, many)
         changed = placebo(text, many)
         if changed is None:
-            raise BadData(f"{text[:80]!r} has fewer than {many} words with a near-synonym")
+            raise BadData(f"text placebo: fewer than {many} words with a near-synonym")
         return changed
 
 

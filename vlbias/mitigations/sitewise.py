@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,10 +33,14 @@ def groups_of(examples: Sequence[Example]) -> tuple[np.ndarray[Any, Any], list[s
     return np.array([numbers[example.attributes["group"]] for example in examples]), names
 
 
-def held_out(examples: Sequence[Example], share: float, rng: np.random.Generator) -> Any:
-    """Which examples are held out, [n] bool: a share of the clusters, drawn at random."""
-    clusters = sorted({example.cluster for example in examples})
-    chosen = set(rng.permutation(clusters)[: max(1, round(share * len(clusters)))])
+def held_out(examples: Sequence[Example], share: float) -> Any:
+    """Which examples are held out, [n] bool: a share of the clusters, drawn by the hash of their names.
+
+    The same for every fit: a placebo that held out others would stop after another number of steps.
+    """
+    clusters = {example.cluster for example in examples}
+    drawn = sorted(clusters, key=lambda name: hashlib.sha256(name.encode()).digest())
+    chosen = set(drawn[: max(1, round(share * len(drawn)))])
     return np.array([example.cluster in chosen for example in examples])
 
 
@@ -138,7 +143,7 @@ class HeldOut(Sitewise):
 
     def prepare(self, examples: Sequence[Example], rng: np.random.Generator) -> tuple[Any, Any]:
         """The groups, and which examples are held out."""
-        return groups_of(examples)[0], held_out(examples, self.share, rng)
+        return groups_of(examples)[0], held_out(examples, self.share)
 
     def learn_site(
         self,

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from vlbias.report.drawing import BLUE, GREY, MARKS, ORANGE, SERIES, finish_rows
 
 __all__ = ["maps", "pareto_front", "shares", "token_grid"]
+
+Array = NDArray[np.float64]
+Norms = Mapping[str, Array]
+
+
+class _Grids(NamedTuple):
+    before: Array
+    after: Array
+    relative: Array
 
 
 def pareto_front(panels: Mapping[str, pd.DataFrame], metric: str) -> Figure:
@@ -94,47 +104,63 @@ def shares(verdicts: pd.DataFrame) -> Figure:
     return figure
 
 
-def maps(found: Mapping[str, Mapping[str, NDArray[np.float64]]], most: int = 12) -> Figure | None:
-    """Where features changed: norms of the last block's tokens before, after, and of their change.
+def maps(found: Mapping[str, Sequence[Norms]]) -> Figure | None:
+    """Where features changed: norms of the last block's tokens, a row a setting.
+
+    Before and after share a scale, and so do the change and the placebo's.
 
     Args:
-        found: Condition to "before", "after" and "change", mean norms [tokens] over photos.
-        most: Conditions that are shown.
+        found: Setting to its own and, where there is one, its placebo's "before", "after" and "change":
+            mean norms [tokens] over photos.
 
     Returns:
-        The figure; None where no condition changed a token, or tokens form no square.
+        The figure; None where no setting changed a token, or tokens form no square.
     """
-    drawn = {
-        name: {what: grid for what, norms in one.items() if (grid := token_grid(norms)) is not None}
-        for name, one in found.items()
-        if one["change"].max() > 0
-    }
-    drawn = {name: grids for name, grids in drawn.items() if grids}
-    names = list(drawn)[:most]
-    if not names:
+    drawn: dict[str, list[_Grids]] = {}
+    for name, norms in found.items():
+        grids = [grid for one in norms if (grid := _grids(one)) is not None]
+        if grids and norms[0]["change"].max() > 0:
+            drawn[name] = grids
+    if not drawn:
         return None
-    figure = Figure(figsize=(6.6, 1.75 * len(names) + 0.4))
-    axes = np.atleast_2d(figure.subplots(len(names), 3, squeeze=False))
-    for row, name in zip(axes, names, strict=True):
-        grids = drawn[name]
-        low = min(grids["before"].min(), grids["after"].min())
-        high = max(grids["before"].max(), grids["after"].max())
-        relative = grids["change"] / grids["before"]
-        for axis, title, grid, limits in (
-            (row[0], "before", grids["before"], (low, high)),
-            (row[1], "after", grids["after"], (low, high)),
-            (row[2], "change / before", relative, (0.0, None)),
-        ):
-            image = axis.imshow(grid, cmap="viridis", vmin=limits[0], vmax=limits[1])
-            axis.set_xticks([])
-            axis.set_yticks([])
-            axis.set_title(title, fontsize=7)
-            figure.colorbar(image, ax=axis, fraction=0.046, pad=0.03).ax.tick_params(labelsize=6)
+    figure = Figure(figsize=(7.2, 1.6 * len(drawn) + 0.3), layout="constrained")
+    axes = figure.subplots(len(drawn), 4, squeeze=False)
+    for row, (name, (own, *placebos)) in zip(axes, drawn.items(), strict=True):
+        _beside(figure, row[:2], ["before", "after"], [own.before, own.after], None)
+        changes = [own.relative, *(placebo.relative for placebo in placebos)]
+        _beside(figure, row[2:], ["change / before", "the same, placebo"], changes, 0.0)
         row[0].set_ylabel(
-            name.replace(" @", "\n@"), fontsize=7, rotation=0, ha="right", va="center"
-        )
-    figure.tight_layout()
+            name.replace(" (", "\n(").replace(" @", "\n@"),
+            fontsize=7, rotation=0, ha="right", va="center",
+        )  # fmt: skip
     return figure
+
+
+def _grids(norms: Norms) -> _Grids | None:
+    before, after, change = (token_grid(norms[what]) for what in ("before", "after", "change"))
+    if before is None or after is None or change is None:
+        return None
+    return _Grids(before, after, change / before)
+
+
+def _beside(
+    figure: Figure,
+    axes: Sequence[Axes],
+    titles: Sequence[str],
+    grids: Sequence[Array],
+    low: float | None,
+) -> None:
+    """Grids in one scale, with one bar; axes without a grid stay empty."""
+    least = min(float(grid.min()) for grid in grids) if low is None else low
+    most = max(float(grid.max()) for grid in grids)
+    for axis, title, grid in zip(axes, titles, grids, strict=False):
+        image = axis.imshow(grid, cmap="viridis", vmin=least, vmax=most)
+        axis.set_xticks([])
+        axis.set_yticks([])
+        axis.set_title(title, fontsize=7)
+    for axis in axes[len(grids) :]:
+        axis.set_axis_off()
+    figure.colorbar(image, ax=list(axes), fraction=0.05, pad=0.02).ax.tick_params(labelsize=6)
 
 
 def token_grid(norms: NDArray[np.float64]) -> NDArray[np.float64] | None:

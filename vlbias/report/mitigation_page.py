@@ -49,7 +49,19 @@ def mitigation_section(run: Run, tables: MitigationTables) -> Section:
         ),
     )
     chosen = tables.verdicts[tables.verdicts["chosen"]]
-    return Section(_headline(tables), [_reading(row) for _, row in chosen.iterrows()], parts)
+    readings = [_reading(row) for _, row in chosen.iterrows()]
+    return Section(_headline(tables), readings, parts, _lacking(run, tables))
+
+
+def _lacking(run: Run, tables: MitigationTables) -> list[str]:
+    """Photos of the reported split that a setting or its placebo could not be run on, and why."""
+    split = run.manifest["study"]["mitigation"]["report"]
+    left_out = Conditions(run).unusable(split)
+    # what can be read does not hang on the strength
+    known = left_out.merge(tables.conditions, left_on="condition", right_on="name")
+    known["who"] = known["role"].map({"placebo": "placebo of "}).fillna("") + known["setting"]
+    counts = known.groupby(["who", "why"], sort=False)["photos"].max()
+    return [f"{who}: {why} ({photos} photos of {split})" for (who, why), photos in counts.items()]
 
 
 def _judged(tables: MitigationTables) -> list[Block]:
@@ -95,8 +107,8 @@ def _of_margins(tables: MitigationTables) -> str:
         rows = tables.retention[tables.retention["metric"] == metric]
         if (rows["verdict"] == "").all():
             text += (
-                f" {metric} of the model as it is ({rows['before'].max():.3f}) is not above its margin: it "
-                "has nothing to lose, and no say."
+                f" {metric} of the model as it is (at most {rows['before'].max():.3f}) is not above its "
+                "margin: it has nothing to lose, and no say."
             )
     asked = tables.retention["metric"].str.startswith("AUC of queries").any()
     return text + (
@@ -142,7 +154,7 @@ def _of_performance(rows: pd.DataFrame) -> pd.Series[str]:
 
 
 def _percent(share: float) -> str:
-    return "–" if pd.isna(share) else f"{share:.0%}"
+    return "–" if pd.isna(share) else f"{round(share, 2) + 0.0:.0%}"  # no minus before a zero
 
 
 def _headline(tables: MitigationTables) -> str:
@@ -157,7 +169,15 @@ def _headline(tables: MitigationTables) -> str:
         f"shown to keep performance: {len(both)}."
     )
     names = ", ".join(reduced["setting"]) or "none"
-    return f"{said} Shown beyond placebo: {names}."
+    null = tables.conditions[tables.conditions["role"] == "none"].iloc[0]
+    doubt = (
+        f" On the reported photos the bias of the model as it is cannot be told from noise (B "
+        f"{null['B_plugin']:.3f}, floor {null['floor']:.3f}, p {null['p']:.3f}): a mitigation can hardly be "
+        "shown to reduce it, and shares of it mean nothing."
+        if null["p"] >= 0.05
+        else ""
+    )
+    return f"{said} Shown beyond placebo: {names}.{doubt}"
 
 
 def _reading(row: pd.Series[Any]) -> str:
@@ -207,7 +227,7 @@ def ablation_table(verdicts: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "method": rows["method"],
-            "site or setting": rows["varied"],
+            **({"site or setting": rows["varied"]} if rows["varied"].any() else {}),
             "strength": rows["strength"].map("{:g}".format)
             + rows["chosen"].map({True: " *", False: ""}),
             "photos": rows["photos"],
@@ -250,15 +270,22 @@ def _of_conditions(tables: MitigationTables) -> pd.DataFrame:
 
 
 def _where(run: Run) -> list[Block]:
-    figure = maps(Conditions(run).maps())
+    stored = Conditions(run)
+    found, frame = stored.maps(), stored.frame
+    drawn = {}
+    for _, own in frame[(frame["role"] == "mitigated") & frame["name"].isin(found)].iterrows():
+        same = (frame["setting"] == own["setting"]) & (frame["strength"] == own["strength"])
+        placebos = frame.loc[same & (frame["role"] == "placebo") & (frame["draw"] == 1), "name"]
+        drawn[own["name"]] = [found[name] for name in (own["name"], *placebos) if name in found]
+    figure = maps(drawn)
     if figure is None:
         return []
     return [
         block(
             "Where features changed",
             "Tokens of the image encoder's last block on their grid, means over the reported photos: norm "
-            "before, norm after, and norm of the change over the norm before. No photo is shown. Methods "
-            "that change no token there are left out.",
+            "before, norm after, and norm of the change over the norm before, of each setting at its strongest "
+            "and of its placebo, on the photos that it could be run on. No photo is shown. Methods that change no token there are left out.",
             figure=figure,
         )
     ]

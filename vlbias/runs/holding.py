@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from vlbias.errors import FolderInUse
+from vlbias.errors import BadTable, FolderInUse
 
 if sys.platform != "win32":
     import fcntl
@@ -42,9 +42,15 @@ def held(
 
     Raises:
         FolderInUse: if another process holds one of them.
+        BadTable: if the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    file = os.open(folder / _FILE, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = os.open(folder / _FILE, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise BadTable(
+            f"{folder} cannot be written ({error}); choose another folder with --out"
+        ) from error
     try:
         _take(folder, file, cells, note)
         yield
