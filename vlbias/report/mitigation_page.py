@@ -285,7 +285,8 @@ def _where(run: Run) -> list[Block]:
             "Where features changed",
             "Tokens of the image encoder's last block on their grid, means over the reported photos: norm "
             "before, norm after, and norm of the change over the norm before, of each setting at its strongest "
-            "and of its placebo, on the photos that it could be run on. No photo is shown. Methods that change no token there are left out.",
+            "and of its placebo, on the photos that it could be run on. No photo is shown. Methods that "
+            "change no token there are left out.",
             figure=figure,
         )
     ]
