@@ -64,6 +64,12 @@ placebos = 2
 def study(tmp_path_factory: pytest.TempPathFactory, model_folder: Callable[[str], Path]) -> Path:
     root = tmp_path_factory.mktemp("study")
     photos = tiny.write_photos(root / "photos", 48, splits=3)
+    boxes = json.loads((photos / "instances.json").read_text())
+    largest = max(image["id"] for image in boxes["images"])
+    for box in boxes["annotations"]:  # the last photo of every split has no room for a placebo
+        if box["image_id"] > largest - 3 and box["category_id"] == 1:
+            box["bbox"] = [1, 1, 62, 46]
+    (photos / "instances.json").write_text(json.dumps(boxes))
     path = root / "study.toml"
     path.write_text(STUDY.format(model=model_folder("dinov2-bert"), photos=photos))
     return path
@@ -203,6 +209,20 @@ def test_maps_are_of_what_changes_tokens(run: Run) -> None:
         assert arrays["change"].shape == (5,), "a square of four patches behind one token"
         assert arrays["change"].max() > 0
         assert (arrays["change"] <= arrays["before"] + arrays["after"] + 1e-6).all()
+
+
+def test_photos_that_a_condition_cannot_read_are_counted_with_their_reason(run: Run) -> None:
+    stored = Conditions(run)
+    left_out = stored.unusable("test")
+    counted = left_out.groupby("condition")["photos"].sum().to_dict()
+    split = run.samples["split"][run.samples["split"] != "fit"].to_numpy()
+    unread = {
+        name: int(np.isnan(scores(run, name)[split == "test"]).all(axis=1).sum())
+        for name in stored.frame["name"]
+    }
+    assert counted == {name: photos for name, photos in unread.items() if photos}
+    assert "placebo 1 of pixel-blur @ 1" in counted
+    assert (left_out["why"] != "ok").all()
 
 
 def test_rows_are_remembered_to_the_last_bit(study: Path) -> None:

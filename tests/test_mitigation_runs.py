@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from sklearn.metrics import average_precision_score
 from vlbias.causal.example import Example, Picture
 from vlbias.errors import BadData, BadStudy, BadTable, UnknownName
 from vlbias.mitigations.base import Fitted
+from vlbias.report.mitigation_page import mitigation_section
 from vlbias.report.mitigation_tables import MitigationTables, mitigation_tables
 from vlbias.report.page import report
 from vlbias.runs.conditions import refuse_same_photo
@@ -199,6 +201,15 @@ def test_the_table_by_naive_loops(
         )
         performance = kept.loc[label, "after"] - kept.loc[label, "before"]
         assert row["performance"] == pytest.approx(performance)
+
+
+def test_a_bias_that_is_none_is_said_to_be_one(
+    runs: dict[str, Run], tables: dict[str, MitigationTables]
+) -> None:
+    run, found = runs["image"], tables["image"]
+    assert "cannot be told from noise" not in mitigation_section(run, found).headline
+    lost = replace(found, conditions=found.conditions.assign(p=0.2))
+    assert "cannot be told from noise (B" in mitigation_section(run, lost).headline
 
 
 def test_the_page_says_what_the_table_says(runs: dict[str, Run], tmp_path: Path) -> None:

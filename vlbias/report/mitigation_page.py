@@ -54,14 +54,16 @@ def mitigation_section(run: Run, tables: MitigationTables) -> Section:
 
 
 def _lacking(run: Run, tables: MitigationTables) -> list[str]:
-    """Photos of the reported split that a setting or its placebo could not be run on, and why."""
+    """Photos of the reported split that a method or its placebo could not be run on, and why."""
     split = run.manifest["study"]["mitigation"]["report"]
     left_out = Conditions(run).unusable(split)
     # what can be read does not hang on the strength
     known = left_out.merge(tables.conditions, left_on="condition", right_on="name")
-    known["who"] = known["role"].map({"placebo": "placebo of "}).fillna("") + known["setting"]
-    counts = known.groupby(["who", "why"], sort=False)["photos"].max()
-    return [f"{who}: {why} ({photos} photos of {split})" for (who, why), photos in counts.items()]
+    known["who"] = known["role"].map({"placebo": "the placebo of "}).fillna("") + known["method"]
+    return [
+        f"{why}: {photos} photos of {split}, left out for {' and '.join(rows['who'].unique())}"
+        for (why, photos), rows in known.groupby(["why", "photos"], sort=False)
+    ]
 
 
 def _judged(tables: MitigationTables) -> list[Block]:
