@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -10,6 +11,7 @@ from vlbias.analysis import retention
 from vlbias.analysis.panel import Panel
 from vlbias.errors import BadTable
 from vlbias.report.measured import presence_map
+from vlbias.report.mitigation_tables import MitigationTables
 from vlbias.runs.passes import mid_ranks
 
 
@@ -119,6 +121,21 @@ def test_what_is_smaller_than_its_margin_has_no_say() -> None:
     before, nothing = np.full(101, 0.015), np.zeros(101)
     assert retention.compare(before, nothing, margin=0.02).verdict == ""
     assert retention.compare(before, nothing, margin=0.01).verdict == "lost"
+
+
+@pytest.mark.parametrize(
+    ("values", "metric"), [((0.4, 0.5), "AP"), ((0.01, 0.5), "mAP"), ((0.01, 0.015), "AP")]
+)
+def test_bias_is_drawn_against_the_first_metric_that_has_something_to_lose(
+    values: tuple[float, float], metric: str
+) -> None:
+    names = ["mAP", "AP", "AR"]
+    retention_rows = pd.DataFrame({"metric": names, "margin": [0.02, 0.02, np.nan]})
+    choice = pd.DataFrame({"role": ["none"], "AP": values[:1], "mAP": values[1:]})
+    none = pd.DataFrame()
+    tables = MitigationTables(none, choice, none, none, retention_rows, none, none)
+    assert tables.margins == {"AP": 0.02, "mAP": 0.02}
+    assert tables.metric == metric
 
 
 def test_limits_hold_the_expected_precision_and_quantiles_of_the_draws_do_not() -> None:
