@@ -162,13 +162,13 @@ def _go(study: Any, out: Path, shard: str, workers: int, dry_run: bool) -> None:
     with loading_quietly(), watched() as (events, say):
         plan = job.plan(study, events.note)
         say(plan.funnel)
-        if dry_run:
-            for line in job.estimate(plan, events):
-                typer.echo(line)
-            return
+        lines = job.estimate(plan, events) if dry_run else ()
         options = part if job.can_shard else {}
-        result = job.run(plan, out, workers=workers, events=events, **options)
-    _finish(result)
+        result = None if dry_run else job.run(plan, out, workers=workers, events=events, **options)
+    for line in lines:  # once the bar is gone: echo would write into its line
+        typer.echo(line)
+    if result is not None:
+        _finish(result)
 
 
 def _parts(text: str) -> tuple[int, int]:

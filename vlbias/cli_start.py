@@ -80,7 +80,8 @@ def _model(model: str, device: str, as_json: bool) -> bool:
     def tell(finding: Finding) -> None:
         if not as_json:
             found = "ok    " if finding.passed else "FAILED"
-            typer.echo(f"{found} {finding.name}: {finding.detail}")
+            # echo would write past the bar, into its line
+            print(f"{found} {finding.name}: {finding.detail}", flush=True)
 
     with watched("step") as (events, _), loading_quietly():
         events.note("loading")
