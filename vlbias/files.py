@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vlbias.errors import BadModel
+from vlbias.errors import BadModel, BadTable
 
-__all__ = ["hash_of_weights", "refuse_without_weights", "whole", "write_json"]
+__all__ = ["hash_of_weights", "refuse_without_weights", "unwritable", "whole", "write_json"]
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -67,3 +67,8 @@ def hash_of_weights(model: Path) -> str:
             while chunk := file.read(1 << 24):
                 digest.update(chunk)
     return f"sha256:{digest.hexdigest()[:16]}"
+
+
+def unwritable(folder: Path, error: OSError) -> BadTable:
+    """What to raise where a folder cannot be written."""
+    return BadTable(f"{folder} cannot be written ({error}); choose another folder with --out")

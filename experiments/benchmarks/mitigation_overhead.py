@@ -49,13 +49,13 @@ def main() -> None:
     options = {"limit": args.photos, "splits": ["fit"], "seed": args.seed, "prompt": prompt}
     examples = with_person_regions(vb.load_dataset("coco", args.data, **options))
     blocks = next(p.layers for p in model.ports if (p.stage, p.name) == ("image_encoder", "resid"))
+    last = blocks - 1
     tower = next(tower.name for tower in model.towers if "image" in tower.channels)
     print(f"{args.photos} photos, batches of {args.batch}, {torch.get_num_threads()} threads")
     print(f"{'method':27}{'ms/photo':>10}{'forward +%':>22}{'whole +%':>22}{'MiB':>7}")
     for title, (name, settings) in METHODS.items():
         if args.only and args.only != name:
             continue
-        last = blocks - 1
         filled = {
             k: [s.format(last=last) for s in v] if k == "sites" else v for k, v in settings.items()
         }

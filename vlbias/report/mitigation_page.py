@@ -8,7 +8,7 @@ import pandas as pd
 
 from vlbias.report.blocks import Block, Part, Section, block
 from vlbias.report.mitigation_figures import maps, pareto_front, shares
-from vlbias.report.mitigation_tables import MitigationTables
+from vlbias.report.mitigation_tables import MitigationTables, placebos_of
 from vlbias.store import Run
 from vlbias.stored_conditions import Conditions
 
@@ -275,10 +275,9 @@ def _where(run: Run) -> list[Block]:
     stored = Conditions(run)
     found, frame = stored.maps(), stored.frame
     drawn = {}
-    for _, own in frame[(frame["role"] == "mitigated") & frame["name"].isin(found)].iterrows():
-        same = (frame["setting"] == own["setting"]) & (frame["strength"] == own["strength"])
-        placebos = frame.loc[same & (frame["role"] == "placebo") & (frame["draw"] == 1), "name"]
-        drawn[own["name"]] = [found[name] for name in (own["name"], *placebos) if name in found]
+    for own in frame[(frame["role"] == "mitigated") & frame["name"].isin(found)].to_dict("records"):
+        names = [own["name"], *placebos_of(frame, own).values()]
+        drawn[own["name"]] = [found[name] for name in names if name in found]
     figure = maps(drawn)
     if figure is None:
         return []

@@ -16,7 +16,7 @@ from vlbias.analysis.retention import compare, worst
 from vlbias.report.mitigated import MitigationNumbers
 from vlbias.store import Run
 
-__all__ = ["MitigationTables", "mitigation_tables"]
+__all__ = ["MitigationTables", "mitigation_tables", "placebos_of"]
 
 _PRIMARY = {"AP": "margin", "mAP": "margin", "R@5": "margin_recall"}
 """What is to be kept, and the setting that is its margin."""
@@ -82,7 +82,7 @@ def mitigation_tables(
         kept = _retention(job, about["name"])
         retained.append(kept.assign(**_named(about)))
         if about["role"] == "mitigated":
-            found = job.attribution(about["name"], _placebos(frame, about))
+            found = job.attribution(about["name"], placebos_of(frame, about))
             changes.append(found.table.assign(**_named(about)))
             verdicts.append(_verdict(about, found, kept, conditions[0], conditions[-1]))
     return MitigationTables(
@@ -103,7 +103,8 @@ def _named(about: dict[str, Any]) -> dict[str, Any]:
     return {name: about[name] for name in _ABOUT}
 
 
-def _placebos(frame: pd.DataFrame, about: dict[str, Any]) -> dict[str, str]:
+def placebos_of(frame: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, str]:
+    """The placebos of a condition at its strength: number to name."""
     rows = frame[
         (frame["setting"] == about["setting"])
         & (frame["role"] == "placebo")

@@ -11,7 +11,7 @@ from typing import Any
 
 import jinja2
 
-from vlbias.errors import BadTable
+from vlbias.files import unwritable
 from vlbias.report.blocks import Part, Section
 from vlbias.report.comparison import compared_runs
 from vlbias.report.drawing import numbered
@@ -87,9 +87,7 @@ def report(
     try:
         (target / "tables").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BadTable(
-            f"{target} cannot be written ({error}); choose another folder with --out"
-        ) from error
+        raise unwritable(target, error) from error
     options: dict[str, Any] = {"draws": draws, "seed": seed, "note": note}
     done = [_analysed(run, options, with_images=with_images) for run in opened]
     names = _distinct([run.folder.name for run in opened])

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from vlbias.errors import BadTable, FolderInUse
+from vlbias.errors import FolderInUse
+from vlbias.files import unwritable
 
 if sys.platform != "win32":
     import fcntl
@@ -48,9 +49,7 @@ def held(
         folder.mkdir(parents=True, exist_ok=True)
         file = os.open(folder / _FILE, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise BadTable(
-            f"{folder} cannot be written ({error}); choose another folder with --out"
-        ) from error
+        raise unwritable(folder, error) from error
     try:
         _take(folder, file, cells, note)
         yield

@@ -17,6 +17,7 @@ import pandas as pd
 
 from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadStudy, BadTable
+from vlbias.files import unwritable
 from vlbias.models import load_model
 from vlbias.outcomes import OUTCOMES
 from vlbias.runs.cells import CellWork, keep_memory
@@ -274,9 +275,7 @@ def refuse_unwritable(folder: Path, needed: int) -> None:
         probe.unlink()
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        raise BadTable(
-            f"{folder} cannot be written ({error}); choose another folder with --out"
-        ) from error
+        raise unwritable(folder, error) from error
     if free < needed:
         raise BadTable(
             f"{folder}: the table takes up to {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free; "
