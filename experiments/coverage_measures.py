@@ -9,13 +9,13 @@ import numpy as np
 from replicates import DRAWS, SCENARIOS, ZERO, planted_world, record, record_test
 from scipy.special import ndtr
 
-from vlbias.analysis.arms import Combination
+from vlbias.analysis.arm_estimates import Combination
 from vlbias.analysis.disparity import disparity, support
 from vlbias.analysis.effects import combine
 from vlbias.analysis.functionals import crossfit_target
 from vlbias.analysis.panel import Panel
-from vlbias.analysis.planted import Condition, PlantedWorld
 from vlbias.analysis.rates import Measure, Thresholds
+from vlbias.analysis.simulated_scores import Condition, PlantedWorld
 
 
 def measures(n: int, scenario: str, seed: int) -> list[dict]:

@@ -9,16 +9,16 @@ import pandas as pd
 from replicates import DRAWS, SCENARIOS, ZERO, Truth, planted_world, record, record_test
 from scipy.special import ndtr
 
-from vlbias.analysis.arms import Combination
+from vlbias.analysis.arm_estimates import Combination
 from vlbias.analysis.curves import auc_gaps
 from vlbias.analysis.decomposition import coalitions, increments, shapley
 from vlbias.analysis.disparity import disparity, support
 from vlbias.analysis.effects import MODALITIES, combine
-from vlbias.analysis.means import mean_effects
+from vlbias.analysis.mean_effects import mean_effects
 from vlbias.analysis.odds import Odds, odds_effects
 from vlbias.analysis.panel import Floats, Panel
-from vlbias.analysis.planted import Condition, PlantedWorld
 from vlbias.analysis.ranking import bias_amplification
+from vlbias.analysis.simulated_scores import Condition, PlantedWorld
 
 PARTS = ("image", "text", "fusion")
 PATH = ("null", "layer 1", "layers 1-2", "layers 1-3")

@@ -75,7 +75,7 @@ def markdown(table: pd.DataFrame, scenarios: Sequence[str]) -> str:
 HEAD = """# Coverage, size and power
 
 Printed by `python experiments/coverage.py --out runs/coverage --print-only` after the runs named
-in that script. Data: `vlbias.analysis.planted`, 79 objects, log-normal false-positive rates around
+in that script. Data: `vlbias.analysis.simulated_scores`, 79 objects, log-normal false-positive rates around
 2 %, 68 % of images in one group, objects of an image correlated, conditions correlated 0.9.
 Objects enter by the support rule (50 images and 5 expected events per group), so that at n = 300
 only two or three do; truth is taken over the objects used. 300 draws, nominal level 95 %. The

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from script import main_of
 
+from vlbias import api
 from vlbias.models import outline_model
 from vlbias.progress import loading_quietly, watched
 from vlbias.report.page import report
-from vlbias.runs import api
 from vlbias.runs.study import Study
 
 HERE = Path(__file__).parent

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vlbias import api
 from vlbias.analysis.inference import cluster_weights
 from vlbias.analysis.odds import aligned_filter
 from vlbias.causal.cloze import Cloze
@@ -23,10 +24,9 @@ from vlbias.mitigations.ablation import MeanAblation, matched_sites
 from vlbias.mitigations.base import Fitted, Learned
 from vlbias.models.language.adapter import LanguageModel
 from vlbias.models.language.perplexity import perplexity
-from vlbias.report.language import language_numbers
-from vlbias.runs import api
 from vlbias.runs.runner import Events
-from vlbias.store import Run
+from vlbias.store.run_folder import Run
+from vlbias.studies.language.numbers import language_numbers
 
 __all__ = ["Setting", "Trial", "ranking", "settings", "table"]
 

@@ -8,15 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import brentq
 
-from vlbias.analysis.arms import Combination
+from vlbias.analysis.arm_estimates import Combination
 from vlbias.analysis.disparity import disparity, held_out_signs, support
 from vlbias.analysis.effects import EFFECTS, combine, effects
 from vlbias.analysis.functionals import crossfit_target
 from vlbias.analysis.inference import cluster_weights, multipliers
-from vlbias.analysis.operating import attributable
+from vlbias.analysis.operating_point import attributable
 from vlbias.analysis.permutation import swap_test
-from vlbias.analysis.planted import Condition, PlantedWorld, make_world, mediated_conditions
 from vlbias.analysis.rates import measure_rates, noise
+from vlbias.analysis.simulated_scores import (
+    Condition,
+    PlantedWorld,
+    make_world,
+    mediated_conditions,
+)
 
 DRAWS = 300
 PERMUTATIONS = 199

@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from vlbias import api
 from vlbias.errors import VlbiasError
 from vlbias.progress import loading_quietly, watched
 from vlbias.report.columns import headed
 from vlbias.report.page import Page, report
-from vlbias.runs import api
 
 __all__ = ["finished", "main_of", "markdown", "options", "table"]
 

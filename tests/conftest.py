@@ -60,7 +60,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The finished run of the toy study, whose answer is known; no test may change its tables."""
     from vlbias.runs.runner import run_plan
-    from vlbias.runs.toy_study import toy_study
+    from vlbias.studies.planted.toy_study import toy_study
 
     return run_plan(toy_study(photos=600), tmp_path_factory.mktemp("runs")).folder
 

@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
-from vlbias.runs.holding import held
+from vlbias.runs.lock import held
 
 
 def main(folder: str, *cells: str) -> None:

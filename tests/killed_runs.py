@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 
-from vlbias import store
+from vlbias import api
 from vlbias.models import outline_model
-from vlbias.runs import api, workers
+from vlbias.runs import workers
 from vlbias.runs.runner import run_plan
+from vlbias.store import run_folder as store
 
 
 def after(calls: int, of: Callable[..., Any]) -> Callable[..., Any]:

@@ -65,7 +65,7 @@ def test_the_import_contracts_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     "modules",
     [
         "vlbias, vlbias.cli, vlbias.models, vlbias.data, vlbias.outcomes",
-        "vlbias.store, vlbias.analysis, vlbias.report.page, vlbias.report.figures",
+        "vlbias.store.run_folder, vlbias.analysis, vlbias.report.page, vlbias.studies.bias.figures",
     ],
 )
 def test_what_needs_no_model_loads_no_torch(modules: str) -> None:

@@ -8,13 +8,13 @@ import tiny
 import torch
 from naive import naive_arms
 
-from vlbias.analysis.means import EFFECTS
-from vlbias.causal.arms import Arm, Contrast, Engine, altered_channels
+from vlbias.analysis.mean_effects import EFFECTS
+from vlbias.api import effects, potential_outcomes
+from vlbias.causal.engine import Arm, Contrast, Engine, altered_channels
 from vlbias.causal.example import Example, mix
 from vlbias.causal.site import Mediator
 from vlbias.causal.staged import StagedModel, resolve
 from vlbias.errors import BadModel, BadStudy
-from vlbias.runs.api import effects, potential_outcomes
 
 ADAPTERS = [*tiny.HF, "openclip"]
 BOTH, IMAGE, TEXT, NONE = (Contrast("null", other) for other in ("both", "image", "text", "null"))

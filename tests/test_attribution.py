@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vlbias.analysis.attribution import Attribution, Scored, attribute, pareto
 from vlbias.analysis.panel import Panel
-from vlbias.analysis.planted import Condition, make_world
+from vlbias.analysis.placebo_adjusted import Attribution, Scored, attribute, pareto
+from vlbias.analysis.simulated_scores import Condition, make_world
 from vlbias.analysis.support import held_out_signs, support
 from vlbias.errors import BadStudy
 

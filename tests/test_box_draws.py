@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip("pycocotools")
 
-from vlbias.analysis.box_draws import box_precisions
-from vlbias.analysis.boxes import average_precision
+from vlbias.analysis.box_precision import average_precision
+from vlbias.analysis.precision_draws import box_precisions
 from vlbias.errors import BadTable
 
 CLASSES = ("cup", "dog", "tie")

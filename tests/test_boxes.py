@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
-from vlbias.analysis.boxes import average_precision, group_gap, iou, matched, threshold_at
+from vlbias.analysis.box_precision import average_precision, group_gap, iou, matched, threshold_at
 from vlbias.errors import BadTable
-from vlbias.outcomes.boxes import best_boxes
-from vlbias.stored_boxes import BoxWriter, found_boxes, true_boxes, write_true_boxes
+from vlbias.outcomes.best_boxes import best_boxes
+from vlbias.store.boxes import BoxWriter, found_boxes, true_boxes, write_true_boxes
 
 CLASSES = ("person", "dog", "cup")
 CORNERS = ["x0", "y0", "x1", "y1"]

@@ -16,8 +16,8 @@ from typer.testing import CliRunner, Result
 
 from vlbias import cli
 from vlbias.errors import BadData, BadModel, BadStudy, BadTable, UnknownName, VlbiasError
+from vlbias.models import contract as checks
 from vlbias.models import load_model
-from vlbias.runs import checks
 
 ROOT = Path(__file__).resolve().parents[1]
 StudyFile = Callable[..., Path]
@@ -32,7 +32,7 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     def loads(*_: Any, **__: Any) -> None:
         pytest.fail("the model was loaded")
 
-    for module in ("vlbias.runs.runner", "vlbias.runs.checks"):
+    for module in ("vlbias.runs.runner", "vlbias.models.contract"):
         monkeypatch.setattr(f"{module}.load_model", loads)
 
 

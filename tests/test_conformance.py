@@ -10,13 +10,13 @@ import torch
 from test_arms import ADAPTERS, Load
 from torch import Tensor, nn
 
+from vlbias.api import check
 from vlbias.causal.conformance import Finding, conformance
 from vlbias.causal.example import Inputs
 from vlbias.causal.staged import Port, Stage, Tower
 from vlbias.models import MODELS, load_model
 from vlbias.models.dual import HfDual
 from vlbias.models.toy import Toy
-from vlbias.runs.api import check
 
 pytestmark = pytest.mark.integration
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vlbias.causal.region import Box, Region, mask_of
-from vlbias.data.image import FillRegion
-from vlbias.data.placebo import placebo_boxes
+from vlbias.data.fill import FillRegion
+from vlbias.data.placebo_regions import placebo_boxes
 from vlbias.errors import BadData, BadStudy
 
 SIZE = (64, 48)

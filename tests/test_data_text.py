@@ -17,7 +17,7 @@ from vlbias.data.lexicon import (
     swap,
 )
 from vlbias.data.pascal import CLASSES
-from vlbias.data.words import LAST_PLACEBOS, PAIRS, PLACEBOS, PUBLISHED, UNPAIRED
+from vlbias.data.word_lists import LAST_PLACEBOS, PAIRS, PLACEBOS, PUBLISHED, UNPAIRED
 from vlbias.errors import BadStudy
 
 MASCULINE = [pair.masculine for pair in PAIRS]

@@ -14,10 +14,10 @@ from vlbias.causal.example import Example, GroundedText, channel_key
 from vlbias.causal.region import mask_of
 from vlbias.data.coco import read_coco
 from vlbias.data.lexicon import changed_words, gender_words
-from vlbias.data.own import read_own
+from vlbias.data.own_photos import read_own
 from vlbias.data.prompts import PROMPTS, Prompt, class_phrase, prompt_named
 from vlbias.data.table import Dataset
-from vlbias.data.worlds import WORLDS, World, channels_changed, make_examples
+from vlbias.data.world_examples import WORLDS, World, channels_changed, make_examples
 from vlbias.errors import BadData, BadStudy, UnknownName
 
 

@@ -12,19 +12,18 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from vlbias import cli
+from vlbias import api, cli
 from vlbias.data.scene_folder import write_scenes
 from vlbias.data.scenes import SceneSpec
-from vlbias.report.mitigation_tables import mitigation_tables
 from vlbias.report.page import report
-from vlbias.runs import api
-from vlbias.runs.benchmark import FAMILIES
-from vlbias.runs.demo import Demo, demo
-from vlbias.runs.mitigate import run_mitigation
-from vlbias.runs.mitigation_plan import make_mitigation_plan
-from vlbias.runs.protocol import MitigationStudy
-from vlbias.store import Run
-from vlbias.stored_conditions import Conditions
+from vlbias.store.run_folder import Run
+from vlbias.studies.mitigation.numbers.tables import mitigation_tables
+from vlbias.studies.mitigation.plan import make_mitigation_plan
+from vlbias.studies.mitigation.stored import Conditions
+from vlbias.studies.mitigation.study import MitigationStudy
+from vlbias.studies.mitigation.work.run import run_mitigation
+from vlbias.studies.planted.demo import Demo, demo
+from vlbias.studies.planted.work import FAMILIES
 
 pytestmark = pytest.mark.integration
 

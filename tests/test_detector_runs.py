@@ -11,11 +11,11 @@ import pytest
 import tiny
 from explained import unexplained
 
-from vlbias.analysis.boxes import average_precision, group_gap
+from vlbias import api
+from vlbias.analysis.box_precision import average_precision, group_gap
 from vlbias.errors import BadStudy, BadTable
-from vlbias.runs import api
-from vlbias.store import Run
-from vlbias.stored_boxes import found_boxes, true_boxes
+from vlbias.store.boxes import found_boxes, true_boxes
+from vlbias.store.run_folder import Run
 
 pytestmark = pytest.mark.integration
 

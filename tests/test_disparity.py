@@ -11,11 +11,11 @@ from sklearn.metrics import average_precision_score
 from vlbias.analysis.curves import ap_gaps, auc_gaps
 from vlbias.analysis.disparity import Disparity, disparity, held_out_signs, support
 from vlbias.analysis.functionals import crossfit, crossfit_target, shrinkage
-from vlbias.analysis.halving import cell_sums, crossfit_halvings
-from vlbias.analysis.objects import fisher_exact, newcombe, signed_summary
+from vlbias.analysis.object_gaps import fisher_exact, newcombe, signed_summary
 from vlbias.analysis.panel import Panel
-from vlbias.analysis.planted import Condition, make_world
+from vlbias.analysis.range_crossfit import cell_sums, crossfit_halvings
 from vlbias.analysis.rates import measure_rates
+from vlbias.analysis.simulated_scores import Condition, make_world
 from vlbias.errors import BadStudy, BadTable
 
 ZERO = np.zeros(12)

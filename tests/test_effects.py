@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vlbias.analysis.arms import Combination
+from vlbias.analysis.arm_estimates import Combination
 from vlbias.analysis.decomposition import coalition, coalitions, increments, shapley
 from vlbias.analysis.disparity import held_out_signs, support
 from vlbias.analysis.effects import MODALITIES, combine, effects
 from vlbias.analysis.functionals import plugin
 from vlbias.analysis.influence import influence
-from vlbias.analysis.planted import Condition, make_world, mediated_conditions
+from vlbias.analysis.simulated_scores import Condition, make_world, mediated_conditions
 from vlbias.errors import BadStudy, BadTable, MissingArms
 
 ZERO = np.zeros(12)

@@ -16,10 +16,10 @@ import vlbias as vb
 from vlbias.errors import BadData, BadStudy
 from vlbias.mitigations import make_mitigation
 from vlbias.mitigations.ablation import matched_sites
-from vlbias.mitigations.greedy import greedy_sites
-from vlbias.mitigations.places import placed
+from vlbias.mitigations.activations import features, pooled
+from vlbias.mitigations.greedy_search import greedy_sites
 from vlbias.mitigations.probes import readable
-from vlbias.mitigations.values import features, pooled
+from vlbias.mitigations.sites import placed
 
 Load = Callable[[str], Any]
 SITES = ("image_encoder/resid.0", "image_encoder/resid.2", "image_encoder")

@@ -19,8 +19,8 @@ from vlbias.causal.distinct import RUNNING
 from vlbias.causal.region import Region
 from vlbias.errors import BadData, BadStudy
 from vlbias.mitigations import make_mitigation
-from vlbias.mitigations.coverage import Drawing, on_grid
-from vlbias.mitigations.heat import feature_changes
+from vlbias.mitigations.feature_change_map import feature_changes
+from vlbias.mitigations.region_tokens import Drawing, on_grid
 from vlbias.mitigations.smoothing import Smoothing, covered_tokens
 
 Load = Callable[[str], Any]

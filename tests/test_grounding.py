@@ -16,16 +16,16 @@ from tiny_detectors import GROUNDED, SEPARATORS, bert_tokenizer, grounded
 from tiny_detectors import processor as processor_of
 from torch import Tensor
 
-from vlbias.causal.arms import Contrast, Engine, altered_channels
+from vlbias.api import check
 from vlbias.causal.conformance import conformance
 from vlbias.causal.detections import NEVER, class_logits, corners, detection_readout
+from vlbias.causal.engine import Contrast, Engine, altered_channels
 from vlbias.causal.example import Example, GroundedText, Picture
 from vlbias.causal.site import Mediator
 from vlbias.errors import BadModel, BadStudy
 from vlbias.models import load_model
 from vlbias.models.grounding import GroundedDetector
 from vlbias.models.grounding.text import Reader
-from vlbias.runs.api import check
 
 pytestmark = pytest.mark.integration
 

@@ -14,15 +14,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from vlbias import cli
+from vlbias import api, cli
 from vlbias.errors import BadTable, FolderInUse
-from vlbias.runs import api
-from vlbias.runs.benchmark import benchmark_planted
-from vlbias.runs.demo import demo
-from vlbias.runs.holding import held
-from vlbias.runs.mitigate import run_mitigation
-from vlbias.runs.planted import planted_plan
+from vlbias.runs.lock import held
 from vlbias.runs.runner import run_plan
+from vlbias.studies.mitigation.work.run import run_mitigation
+from vlbias.studies.planted.demo import demo
+from vlbias.studies.planted.toy_mitigations import planted_plan
+from vlbias.studies.planted.work import benchmark_planted
 
 ROOT = Path(__file__).resolve().parents[1]
 Process = subprocess.Popen[str]

@@ -19,7 +19,7 @@ from vlbias.analysis.inference import (
 )
 from vlbias.analysis.panel import Panel
 from vlbias.analysis.permutation import label_test, permuted_codes, swap_test
-from vlbias.analysis.planted import Condition, make_world
+from vlbias.analysis.simulated_scores import Condition, make_world
 from vlbias.errors import BadStudy, BadTable
 
 ZERO = np.zeros(10)

@@ -12,9 +12,9 @@ from test_conformance import COMPLETE, HEARD, REPEATS, ROWS, failed
 from tiny_language import CAUSAL, MASKED, cloze, language_sides, write_language
 from torch import Tensor
 
-from vlbias.causal.arms import Contrast, Engine, altered_channels
 from vlbias.causal.cloze import Cloze
 from vlbias.causal.conformance import conformance
+from vlbias.causal.engine import Contrast, Engine, altered_channels
 from vlbias.causal.example import Example, Inputs
 from vlbias.causal.staged import resolve
 from vlbias.errors import BadData, BadModel, BadStudy, UnknownName

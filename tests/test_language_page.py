@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from vlbias.analysis.odds import Odds, decomposition, identity_error
-from vlbias.report import language_figures as drawn
-from vlbias.report.language import _finest, _synergy
-from vlbias.report.words import TEXT_LIMITS
+from vlbias.studies.language import figures as drawn
+from vlbias.studies.language.numbers import _finest, _synergy
+from vlbias.studies.photos.words import TEXT_LIMITS
 
 
 def effects_of(values: dict[str, float]) -> pd.DataFrame:

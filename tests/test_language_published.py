@@ -17,14 +17,14 @@ import pytest
 from naive import naive_arms
 
 from vlbias.analysis.odds import Odds, aligned_filter, odds_effects
+from vlbias.api import potential_outcomes
 from vlbias.causal.example import Example
 from vlbias.causal.staged import resolve
 from vlbias.data.coreference import read_winobias
 from vlbias.data.professions import read_professions
 from vlbias.models import load_model
 from vlbias.models.language.adapter import LanguageModel
-from vlbias.runs.api import potential_outcomes
-from vlbias.runs.subsets import rank_components, select_components
+from vlbias.studies.language.subsets import rank_components, select_components
 
 pytestmark = pytest.mark.slow
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"

@@ -10,12 +10,12 @@ import pytest
 from explained import Heads, unexplained
 from tiny_language import write_language
 
+from vlbias import api
 from vlbias.analysis.odds import Odds, odds_effects
 from vlbias.errors import BadData, BadStudy, UnknownName
 from vlbias.report.page import report
-from vlbias.runs import api
 from vlbias.runs.study import Study
-from vlbias.store import Run
+from vlbias.store.run_folder import Run
 
 pytestmark = pytest.mark.integration
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vlbias.report.mitigation_figures import maps
+from vlbias.studies.mitigation.figures import maps
 
 
 def norms(change: float, tokens: int = 5) -> dict[str, np.ndarray]:

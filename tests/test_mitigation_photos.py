@@ -12,17 +12,17 @@ import pytest
 import tiny
 import torch
 
+from vlbias import api
 from vlbias.cli import main
 from vlbias.errors import BadData
 from vlbias.mitigations.base import Fitted
 from vlbias.models import load_model
-from vlbias.report.mitigated import MitigationNumbers
-from vlbias.runs import api
-from vlbias.runs.jobs import job_of
-from vlbias.runs.passes import Remembering, nulls, readouts
-from vlbias.runs.picking import Picking, pick_sites
-from vlbias.store import Run
-from vlbias.stored_conditions import Conditions
+from vlbias.store.run_folder import Run
+from vlbias.studies.jobs import job_of
+from vlbias.studies.mitigation.numbers.scores import MitigationNumbers
+from vlbias.studies.mitigation.stored import Conditions
+from vlbias.studies.mitigation.work.passes import Remembering, nulls, readouts
+from vlbias.studies.mitigation.work.site_selection import Picking, pick_sites
 
 pytestmark = pytest.mark.integration
 

@@ -20,15 +20,15 @@ from sklearn.metrics import average_precision_score
 from vlbias.causal.example import Example, Picture
 from vlbias.errors import BadData, BadStudy, BadTable, UnknownName
 from vlbias.mitigations.base import Fitted
-from vlbias.report.mitigation_page import mitigation_section
-from vlbias.report.mitigation_tables import MitigationTables, mitigation_tables
 from vlbias.report.page import report
-from vlbias.runs.conditions import refuse_same_photo
-from vlbias.runs.mitigate import run_mitigation
-from vlbias.runs.planted import planted_plan
-from vlbias.runs.protocol import MitigationStudy
-from vlbias.store import Run
-from vlbias.stored_conditions import Conditions
+from vlbias.store.run_folder import Run
+from vlbias.studies.mitigation.conditions import refuse_same_photo
+from vlbias.studies.mitigation.numbers.tables import MitigationTables, mitigation_tables
+from vlbias.studies.mitigation.page import mitigation_section
+from vlbias.studies.mitigation.stored import Conditions
+from vlbias.studies.mitigation.study import MitigationStudy
+from vlbias.studies.mitigation.work.run import run_mitigation
+from vlbias.studies.planted.toy_mitigations import planted_plan
 
 pytestmark = pytest.mark.integration
 

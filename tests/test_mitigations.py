@@ -14,8 +14,8 @@ from mitigated import examples, outputs, same, state, unchanged
 from tiny import CLASSES
 
 import vlbias as vb
-from vlbias.causal.arms import Contrast, Engine, altered_channels
 from vlbias.causal.conformance import conformance
+from vlbias.causal.engine import Contrast, Engine, altered_channels
 from vlbias.errors import BadData, BadModel, BadStudy, UnknownName
 from vlbias.mitigations import MITIGATIONS, make_mitigation
 from vlbias.mitigations.base import Fitted, Mitigation, refuse_overlap

@@ -14,15 +14,15 @@ from tiny import CLASSES, clip_tokenizer, pictures, sides
 from tiny_detectors import OMDET_LIMIT, grounded, loud_detector, omdet_timm
 from torch import Tensor
 
-from vlbias.causal.arms import Contrast, Engine
+from vlbias.api import check
 from vlbias.causal.conformance import conformance
+from vlbias.causal.engine import Contrast, Engine
 from vlbias.causal.example import Example, GroundedText, Inputs, Picture
 from vlbias.causal.site import Mediator
 from vlbias.errors import BadModel, BadStudy, MissingExtra
 from vlbias.models import load_model, outline_model
 from vlbias.models.omdet import OmDet, adapter
 from vlbias.models.omdet.text import Piece, Reader, apart
-from vlbias.runs.api import check
 
 pytestmark = pytest.mark.integration
 

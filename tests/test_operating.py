@@ -5,9 +5,8 @@ import pandas as pd
 import pytest
 
 from vlbias.analysis.disparity import support
-from vlbias.analysis.operating import attributable, calibrate, grid, matching_shift, mean_fpr
+from vlbias.analysis.operating_point import attributable, calibrate, grid, matching_shift, mean_fpr
 from vlbias.analysis.panel import Panel
-from vlbias.analysis.planted import Condition, make_world
 from vlbias.analysis.rates import measure_rates
 from vlbias.analysis.sensitivity import (
     feature_sensitivity,
@@ -15,6 +14,7 @@ from vlbias.analysis.sensitivity import (
     label_rules,
     threshold_sensitivity,
 )
+from vlbias.analysis.simulated_scores import Condition, make_world
 from vlbias.errors import BadStudy
 
 ZERO = np.zeros(12)

@@ -9,8 +9,8 @@ from test_conformance import failed
 from tiny import pictures, sides
 from tiny_detectors import OWLS
 
-from vlbias.causal.arms import Contrast, Engine, altered_channels
 from vlbias.causal.conformance import conformance
+from vlbias.causal.engine import Contrast, Engine, altered_channels
 from vlbias.causal.example import Example, GroundedText, Inputs, mix
 from vlbias.causal.site import Mediator
 from vlbias.errors import BadModel, BadStudy

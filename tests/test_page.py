@@ -16,23 +16,23 @@ from explained import HEADS as TOLD
 from explained import Heads, unexplained
 from matplotlib.figure import Figure
 
-from vlbias.report.alt import with_limits
 from vlbias.report.columns import HEADS, headed
-from vlbias.report.comparison import compared_runs
 from vlbias.report.drawing import BLUE, numbered, svg
-from vlbias.report.figures import heads, objects
 from vlbias.report.funnel import dropped, funnel
 from vlbias.report.page import Page, _time, report
 from vlbias.report.publish import model_index
 from vlbias.report.tables import html
-from vlbias.report.words import (
+from vlbias.store.run_folder import Run
+from vlbias.studies.bias.alt import with_limits
+from vlbias.studies.bias.figures import heads, objects
+from vlbias.studies.photos.comparison import compared_runs
+from vlbias.studies.photos.words import (
     GIVEN_LIMIT,
     PERCEIVED_LIMIT,
     contrasts_in_words,
     objects_in_words,
     placebo_in_words,
 )
-from vlbias.store import Run
 
 pytestmark = pytest.mark.integration
 

@@ -16,12 +16,12 @@ import pytest
 from data_layouts import write_photo
 from PIL import Image
 
-from vlbias.data.own import read_own
+from vlbias.data.own_photos import read_own
 from vlbias.errors import BadTable
 from vlbias.report.page import report
-from vlbias.report.photos import example_photos, may_be_shown
 from vlbias.runs.study import DatasetSpec, OperatingPoint, Study
-from vlbias.store import CellWriter, Run
+from vlbias.store.run_folder import CellWriter, Run
+from vlbias.studies.photos.example_photos import example_photos, may_be_shown
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from test_arms import Load
 from tiny_language import cloze, language_sides, write_language
 
 from vlbias.causal import sweep as sweeping
-from vlbias.causal.panel import panels_of
 from vlbias.causal.staged import Batch, StagedModel, resolve
 from vlbias.causal.sweep import Sweep, SweepPlan
+from vlbias.causal.unit_batch import panels_of
 from vlbias.errors import BadStudy
 from vlbias.models import load_model
 

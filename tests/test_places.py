@@ -11,9 +11,9 @@ import pytest
 
 from vlbias.data.regions import person_regions
 from vlbias.errors import BadData, BadStudy
-from vlbias.runs.places import carrying_regions
-from vlbias.runs.plan import Plan, make_plan
 from vlbias.runs.study import Study
+from vlbias.studies.arms.plan import Plan, make_plan
+from vlbias.studies.photos.study_regions import carrying_regions
 
 OWN = '\n[regions]\nown = "boxes.json"\n\n[worlds.null]\n\n[worlds.{name}]\nimage = "{image}"\nregion = "own"\n'
 

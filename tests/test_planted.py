@@ -14,18 +14,25 @@ from PIL import Image
 from torch.utils._pytree import tree_map
 from typer.testing import CliRunner
 
-from vlbias import cli
+from vlbias import api, cli
 from vlbias.causal.example import Example, GroundedText, Picture
-from vlbias.causal.lending import giving
+from vlbias.causal.hooks import giving
 from vlbias.data.pictograms import OBJECTS as EVERY
 from vlbias.data.prompts import PROMPTS, Prompt
 from vlbias.data.scenes import LINKED, SceneSpec, draw_scene
 from vlbias.errors import BadStudy, UnknownName
 from vlbias.models import MODELS, load_model
-from vlbias.runs import api, benchmark_methods
-from vlbias.runs.benchmark import FAMILIES, TRUTH, Benchmark, _judged, benchmark_planted, summary
-from vlbias.runs.benchmark_methods import ENCODERS, first_order
-from vlbias.runs.passes import readouts
+from vlbias.studies.mitigation.work.passes import readouts
+from vlbias.studies.planted import methods as benchmark_methods
+from vlbias.studies.planted.methods import ENCODERS, first_order
+from vlbias.studies.planted.work import (
+    FAMILIES,
+    TRUTH,
+    Benchmark,
+    _judged,
+    benchmark_planted,
+    summary,
+)
 
 PLANTED = [name for name in MODELS if name.startswith("planted-")]
 OBJECTS = [name for names in LINKED.values() for name in names]

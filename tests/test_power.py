@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from vlbias.analysis.disparity import disparity
-from vlbias.analysis.planted import Condition, PlantedWorld
 from vlbias.analysis.power import detection_rate, power
+from vlbias.analysis.simulated_scores import Condition, PlantedWorld
 from vlbias.errors import BadStudy
 
 

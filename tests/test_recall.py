@@ -12,10 +12,10 @@ from mitigated import examples, outputs, same, state, unchanged
 from test_mitigations import DETECTOR, OMDET, rng
 
 from vlbias.mitigations import make_mitigation
-from vlbias.mitigations.places import placed
-from vlbias.mitigations.values import value_at
-from vlbias.runs.reach import touched
-from vlbias.runs.recall import Recall
+from vlbias.mitigations.activations import value_at
+from vlbias.mitigations.sites import placed
+from vlbias.studies.mitigation.work.scope import touched
+from vlbias.studies.mitigation.work.stage_cache import Recall
 
 Load = Callable[[str], Any]
 

@@ -19,7 +19,7 @@ from reference_parts import EXPERIMENTS, draw_photos, photos, views
 from tiny_detectors import bert_tokenizer
 from transformers import BertConfig, BertModel, Dinov2Backbone, Dinov2Config, Dinov2Model
 
-from vlbias.causal.arms import Contrast, Engine
+from vlbias.causal.engine import Contrast, Engine
 from vlbias.causal.example import Example, GroundedText, Picture
 from vlbias.errors import BadData
 from vlbias.models import load_model
@@ -113,8 +113,8 @@ def test_the_built_folder_is_a_model_that_finds_what_training_measured(
     ]
     contrast = Contrast("null", "null")
     readout = next(iter(Engine(model, [contrast], [], altered={}).run(examples))).readout
-    from vlbias.analysis.boxes import average_precision
-    from vlbias.outcomes.boxes import best_boxes
+    from vlbias.analysis.box_precision import average_precision
+    from vlbias.outcomes.best_boxes import best_boxes
 
     best = best_boxes(readout, 100)
     evaluate = sys.modules["reference.detector_evaluate"]

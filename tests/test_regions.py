@@ -19,8 +19,8 @@ from vlbias.causal.example import GroundedText
 from vlbias.causal.region import Mask, Region
 from vlbias.data.coco_regions import head_box, head_regions, mask_regions
 from vlbias.data.faces import face_detector, face_regions
-from vlbias.data.image import FillRegion
-from vlbias.data.placebo import placebo_region
+from vlbias.data.fill import FillRegion
+from vlbias.data.placebo_regions import placebo_region
 from vlbias.data.regions import (
     given_regions,
     lacking,

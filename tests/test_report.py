@@ -13,17 +13,17 @@ from vlbias.analysis.disparity import disparity
 from vlbias.analysis.functionals import crossfit
 from vlbias.analysis.rates import measure_rates
 from vlbias.errors import BadTable
-from vlbias.report import figures
-from vlbias.report.checks import checks
 from vlbias.report.funnel import funnel
-from vlbias.report.measured import Numbers, presence_map
 from vlbias.report.page import report
-from vlbias.report.sensitivity import sensitivity
-from vlbias.report.strictness import strictness
-from vlbias.report.words import bias_in_words, contrast_in_words, floor_in_words
 from vlbias.runs.runner import run_plan
-from vlbias.runs.toy_study import toy_study
-from vlbias.store import Run
+from vlbias.store.run_folder import Run
+from vlbias.studies.bias import figures
+from vlbias.studies.bias.numbers.exactness import checks
+from vlbias.studies.bias.numbers.label_sensitivity import sensitivity
+from vlbias.studies.bias.numbers.strictness import strictness
+from vlbias.studies.photos.scores import Numbers, presence_map
+from vlbias.studies.photos.words import bias_in_words, contrast_in_words, floor_in_words
+from vlbias.studies.planted.toy_study import toy_study
 
 
 @pytest.fixture(scope="module")

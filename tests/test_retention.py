@@ -10,9 +10,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from vlbias.analysis import retention
 from vlbias.analysis.panel import Panel
 from vlbias.errors import BadTable
-from vlbias.report.measured import presence_map
-from vlbias.report.mitigation_tables import MitigationTables
-from vlbias.runs.passes import mid_ranks
+from vlbias.studies.mitigation.numbers.tables import MitigationTables
+from vlbias.studies.mitigation.work.passes import mid_ranks
+from vlbias.studies.photos.scores import presence_map
 
 
 def panel(present: np.ndarray, group: list[str] | None = None) -> Panel:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny import CLASSES, pictures
 
-from vlbias.causal.arms import Contrast, Engine, altered_channels
+from vlbias.causal.engine import Contrast, Engine, altered_channels
 from vlbias.causal.example import Example, GroundedText
 from vlbias.causal.jobs import Jobs
 from vlbias.causal.site import Mediator

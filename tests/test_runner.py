@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vlbias import store
-from vlbias.causal.arms import Arm, Engine
+from vlbias import api
+from vlbias.causal.engine import Arm, Engine
 from vlbias.causal.example import Example
 from vlbias.errors import BadStudy, BadTable
-from vlbias.runs import api
 from vlbias.runs.runner import Events, run_plan
-from vlbias.store import Run
+from vlbias.store import run_folder as store
+from vlbias.store.run_folder import Run
 
 pytestmark = pytest.mark.integration
 

@@ -10,19 +10,19 @@ from explained import Heads, unexplained
 from tiny_language import CAUSAL, MASKED, cloze, language_sides, write_language
 from torch import Tensor
 
-from vlbias.analysis.screening import choose, screening_quality
-from vlbias.causal.arms import Contrast
+from vlbias import api
+from vlbias.analysis.preselection import choose, screening_quality
 from vlbias.causal.attribution import attributions
+from vlbias.causal.conformance_tools import state_of
+from vlbias.causal.engine import Contrast
 from vlbias.causal.example import Example
-from vlbias.causal.lending import hook
-from vlbias.causal.probes import state_of
+from vlbias.causal.hooks import hook
 from vlbias.causal.staged import Readout, find_port, resolve
 from vlbias.errors import BadStudy
 from vlbias.models import load_model
 from vlbias.models.language.adapter import LanguageModel
 from vlbias.report.page import report
-from vlbias.runs import api
-from vlbias.store import Run
+from vlbias.store.run_folder import Run
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTRAST = Contrast("a", "b")

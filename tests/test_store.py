@@ -10,9 +10,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from vlbias import store
 from vlbias.errors import BadTable, MissingArms, UnknownName
-from vlbias.store import SCHEMA, SCHEMA_VERSION, CellWriter, Run, cell_key, write_json
+from vlbias.store import run_folder as store
+from vlbias.store.run_folder import SCHEMA, SCHEMA_VERSION, CellWriter, Run, cell_key, write_json
 
 SAMPLES = [(f"photo/{i}", f"cluster/{i // 2}") for i in range(6)]
 TARGETS = ("person", "cup", "dog")

@@ -12,9 +12,9 @@ from tiny_language import CAUSAL, cloze, language_sides, write_language
 from torch import Tensor
 
 from vlbias.causal import jobs
-from vlbias.causal.arms import Contrast, Engine
-from vlbias.causal.carry import carried
+from vlbias.causal.engine import Contrast, Engine
 from vlbias.causal.example import Example, Inputs
+from vlbias.causal.joint_pass import carried
 from vlbias.causal.staged import resolve
 from vlbias.causal.sweep import Sweep, SweepPlan
 from vlbias.models import load_model

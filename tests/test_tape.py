@@ -10,7 +10,7 @@ import torch
 from test_arms import ADAPTERS, BOTH, NONE, TEXT, Load, examples_of, run, score
 from torch import nn
 
-from vlbias.causal.arms import Engine, altered_channels
+from vlbias.causal.engine import Engine, altered_channels
 from vlbias.causal.example import Example
 from vlbias.causal.site import Mediator
 from vlbias.causal.staged import Batch, StagedModel, Tower, resolve

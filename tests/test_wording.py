@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from tiny_language import write_language
 
+from vlbias import api
 from vlbias.report.page import report
-from vlbias.runs import api
 from vlbias.runs.study import Study
-from vlbias.store import Run
+from vlbias.store.run_folder import Run
 
 pytestmark = pytest.mark.integration
 CONTRAST = "null->set-gender"

@@ -9,24 +9,24 @@ from importlib import import_module
 from typing import Any
 
 _PUBLIC = {
-    "Contrast": "vlbias.causal.arms",
+    "Contrast": "vlbias.causal.engine",
     "Example": "vlbias.causal.example",
     "Fitted": "vlbias.mitigations.base",
     "Mediator": "vlbias.causal.site",
     "Picture": "vlbias.causal.example",
     "Region": "vlbias.causal.region",
-    "Run": "vlbias.store",
+    "Run": "vlbias.store.run_folder",
     "Site": "vlbias.causal.site",
     "Study": "vlbias.runs.study",
-    "check": "vlbias.runs.api",
-    "effects": "vlbias.runs.api",
-    "load_dataset": "vlbias.runs.api",
+    "check": "vlbias.api",
+    "effects": "vlbias.api",
+    "load_dataset": "vlbias.api",
     "load_model": "vlbias.models",
     "make_mitigation": "vlbias.mitigations",
-    "paired_examples": "vlbias.runs.api",
-    "potential_outcomes": "vlbias.runs.api",
+    "paired_examples": "vlbias.api",
+    "potential_outcomes": "vlbias.api",
     "report": "vlbias.report.page",
-    "run": "vlbias.runs.api",
+    "run": "vlbias.api",
 }
 
 __all__ = [*_PUBLIC]

@@ -112,7 +112,7 @@ def run(
     workers: WorkersOption = 0,
 ) -> None:
     """Run a study; killed at any moment, the same command goes on where it was."""
-    from vlbias.runs import api
+    from vlbias import api
 
     loaded = api.read_study(study, limit=limit, model=model, device=device, screen=screen)
     _go(loaded, out, shard, workers, dry_run)
@@ -133,7 +133,7 @@ def mitigate(
     workers: WorkersOption = 0,
 ) -> None:
     """Fit, choose and judge the mitigations of a study; the same command goes on after a kill."""
-    from vlbias.runs import api
+    from vlbias import api
 
     loaded = api.read_study(study, limit=limit, model=model, device=device)
     if not api.is_of_mitigations(loaded):
@@ -150,13 +150,13 @@ def resume(
     workers: WorkersOption = 0,
 ) -> None:
     """Compute the cells that a run folder still lacks."""
-    from vlbias.runs import api
+    from vlbias import api
 
     _go(api.study_of(folder), folder.resolve().parent, shard, workers, dry_run=False)
 
 
 def _go(study: Any, out: Path, shard: str, workers: int, dry_run: bool) -> None:
-    from vlbias.runs import api
+    from vlbias import api
 
     job, part = api.job_of(study), {"shard": _parts(shard)}
     with loading_quietly(), watched() as (events, say):

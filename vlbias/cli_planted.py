@@ -20,7 +20,7 @@ OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for what is
 
 def demo(out: OutOption = Path("runs")) -> None:
     """Walk a small model with a planted bias through the whole job: measure, mediate, mitigate, report."""
-    from vlbias.runs import api
+    from vlbias import api
 
     with loading_quietly(), watched() as (events, _):
         found = api.demo(out, events)
@@ -42,7 +42,7 @@ def benchmark(
     """Score methods on models whose bias is known; the same command goes on after a kill."""
     if what != "planted":
         raise UnknownName("benchmark", what, ["planted"])
-    from vlbias.runs import api
+    from vlbias import api
 
     with loading_quietly(), watched() as (events, _):
         found = api.benchmark_planted(out, family=family, seeds=seeds, photos=photos, events=events)

@@ -25,7 +25,7 @@ def init(
     out: Annotated[Path, typer.Option("-o", "--out", help="The study file.")] = Path("study.toml"),
 ) -> None:
     """Write a commented study for your model and your photos."""
-    from vlbias.runs.starting import start
+    from vlbias.studies.photos.init import start
 
     with loading_quietly():
         begun = start(data, model, out)
@@ -52,7 +52,7 @@ def check(
 def _study(path: Path, as_json: bool) -> bool:
     from dataclasses import asdict
 
-    from vlbias.runs.diagnosis import diagnose
+    from vlbias.studies.check import diagnose
 
     with loading_quietly():
         remarks = list(diagnose(path))
@@ -70,8 +70,8 @@ def _model(model: str, device: str, as_json: bool) -> bool:
     import resource
     from dataclasses import asdict
 
+    from vlbias import api
     from vlbias.causal.conformance import Finding
-    from vlbias.runs import api
     from vlbias.runs.cells import keep_memory
 
     began = time.monotonic()

@@ -18,10 +18,10 @@ from rich.progress import track
 
 from vlbias.analysis.disparity import disparity
 from vlbias.analysis.effects import effects
-from vlbias.analysis.operating import attributable
+from vlbias.analysis.operating_point import attributable
 from vlbias.analysis.panel import Floats, Panel
-from vlbias.analysis.planted import PlantedWorld, make_world, mediated_conditions
-from vlbias.store import SCHEMA_VERSION, CellWriter, Run, write_json
+from vlbias.analysis.simulated_scores import PlantedWorld, make_world, mediated_conditions
+from vlbias.store.run_folder import SCHEMA_VERSION, CellWriter, Run, write_json
 
 CONTRAST, SHARD = "null->planted", 100
 

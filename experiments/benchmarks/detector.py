@@ -34,7 +34,7 @@ from transformers import (
     SwinConfig,
 )
 
-from vlbias.causal.arms import Contrast, Engine
+from vlbias.causal.engine import Contrast, Engine
 from vlbias.causal.example import Example
 from vlbias.causal.jobs import Jobs
 from vlbias.causal.site import Mediator

@@ -32,9 +32,9 @@ from transformers import (
     VisionTextDualEncoderModel,
 )
 
-from vlbias.causal.arms import Contrast, Engine
+from vlbias.causal.engine import Contrast, Engine
 from vlbias.causal.example import Example
-from vlbias.causal.lending import hook
+from vlbias.causal.hooks import hook
 from vlbias.causal.site import Mediator
 from vlbias.causal.staged import resolve
 from vlbias.causal.sweep import SweepPlan

@@ -24,7 +24,7 @@ from transformers import (
 from vlbias.data.pictograms import OBJECTS
 from vlbias.data.prompts import Prompt
 from vlbias.data.scenes import SHOWN, SIDE, Scene
-from vlbias.data.words import PLACEBOS
+from vlbias.data.word_lists import PLACEBOS
 
 __all__ = [
     "SETTINGS",

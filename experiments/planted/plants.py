@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from vlbias.data.image import FillRegion
+from vlbias.data.fill import FillRegion
 from vlbias.data.pictograms import OBJECTS
-from vlbias.data.placebo import placebo_boxes
+from vlbias.data.placebo_regions import placebo_boxes
 from vlbias.data.prompts import GROUP_WORDS, NEUTRAL_WORD
 from vlbias.data.scenes import LINKED, SHOWN, SIDE, Scene, SceneSpec, draw_scene
 

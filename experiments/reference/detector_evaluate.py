@@ -12,10 +12,10 @@ from reference.measure import mean_ap
 from reference.photos import Corpus, Photo
 from torch import Tensor
 
-from vlbias.analysis.boxes import Precision, average_precision
+from vlbias.analysis.box_precision import Precision, average_precision
 from vlbias.causal.detections import corners, detection_readout
 from vlbias.models.grounding.text import Reader
-from vlbias.outcomes.boxes import best_boxes
+from vlbias.outcomes.best_boxes import best_boxes
 
 __all__ = ["Found", "find", "numbers", "truth_frame"]
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from vlbias.analysis.arms import Arm, Base, Combination, Functional, fit_arm, fit_base
+from vlbias.analysis.arm_estimates import Arm, Base, Combination, Functional, fit_arm, fit_base
 from vlbias.analysis.inference import bounded, fieller, interval
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.rates import Measure, Rates, Thresholds, Window, noise

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from itertools import combinations, pairwise
 from math import factorial
 
-from vlbias.analysis.arms import Combination
+from vlbias.analysis.arm_estimates import Combination
 from vlbias.errors import MissingArms
 
 __all__ = ["coalition", "coalitions", "increments", "shapley"]

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from vlbias.analysis.arms import fit_base
+from vlbias.analysis.arm_estimates import fit_base
 from vlbias.analysis.functionals import shrinkage
-from vlbias.analysis.halving import cell_sums, crossfit_halvings
 from vlbias.analysis.inference import Interval, bounded, check_level, interval, multipliers
-from vlbias.analysis.objects import object_table
+from vlbias.analysis.object_gaps import object_table
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.permutation import Aggregate, LabelTest, aggregate_gaps, label_test
+from vlbias.analysis.range_crossfit import cell_sums, crossfit_halvings
 from vlbias.analysis.rates import Measure, Rates, Thresholds, measure_rates, noise
 from vlbias.analysis.support import held_out_signs, support
 from vlbias.errors import BadStudy

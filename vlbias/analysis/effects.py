@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from vlbias.analysis.arms import Combination
+from vlbias.analysis.arm_estimates import Combination
 from vlbias.analysis.changes import FUNCTIONALS, Changes, FunctionalName, make_scales
 from vlbias.analysis.corrections import benjamini_hochberg, hierarchical, step_down
 from vlbias.analysis.inference import check_level, multipliers
+from vlbias.analysis.mediator_effects import EFFECTS, Sweep, row_counts
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.rates import Measure, Thresholds
-from vlbias.analysis.sweep import EFFECTS, Sweep, row_counts
 from vlbias.errors import MissingArms
 
 __all__ = ["EFFECTS", "MODALITIES", "Effects", "combine", "effects"]

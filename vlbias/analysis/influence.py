@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from vlbias.analysis.arms import Combination
+from vlbias.analysis.arm_estimates import Combination
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.rates import Measure, Thresholds, Window, group_pairs
 from vlbias.errors import BadTable, MissingArms

@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 
 from vlbias.analysis.functionals import crossfit
 from vlbias.analysis.permutation import label_test
-from vlbias.analysis.planted import Condition, PlantedWorld
+from vlbias.analysis.simulated_scores import Condition, PlantedWorld
 from vlbias.errors import BadStudy
 
 __all__ = ["Plan", "detection_rate", "power"]

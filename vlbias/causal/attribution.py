@@ -15,12 +15,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from vlbias.causal.arms import Contrast
+from vlbias.causal.engine import Contrast
 from vlbias.causal.example import Example
-from vlbias.causal.lending import hook
+from vlbias.causal.hooks import hook
+from vlbias.causal.patching import Target, Tokens, exchangeable
 from vlbias.causal.site import Mediator, Site
 from vlbias.causal.staged import Batch, Port, Readout, StagedModel, Tower, find_port
-from vlbias.causal.target import Target, Tokens, exchangeable
 from vlbias.causal.trace import Point
 from vlbias.errors import BadStudy
 

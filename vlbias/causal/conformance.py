@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
-from vlbias.causal.arms import Arm, Contrast, Engine, altered_channels
+from vlbias.causal.conformance_tools import Interrupt, hooked, state_of
+from vlbias.causal.engine import Arm, Contrast, Engine, altered_channels
 from vlbias.causal.example import Example, Inputs, mix
-from vlbias.causal.probes import Interrupt, hooked, state_of
 from vlbias.causal.site import Mediator, Site
 from vlbias.causal.staged import Readout, StagedModel, Tower
 from vlbias.causal.sweep import SweepPlan

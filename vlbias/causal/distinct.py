@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
-from vlbias.causal.lending import first_tensor, gather, rows_of, with_first_tensor
+from vlbias.causal.hooks import first_tensor, gather, rows_of, with_first_tensor
 from vlbias.causal.trace import Call
 
 __all__ = ["RUNNING", "Distinct"]

@@ -10,15 +10,15 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from vlbias.causal.carry import Entrance, can_carry, carried, evenly, is_worth_it
-from vlbias.causal.lending import copy_rows, pick, put
-from vlbias.causal.panel import Panel
+from vlbias.causal.hooks import copy_rows, pick, put
+from vlbias.causal.joint_pass import Entrance, can_carry, carried, evenly, is_worth_it
+from vlbias.causal.patching import Target, Tokens, live, write_rows
 from vlbias.causal.resumption import Resumption
 from vlbias.causal.reuse import Work, reduced
 from vlbias.causal.staged import Encoded, StagedModel, Tower
 from vlbias.causal.tape import Edit, Tape, resume
-from vlbias.causal.target import Target, Tokens, live, write_rows
 from vlbias.causal.trace import Point
+from vlbias.causal.unit_batch import Panel
 
 __all__ = ["Jobs", "any_of_row"]
 

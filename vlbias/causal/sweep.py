@@ -16,16 +16,16 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from vlbias.causal.hooks import fill, pick
 from vlbias.causal.jobs import Jobs
-from vlbias.causal.lending import fill, pick
-from vlbias.causal.panel import Panel, panels_of
+from vlbias.causal.patching import Target, exchangeable
 from vlbias.causal.resumption import Resumption, plan_resumption
 from vlbias.causal.site import Mediator, Site
 from vlbias.causal.staged import Batch, Encoded, StagedModel, Tower, find_port
 from vlbias.causal.suffix import narrowed, views
 from vlbias.causal.tape import Tape, record
-from vlbias.causal.target import Target, exchangeable
 from vlbias.causal.trace import Point, Trace, trace
+from vlbias.causal.unit_batch import Panel, panels_of
 
 __all__ = ["Sweep", "SweepPlan"]
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from vlbias.causal.distinct import Distinct
-from vlbias.causal.lending import (
+from vlbias.causal.hooks import (
     copied,
     first_tensor,
     gather,

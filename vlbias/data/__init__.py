@@ -29,7 +29,7 @@ DATASETS: Registry[Callable[..., Dataset]] = Registry(
             "PASCAL-Sentence photos with five sentences and VOC boxes",
         ),
         "own": Entry(
-            "vlbias.data.own:read_own",
+            "vlbias.data.own_photos:read_own",
             "your own photos and groups from a CSV or JSONL file",
         ),
         "scenes": Entry(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vlbias.data.labels import GenderRule
-from vlbias.data.photos import Photo, boxed, labelled_rows
+from vlbias.data.photo_rows import Photo, boxed, labelled_rows
 from vlbias.data.table import Dataset, make_dataset, split_of_number
 from vlbias.errors import BadData
 

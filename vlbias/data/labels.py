@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from vlbias.data.lexicon import gender_words
-from vlbias.data.words import PAIRS, PUBLISHED
+from vlbias.data.word_lists import PAIRS, PUBLISHED
 from vlbias.errors import BadStudy
 
 __all__ = [

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Literal
 
-from vlbias.data.words import LAST_PLACEBOS, PAIRS, PLACEBOS, PUBLISHED, UNPAIRED, Pair
+from vlbias.data.word_lists import LAST_PLACEBOS, PAIRS, PLACEBOS, PUBLISHED, UNPAIRED, Pair
 
 __all__ = [
     "article",

@@ -7,7 +7,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from vlbias.data.labels import GenderRule
-from vlbias.data.photos import Photo, boxed, labelled_rows
+from vlbias.data.photo_rows import Photo, boxed, labelled_rows
 from vlbias.data.table import Dataset, make_dataset, split_of_name
 from vlbias.errors import BadData
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from vlbias.causal.example import Example, Picture
 from vlbias.causal.region import Box, Region
-from vlbias.data.placebo import placebo_region
+from vlbias.data.placebo_regions import placebo_region
 from vlbias.errors import BadData
 
 __all__ = [

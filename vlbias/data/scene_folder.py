@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vlbias.data.labels import GenderRule
-from vlbias.data.photos import boxed
+from vlbias.data.photo_rows import boxed
 from vlbias.data.pictograms import OBJECTS
 from vlbias.data.scenes import SHOWN, SIDE, Scene, SceneSpec, draw_scene
 from vlbias.data.table import Dataset, make_dataset, split_of_number

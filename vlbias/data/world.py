@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from vlbias.data.image import FILLS, Fill
+from vlbias.data.fill import FILLS, Fill
 from vlbias.errors import BadStudy
 
 __all__ = ["WORLDS", "World", "channels_changed"]

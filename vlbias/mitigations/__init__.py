@@ -42,11 +42,11 @@ MITIGATIONS: Registry[type[Mitigation]] = Registry(
             "project out the directions of one linear probe after another",
         ),
         "sfid": Entry(
-            "vlbias.mitigations.selection:Sfid",
+            "vlbias.mitigations.feature_selection:Sfid",
             "give the features a random forest reads a neutral value",
         ),
         "clip-clip": Entry(
-            "vlbias.mitigations.selection:ClipClip",
+            "vlbias.mitigations.feature_selection:ClipClip",
             "drop the dimensions most informative of gender",
         ),
         "prompt-projection": Entry(

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from vlbias.causal.example import Example
 from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadModel, BadStudy
+from vlbias.mitigations.activations import Values, features_at
 from vlbias.mitigations.base import Learned, Mitigation, Need
-from vlbias.mitigations.mitigated import MitigatedModel, revised
-from vlbias.mitigations.places import Place, changed, placed
+from vlbias.mitigations.mitigated_model import MitigatedModel, revised
+from vlbias.mitigations.sites import Place, changed, placed
 from vlbias.mitigations.sitewise import groups_of
-from vlbias.mitigations.values import Values, features_at
 
 __all__ = ["FoldedAblation", "MeanAblation", "matched_sites"]
 
@@ -66,7 +66,7 @@ class MeanAblation(Mitigation):
     within a group, of all tokens of all rows.
 
     Args:
-        sites: As the effects rank them; `vlbias.mitigations.greedy` chooses a set.
+        sites: As the effects rank them; `vlbias.mitigations.greedy_search` chooses a set.
         by_position: A mean for each position of the token axis; needs rows of equal length.
         control: Seed of a layer-matched random set that is ablated instead; none if not given.
 

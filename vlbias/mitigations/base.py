@@ -27,7 +27,7 @@ from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadData, BadModel, BadStudy
 from vlbias.files import write_json
 from vlbias.mitigations import make_mitigation
-from vlbias.mitigations.places import Place
+from vlbias.mitigations.sites import Place
 
 __all__ = ["Fitted", "Learned", "Mitigation", "Need", "refuse_overlap"]
 

@@ -20,9 +20,9 @@ from vlbias.causal.staged import Batch, Encoded, StagedModel
 from vlbias.data.regions import lacking
 from vlbias.errors import BadData, BadStudy
 from vlbias.mitigations.base import Learned, Mitigation, Need
-from vlbias.mitigations.coverage import Drawing, on_grid, picture_of
-from vlbias.mitigations.mitigated import MitigatedModel, revised
-from vlbias.mitigations.places import Place, changed, placed
+from vlbias.mitigations.mitigated_model import MitigatedModel, revised
+from vlbias.mitigations.region_tokens import Drawing, on_grid, picture_of
+from vlbias.mitigations.sites import Place, changed, placed
 from vlbias.mitigations.smoothing import Patch, Smoothing, covered_tokens
 
 __all__ = ["FeatureBlur", "placebo_of"]

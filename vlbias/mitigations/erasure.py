@@ -16,9 +16,9 @@ from torch import Tensor
 from vlbias.causal.example import Example
 from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadStudy, MissingExtra
-from vlbias.mitigations.places import Place
+from vlbias.mitigations.activations import features
+from vlbias.mitigations.sites import Place
 from vlbias.mitigations.sitewise import HeldOut, Parts, Sitewise, groups_of
-from vlbias.mitigations.values import features
 
 __all__ = ["Inlp", "Leace"]
 

@@ -14,7 +14,7 @@ from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadModel, BadStudy
 from vlbias.files import write_json
 from vlbias.mitigations.base import Fitted
-from vlbias.mitigations.mitigated import MitigatedModel
+from vlbias.mitigations.mitigated_model import MitigatedModel
 
 __all__ = ["MARK", "export", "load"]
 

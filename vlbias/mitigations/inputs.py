@@ -13,14 +13,14 @@ import numpy as np
 
 from vlbias.causal.example import Example, GroundedText, Inputs, Picture, mix
 from vlbias.causal.staged import StagedModel
-from vlbias.data.image import FILLS, Fill, FillRegion
+from vlbias.data.fill import FILLS, Fill, FillRegion
 from vlbias.data.lexicon import gender_words, neutralise, placebo
 from vlbias.data.regions import lacking
 from vlbias.errors import BadData, BadStudy
 from vlbias.mitigations.base import Learned, Mitigation, Need
 from vlbias.mitigations.blur import placebo_of
-from vlbias.mitigations.mitigated import Rewriting, revised
-from vlbias.mitigations.places import Place
+from vlbias.mitigations.mitigated_model import Rewriting, revised
+from vlbias.mitigations.sites import Place
 
 __all__ = ["PixelBlur", "TextNeutral", "asks_for_gender"]
 
@@ -35,7 +35,7 @@ class PixelBlur(Mitigation):
 
     Args:
         region: Name of the region that pictures carry.
-        fill: "blur", "mean", "black" or "inpaint"; see `vlbias.data.image.FillRegion`.
+        fill: "blur", "mean", "black" or "inpaint"; see `vlbias.data.fill.FillRegion`.
         blur_per_height: Standard deviation of the blur over the height of each box.
         keep: Name of a region that is painted back, "objects" for other annotated objects; none if empty.
 

@@ -16,10 +16,10 @@ from sklearn.preprocessing import StandardScaler
 from vlbias.causal.example import Example
 from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadData
+from vlbias.mitigations.activations import pooled
 from vlbias.mitigations.base import refuse_overlap
-from vlbias.mitigations.places import placed
+from vlbias.mitigations.sites import placed
 from vlbias.mitigations.sitewise import groups_of
-from vlbias.mitigations.values import pooled
 
 __all__ = ["Readable", "readable"]
 

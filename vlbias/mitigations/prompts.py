@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from vlbias.causal.example import Example, mix
-from vlbias.causal.lending import first_tensor
+from vlbias.causal.hooks import first_tensor
 from vlbias.causal.staged import StagedModel
 from vlbias.data.lexicon import article
 from vlbias.errors import BadData, BadStudy
+from vlbias.mitigations.activations import pooled
 from vlbias.mitigations.base import Learned, Mitigation
-from vlbias.mitigations.mitigated import revised
-from vlbias.mitigations.places import Place, changed, placed
-from vlbias.mitigations.values import pooled
+from vlbias.mitigations.mitigated_model import revised
+from vlbias.mitigations.sites import Place, changed, placed
 
 __all__ = ["PromptProjection"]
 

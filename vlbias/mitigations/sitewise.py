@@ -15,10 +15,10 @@ from torch import Tensor
 from vlbias.causal.example import Example
 from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadStudy
+from vlbias.mitigations.activations import pooled
 from vlbias.mitigations.base import Learned, Mitigation, Need
-from vlbias.mitigations.mitigated import revised
-from vlbias.mitigations.places import Place, changed, placed
-from vlbias.mitigations.values import pooled
+from vlbias.mitigations.mitigated_model import revised
+from vlbias.mitigations.sites import Place, changed, placed
 
 __all__ = ["HeldOut", "Sitewise", "groups_of", "held_out"]
 

@@ -55,10 +55,10 @@ OUTCOMES: Registry[Callable[[tuple[str, ...]], Outcome]] = Registry(
     "outcome",
     {
         "presence": Entry(
-            "vlbias.outcomes.scalar:Presence",
+            "vlbias.outcomes.scores:Presence",
             "score per class that it is in the image; false and true positives follow at a threshold",
         ),
-        "match": Entry("vlbias.outcomes.scalar:Match", "score that image and text belong together"),
+        "match": Entry("vlbias.outcomes.scores:Match", "score that image and text belong together"),
         "log-odds": Entry(
             "vlbias.outcomes.language:LogOdds",
             "log odds of candidate continuations; ratio, log and difference effects follow from it",

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from vlbias.report.blocks import Block, block
 from vlbias.report.drawing import BLUE
-from vlbias.report.measured import measured
-from vlbias.store import Run
+from vlbias.store.run_folder import Run
+from vlbias.studies.photos.scores import measured
 
 __all__ = ["are_given", "data_blocks", "dropped", "funnel", "reported_splits"]
 

@@ -13,27 +13,33 @@ import jinja2
 
 from vlbias.files import unwritable
 from vlbias.report.blocks import Part, Section
-from vlbias.report.comparison import compared_runs
 from vlbias.report.drawing import numbered
 from vlbias.report.funnel import are_given, data_blocks
-from vlbias.report.guidance import (
+from vlbias.report.publish import frames, write_card, write_json
+from vlbias.store.run_folder import Run
+from vlbias.studies.bias.numbers.tables import Tables, numbers
+from vlbias.studies.bias.page import presence_section
+from vlbias.studies.language.numbers import OUTCOME, LanguageTables, language_numbers
+from vlbias.studies.language.page import compared, language_section
+from vlbias.studies.mitigation.numbers.tables import MitigationTables, mitigation_tables
+from vlbias.studies.mitigation.page import mitigation_section
+from vlbias.studies.photos.comparison import compared_runs
+from vlbias.studies.photos.example_photos import example_photos
+from vlbias.studies.photos.example_scenes import is_rendered, scenes_of
+from vlbias.studies.photos.guidance import (
     GLOSSARY,
     PERCEIVED_WORDING,
     TEXT_GLOSSARY,
     TEXT_WORDING,
     WORDING,
 )
-from vlbias.report.language import OUTCOME, LanguageTables, language_numbers
-from vlbias.report.language_page import compared, language_section
-from vlbias.report.mitigation_page import mitigation_section
-from vlbias.report.mitigation_tables import MitigationTables, mitigation_tables
-from vlbias.report.numbers import Tables, numbers
-from vlbias.report.photos import example_photos
-from vlbias.report.presence_page import presence_section
-from vlbias.report.publish import frames, write_card, write_json
-from vlbias.report.scenes import is_rendered, scenes_of
-from vlbias.report.words import GIVEN_LIMIT, LIMITS, PERCEIVED_LIMIT, TEXT_LIMITS, lacking_in_words
-from vlbias.store import Run
+from vlbias.studies.photos.words import (
+    GIVEN_LIMIT,
+    LIMITS,
+    PERCEIVED_LIMIT,
+    TEXT_LIMITS,
+    lacking_in_words,
+)
 
 __all__ = ["Page", "report"]
 
@@ -73,7 +79,7 @@ def report(
         out: Folder for the page; `report` in the first run folder if not given.
         draws: Resampling draws of every interval and test.
         seed: Of the draws.
-        with_images: Show example photos whose licence allows it; see `vlbias.report.photos`. Rendered
+        with_images: Show example photos whose licence allows it; see `vlbias.studies.photos.example_photos`. Rendered
             scenes are shown in any case.
         note: Told what is being done.
 

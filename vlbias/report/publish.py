@@ -13,10 +13,10 @@ import yaml
 
 from vlbias.files import whole
 from vlbias.report.funnel import are_given
-from vlbias.report.language import LanguageTables
-from vlbias.report.mitigation_tables import MitigationTables
-from vlbias.report.numbers import Tables
-from vlbias.store import Run
+from vlbias.store.run_folder import Run
+from vlbias.studies.bias.numbers.tables import Tables
+from vlbias.studies.language.numbers import LanguageTables
+from vlbias.studies.mitigation.numbers.tables import MitigationTables
 
 __all__ = ["frames", "model_index", "write_card", "write_json"]
 

@@ -12,15 +12,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vlbias.causal.arms import Arm
+from vlbias.causal.engine import Arm
 from vlbias.causal.example import Example
 from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadTable
 from vlbias.outcomes import OUTCOMES, Outcome
-from vlbias.outcomes.boxes import best_boxes
-from vlbias.runs.plan import Plan, engine_of
-from vlbias.store import CellWriter, write_json
-from vlbias.stored_boxes import BoxWriter
+from vlbias.outcomes.best_boxes import best_boxes
+from vlbias.store.boxes import BoxWriter
+from vlbias.store.run_folder import CellWriter, write_json
+from vlbias.studies.arms.plan import Plan, engine_of
 
 __all__ = ["CellWork", "Work", "attempted", "compute_cell", "keep_memory"]
 

@@ -12,11 +12,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from vlbias.causal.arms import Engine
+from vlbias.causal.engine import Engine
 from vlbias.causal.staged import StagedModel
 from vlbias.outcomes import OUTCOMES
-from vlbias.runs.plan import Plan
-from vlbias.store import SCHEMA_VERSION
+from vlbias.store.run_folder import SCHEMA_VERSION
+from vlbias.studies.arms.plan import Plan
 
 __all__ = ["difference", "manifest_of"]
 

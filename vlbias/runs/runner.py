@@ -21,14 +21,14 @@ from vlbias.files import unwritable
 from vlbias.models import load_model
 from vlbias.outcomes import OUTCOMES
 from vlbias.runs.cells import CellWork, keep_memory
-from vlbias.runs.holding import held
+from vlbias.runs.lock import held
 from vlbias.runs.manifest import difference, manifest_of
-from vlbias.runs.plan import Plan, engine_of
-from vlbias.runs.screening import screened
-from vlbias.runs.wording import worded
 from vlbias.runs.workers import in_this_process, in_workers
-from vlbias.store import Run, cell_key, write_json
-from vlbias.stored_boxes import write_true_boxes
+from vlbias.store.boxes import write_true_boxes
+from vlbias.store.run_folder import Run, cell_key, write_json
+from vlbias.studies.arms.plan import Plan, engine_of
+from vlbias.studies.language.screening import screened
+from vlbias.studies.language.wording import worded
 
 __all__ = [
     "BYTES_PER_ROW",

@@ -11,11 +11,11 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from vlbias.causal.arms import Contrast
+from vlbias.causal.engine import Contrast
 from vlbias.data import DATASETS, TEXTS
-from vlbias.data.image import Fill
+from vlbias.data.fill import Fill
 from vlbias.data.labels import GenderRule
-from vlbias.data.worlds import WORLDS, World
+from vlbias.data.world_examples import WORLDS, World
 from vlbias.errors import BadStudy, UnknownName
 
 __all__ = [
@@ -70,7 +70,7 @@ class DatasetSpec(Frozen):
 
 
 class WorldSpec(Frozen):
-    """What a world does to image and text; see `vlbias.data.worlds.World`."""
+    """What a world does to image and text; see `vlbias.data.world_examples.World`."""
 
     image: Literal["mask-gender", "placebo", "background", "object"] | None = None
     text: Literal["replace-gender", "swap-gender", "placebo"] | None = None

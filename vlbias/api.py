@@ -1,0 +1,262 @@
+"""The job in a few public calls, as scripts and the command line use them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from vlbias.analysis.mean_effects import mean_effects
+from vlbias.causal.engine import Contrast, Engine, altered_channels
+from vlbias.causal.example import Example, Picture
+from vlbias.causal.site import Mediator
+from vlbias.causal.staged import StagedModel, resolve
+from vlbias.errors import BadData, BadStudy, BadTable
+from vlbias.models.contract import check
+from vlbias.outcomes import OUTCOMES
+from vlbias.runs.runner import QUIET, Events, RunResult, run_plan
+from vlbias.runs.study import Study
+from vlbias.store.run_folder import Run
+from vlbias.studies.arms.estimate import estimate
+from vlbias.studies.arms.plan import make_plan
+from vlbias.studies.jobs import is_of_mitigations, job_of, load_study
+from vlbias.studies.mitigation.study import MitigationStudy
+from vlbias.studies.planted.demo import demo
+from vlbias.studies.planted.work import benchmark_planted
+
+__all__ = [
+    "benchmark_planted",
+    "check",
+    "demo",
+    "effects",
+    "estimate",
+    "is_of_mitigations",
+    "job_of",
+    "load_dataset",
+    "load_study",
+    "make_plan",
+    "paired_examples",
+    "potential_outcomes",
+    "read_study",
+    "run",
+    "run_plan",
+    "study_of",
+]
+
+
+def read_study(path: Path, **overrides: Any) -> Study:
+    """The study of a TOML file with some fields overridden, as the command line's options do.
+
+    Args:
+        path: The TOML file.
+        **overrides: "limit", "screen", "model" (a folder or file as seen from here), "device"; None leaves
+            the study's.
+
+    Raises:
+        BadStudy: if the file or an override is no study.
+    """
+    study = load_study(path)
+    given = {key: value for key, value in overrides.items() if value is not None}
+    limit = given.pop("limit", None)
+    if limit is not None:
+        given["dataset"] = study.dataset.model_copy(update={"limit": limit})
+        given["name"] = f"{study.name}-limit{limit}"
+    if "screen" in given:
+        given["name"] = f"{given.get('name', study.name)}-screen{given['screen']:g}"
+    is_local = "model" in given and (
+        Path(given["model"]).is_dir() or Path(given["model"]).suffix == ".gguf"
+    )
+    if is_local:
+        given["model"] = str(Path(given["model"]).resolve())
+    return type(study).parse(study.model_copy(update=given).model_dump())
+
+
+def study_of(folder: Path) -> Study:
+    """The study that a run folder was made from.
+
+    Raises:
+        BadTable: if it is no run folder, or was renamed.
+    """
+    manifest = Run(folder).manifest
+    kind = MitigationStudy if manifest.get("kind") == "mitigation" else Study
+    study = kind.parse(manifest["study"])
+    if folder.resolve().name != study.name:
+        raise BadTable(
+            f"{folder} holds the run {study.name!r}; give the folder its name back to resume it"
+        )
+    return study
+
+
+def run(
+    study: Study | Path | str, out: Path | str = "runs", *, events: Events = QUIET
+) -> RunResult:
+    """Run a study, or go on with it, and give back where its run folder is.
+
+    Raises:
+        VlbiasError: whatever `make_plan` and `run_plan` refuse.
+    """
+    loaded = study if isinstance(study, Study) else read_study(Path(study))
+    job = job_of(loaded)
+    return job.run(job.plan(loaded, events.note), Path(out), events=events)
+
+
+def load_dataset(
+    name: str, path: Path | str | None = None, *, limit: int | None = None, **options: Any
+) -> list[Example]:
+    """Examples of a prepared data set or a reader, in the worlds null, mask-gender, replace-gender, both.
+
+    Args:
+        name: "coco-gender" or "pascal-gender" for tables that `datasets/*/prepare.py` wrote, or a
+            reader of `vlbias list datasets`.
+        path: Where it is; for prepared tables `datasets/coco` or `datasets/pascal_sentence` in the working
+            directory, unless the environment variable VLBIAS_DATA names another place.
+        limit: Only so many photos, chosen by the seed.
+        **options: Of `vlbias.data.world_examples.make_examples`: prompt, splits, groups, seed.
+
+    Raises:
+        UnknownName: if there is no such data set.
+        BadData: if its files are missing or wrong.
+    """
+    from vlbias.data import open_dataset
+    from vlbias.data.world_examples import WORLDS, make_examples
+
+    dataset = open_dataset(name, None if path is None else Path(path))
+    names = ("null", "mask-gender", "replace-gender", "both")
+    options.setdefault("prompt", "caption")
+    return make_examples(dataset, {world: WORLDS[world] for world in names}, limit=limit, **options)
+
+
+def paired_examples(
+    images: Sequence[Image.Image | Path],
+    other_images: Sequence[Image.Image | Path],
+    texts: Sequence[str | tuple[str, ...]],
+    other_texts: Sequence[str | tuple[str, ...]] | None = None,
+    *,
+    groups: Sequence[str] | None = None,
+) -> list[Example]:
+    """Examples from images and texts in memory: worlds "null" and "both".
+
+    Args:
+        images: Image of the null world, PIL or path.
+        other_images: The same photo in the other world.
+        texts: Caption, or a tuple of class prompts.
+        other_texts: In the other world; `texts` if not given.
+        groups: Group of each example.
+
+    Raises:
+        BadData: if the lengths differ.
+    """
+    others = texts if other_texts is None else other_texts
+    labels = ["all"] * len(images) if groups is None else list(groups)
+    sizes = {
+        "images": len(images),
+        "other_images": len(other_images),
+        "texts": len(texts),
+        "other_texts": len(others),
+        "groups": len(labels),
+    }
+    if len(set(sizes.values())) != 1:
+        raise BadData(f"lengths differ: {sizes}; give one of each per example")
+    return [
+        Example(
+            f"pair/{i}",
+            f"pair/{i}",
+            {
+                "null": {"image": Picture(a), "text": t},
+                "both": {"image": Picture(b), "text": u},
+            },
+            attributes={"group": group},
+        )
+        for i, (a, b, t, u, group) in enumerate(
+            zip(images, other_images, texts, others, labels, strict=True)
+        )
+    ]
+
+
+def potential_outcomes(
+    model: StagedModel,
+    examples: Sequence[Example],
+    mediators: Sequence[str | Mediator] = (),
+    outcomes: Sequence[str] = ("match",),
+    *,
+    contrasts: Sequence[str] = ("null->both",),
+    classes: Sequence[str] = (),
+    batch_size: int = 16,
+) -> pd.DataFrame:
+    """Y(a, M(b)) of every example, contrast, mediator and arm, as a long frame in memory.
+
+    For studies that take minutes, `run` stores the same numbers as it goes.
+
+    Args:
+        model: From `load_model`, or an adapter around a model in memory.
+        examples: From `load_dataset` or `paired_examples`.
+        mediators: Sites, with wildcards.
+        outcomes: "match" for captions, "presence" for class prompts.
+        contrasts: Pairs of worlds.
+        classes: Names of the class prompts, for "presence".
+        batch_size: Examples at a time.
+
+    Returns:
+        Columns sample_id, cluster, contrast, mediator, arm, outcome, target, value, status, and the
+        examples' attributes.
+
+    Raises:
+        UnknownName: for a mediator or outcome that does not exist.
+    """
+    pairs = [Contrast.parse(text) for text in contrasts]
+    named = resolve(model, mediators)
+    engine = Engine(model, pairs, named, altered=altered_channels(examples, pairs))
+    engine.share(examples)
+    measured = [OUTCOMES.load(name)(tuple(classes)) for name in outcomes]
+    frames = []
+    for start in range(0, len(examples), batch_size):
+        batch = examples[start : start + batch_size]
+        for arm in engine.run(batch):
+            chosen = [batch[row] for row in arm.examples]
+            for outcome in measured:
+                measure = outcome(arm.readout, chosen)
+                bad = np.repeat(arm.misaligned.numpy(), len(measure.targets))
+                value = np.where(bad, np.nan, measure.value.ravel().astype(np.float64))
+                frame = pd.DataFrame(
+                    {
+                        "sample_id": np.repeat([e.id for e in chosen], len(measure.targets)),
+                        "target": np.tile(measure.targets, len(chosen)),
+                        "value": value,
+                        "status": np.where(bad, "misaligned", "ok"),
+                    }
+                )
+                names = {"mediator": arm.mediator, "arm": arm.arm, "outcome": outcome.name}
+                frames.append(frame.assign(contrast=arm.contrast.name, **names))
+    about = pd.DataFrame(
+        [{"sample_id": e.id, "cluster": e.cluster, **e.attributes} for e in examples]
+    )
+    return pd.concat(frames, ignore_index=True).merge(about, on="sample_id")
+
+
+def effects(
+    arms: pd.DataFrame, by: str | None = None, *, n_boot: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """Mean TE, NDE, NIE, TIE and INT of potential outcomes, with intervals over clusters.
+
+    Args:
+        arms: From `potential_outcomes`.
+        by: An attribute, such as "group" (also under the name "gender"); one row per value of it and
+            one for the difference of two.
+        n_boot: Resampling draws.
+        seed: Of the draws.
+
+    Returns:
+        Columns contrast, mediator, outcome, target, effect, group, estimate, lo, hi, n, n_clusters, cut.
+
+    Raises:
+        BadStudy: if there is no such attribute.
+        MissingArms: if an arm is missing.
+    """
+    column = "group" if by == "gender" and "gender" not in arms else by
+    if column is not None and column not in arms:
+        raise BadStudy("by", by, f"an attribute of the examples: {sorted(set(arms) - {'value'})}")
+    return mean_effects(arms, by=column, draws=n_boot, rng=np.random.default_rng(seed))

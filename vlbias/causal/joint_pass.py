@@ -1,0 +1,221 @@
+"""One pass for jobs that enter at different blocks: each block takes in those that enter at it.
+
+Rows that entered before run through a block together with nothing but themselves; those that enter at it
+run what of it lies behind their replacement, and join. So each weight is read about once for all jobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+
+from vlbias.causal.hooks import first_tensor, gather, giving, hook, lent, with_first_tensor
+from vlbias.causal.resumption import Resumption, is_inside
+from vlbias.causal.staged import Encoded, StagedModel, Tower
+from vlbias.causal.tape import Tape, ahead, enter, resumed_batch, seen_only
+
+__all__ = ["Entrance", "RowBound", "can_carry", "carried", "evenly", "is_worth_it"]
+
+
+@runtime_checkable
+class RowBound(Protocol):
+    """What blocks take besides tensors and belongs to the rows of a batch, such as their keys."""
+
+    def of_rows(self, rows: slice) -> Any:
+        """The same of some of the rows."""
+        ...
+
+
+@dataclass(frozen=True)
+class Entrance:
+    """Jobs that continue recorded rows behind one replacement.
+
+    Args:
+        plan: Where; inside a block.
+        own: The recorded row of each job.
+        value: The tensor at the entry point, replacement included, rows of the jobs first.
+    """
+
+    plan: Resumption
+    own: Tensor
+    value: Tensor
+
+
+def can_carry(tower: Tower, tape: Tape, plan: Resumption) -> bool:
+    """Whether jobs of this plan can join others: their block and what it takes are known."""
+    if len(tower.stages) > 1 or plan.block is None:
+        return False
+    given = {call.module for call in plan.given}
+    return set(_before(tower, plan)) <= given & set(tape.outputs)
+
+
+def is_worth_it(
+    tower: Tower, tape: Tape, counts: Sequence[tuple[Resumption, int]], most: int
+) -> bool:
+    """Whether carrying reads weights less often than a pass for each plan.
+
+    Args:
+        tower: The tower.
+        tape: The recording.
+        counts: Plans that can be carried, and how many jobs each has.
+        most: So many jobs run as rows of one batch.
+    """
+    blocks = tower.stages[0].blocks
+    apart = sum(-(-n // most) * (len(blocks) - len(_before(tower, plan))) for plan, n in counts)
+    total = sum(n for _, n in counts)
+    tokens = tape.batch[tower.causal or ""].shape[1]
+    # blocks tell rows from tokens by how many they are
+    alike = {1, tokens, tokens - tape.start}
+    sizes = [part.stop - part.start for part in evenly(total, most)]
+    return len(sizes) * len(blocks) < apart and not alike & set(sizes)
+
+
+def evenly(count: int, most: int) -> Iterator[slice]:
+    """Parts of about the same size, none larger than `most`."""
+    parts = -(-count // most)
+    for part in range(parts):
+        yield slice(part * count // parts, (part + 1) * count // parts)
+
+
+@torch.inference_mode()
+def carried(
+    model: StagedModel,
+    tower: Tower,
+    tape: Tape,
+    entrances: Sequence[Entrance],
+    *,
+    narrow: bool = True,
+) -> Encoded:
+    """The tower's output for jobs of several entrances, in their order.
+
+    Args:
+        model: The model that was recorded.
+        tower: The tower that was recorded; one stage.
+        tape: The recording, for which every entrance `can_carry`.
+        entrances: Those of earlier blocks first.
+        narrow: Whether modules of the tail are run on the tape's token of the tail alone.
+
+    Raises:
+        BadModel: if a value that was declared unread is read after all.
+    """
+    first = entrances[0].plan
+    own = torch.cat([entrance.own for entrance in entrances])
+    blocks = tower.stages[0].blocks
+    train = _Train(model, tower, tape, entrances, narrow and tape.tail is not None)
+    with ExitStack() as stack:
+        for call in first.given:
+            if not (first.block and is_inside(call, first.block)) and call.module not in blocks:
+                output = gather(tape.outputs[call.module], call, own, tape.rows, False)
+                stack.enter_context(giving(model.net.get_submodule(call.module), output))
+        for name in blocks:
+            module = model.net.get_submodule(name)
+            forward = partial(train.through, name, module.forward)
+            stack.enter_context(lent(module, forward))
+        batch = resumed_batch(tape, own, skipped=True)
+        encoded = ahead(model, tower, tape, batch, own)
+    return seen_only(model, tower, tape, first.entry, encoded)
+
+
+@dataclass
+class _Train:
+    """The rows that have entered so far."""
+
+    model: StagedModel
+    tower: Tower
+    tape: Tape
+    entrances: Sequence[Entrance]
+    narrow: bool
+    entered: int = field(default=0, init=False)
+
+    def through(self, name: str, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """A block's output for the rows in front of it and those that enter at it."""
+        taken = (args, kwargs)
+        hidden, parts = first_tensor(taken), []
+        if self.entered:
+            rows = slice(0, self.entered)
+            with ExitStack() as stack:
+                self._on_tail(stack, self.tower.stages[0].tail)
+                parts.append(_called(forward, self._of_rows(taken, hidden[rows], rows)))
+        for entrance in self.entrances:
+            assert entrance.plan.block is not None
+            if entrance.plan.block.module == name:
+                rows = slice(self.entered, self.entered + len(entrance.own))
+                before = self._hidden(entrance, hidden, rows)
+                given = self._of_rows(taken, before, rows)
+                parts.append(self._entering(name, forward, entrance, given))
+                self.entered = rows.stop
+        if not parts:
+            return tree_map(lambda leaf: leaf[:0], self.tape.outputs[name])
+        return parts[0] if len(parts) == 1 else _joined(parts)
+
+    def _entering(
+        self, name: str, forward: Callable[..., Any], entrance: Entrance, taken: Any
+    ) -> Any:
+        plan, net, tape = entrance.plan, self.model.net, self.tape
+        block = net.get_submodule(name)
+        with ExitStack() as stack:
+            stack.enter_context(lent(block, forward))
+            for call in plan.given:
+                if plan.block is not None and is_inside(call, plan.block):
+                    output = gather(tape.outputs[call.module], call, entrance.own, tape.rows, False)
+                    stack.enter_context(giving(net.get_submodule(call.module), output))
+            enter(stack, net, tape, entrance.own, plan, entrance.value)
+            self._on_tail(stack, plan.narrow)
+            return _called(block.forward, taken)
+
+    def _hidden(self, entrance: Entrance, hidden: Tensor, rows: slice) -> Tensor:
+        """What the entrance's block takes."""
+        before = _before(self.tower, entrance.plan)
+        if not before:
+            return hidden[rows]
+        call = next(call for call in entrance.plan.given if call.module == before[-1])
+        output = self.tape.outputs[call.module]
+        return first_tensor(gather(output, call, entrance.own, self.tape.rows, False))
+
+    def _on_tail(self, stack: ExitStack, modules: Sequence[str]) -> None:
+        if self.narrow and self.tape.tail is not None:
+            token = slice(self.tape.tail, self.tape.tail + 1)
+            for module in modules:
+                stack.callback(
+                    hook(self.model.net, (module, "in"), lambda tensor: tensor[:, token])
+                )
+
+    def _of_rows(self, taken: Any, hidden: Tensor, rows: slice) -> Any:
+        """What a block takes, for some of all rows."""
+        total = sum(len(entrance.own) for entrance in self.entrances)
+
+        def part(leaf: Any) -> Any:
+            if isinstance(leaf, RowBound):
+                return leaf.of_rows(rows)
+            ours = isinstance(leaf, Tensor) and leaf.ndim > 1 and len(leaf) == total
+            return leaf[rows] if ours else leaf
+
+        return with_first_tensor(tree_map(part, taken), hidden)
+
+
+def _before(tower: Tower, plan: Resumption) -> tuple[str, ...]:
+    """The blocks before the one that a plan enters."""
+    blocks = tower.stages[0].blocks
+    assert plan.block is not None
+    return blocks[: blocks.index(plan.block.module)]
+
+
+def _called(forward: Callable[..., Any], taken: Any) -> Any:
+    args, kwargs = taken
+    return forward(*args, **kwargs)
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    leaves, spec = zip(*(tree_flatten(part) for part in parts), strict=True)
+    joined = [
+        torch.cat(column) if isinstance(column[0], Tensor) else column[0]
+        for column in zip(*leaves, strict=True)
+    ]
+    return tree_unflatten(joined, spec[0])

@@ -1,0 +1,1 @@
+"""Kinds of study: a kind is one folder."""

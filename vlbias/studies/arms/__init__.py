@@ -1,0 +1,1 @@
+"""Potential outcomes cell by cell: what kinds of study that compute them share."""

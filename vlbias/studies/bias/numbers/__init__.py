@@ -1,0 +1,1 @@
+"""From a run of photos to frames."""

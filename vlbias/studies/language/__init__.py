@@ -1,0 +1,1 @@
+"""Language models: odds of candidates in texts of several worlds."""

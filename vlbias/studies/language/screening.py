@@ -1,0 +1,123 @@
+"""Run only the units that an approximation points at; what is skipped is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from vlbias.analysis.preselection import COLUMNS, choose
+from vlbias.causal.attribution import attributions
+from vlbias.causal.site import Mediator
+from vlbias.causal.staged import Readout, StagedModel
+from vlbias.errors import BadStudy
+from vlbias.files import whole
+from vlbias.store.run_folder import cell_key
+from vlbias.studies.arms.plan import Plan, count_rows
+
+__all__ = ["screened", "thinned"]
+
+_CHUNK = 32
+
+
+def screened(
+    plan: Plan, folder: Path, model: StagedModel, note: Callable[[str], None]
+) -> tuple[Plan, dict[str, Any]]:
+    """The plan with the chosen units and their controls only, and what the manifest says of it.
+
+    The approximate effects of every unit are written once, to `screen.KEY.parquet` in the run folder,
+    and read when the run is resumed. Mediators without units (layers, joint ones) are always run.
+
+    Raises:
+        BadStudy: if the study is screened and has no mediator with units.
+    """
+    study = plan.study
+    if study.screen is None:
+        return plan, {}
+    path = folder / f"screen.{_key(plan, model)}.parquet"
+    if not path.is_file():
+        table = _table(plan, model, note)
+        with whole(path) as temporary:
+            table.to_parquet(temporary)
+    table = pd.read_parquet(path)
+    part = table.drop_duplicates("mediator").set_index("mediator")["part"]
+    skipped = frozenset(part.index[part == "skipped"])
+    kept = tuple(mediator for mediator in plan.mediators if mediator.name not in skipped)
+    counts = {name: int((part == name).sum()) for name in ("chosen", "control", "skipped")}
+    note(
+        f"screening (approximate): {counts['chosen']} units chosen, {counts['control']} more as controls, "
+        f"{counts['skipped']} skipped: {path.name} names them"
+    )
+    fewer = replace(plan, mediators=kept)
+    about = {"fraction": study.screen, "table": path.name, **counts}
+    return fewer.with_rows(count_rows(fewer, model)), {"screen": about}
+
+
+def thinned(plan: Plan) -> Plan:
+    """The plan with about as many units as screening will leave, evenly taken, to tell what it costs."""
+    if plan.study.screen is None:
+        return plan
+    units = _units(plan)
+    step = max(1, round(1 / plan.study.screen))
+    few = {unit.name for unit in units[::step]}
+    names = {unit.name for unit in units}
+    kept = tuple(m for m in plan.mediators if m.name in few or m.name not in names)
+    fewer = replace(plan, mediators=kept)
+    return fewer.with_rows(plan.rows * len(kept) // max(1, len(plan.mediators)))
+
+
+def _units(plan: Plan) -> list[Mediator]:
+    found = [m for m in plan.mediators if len(m.sites) == 1 and m.sites[0].units is not None]
+    if not found:
+        given = ", ".join(plan.study.mediators)
+        raise BadStudy(
+            "screen", plan.study.screen, f"mediators with units, 'lm/head.*[*]' ({given})"
+        )
+    return found
+
+
+def _key(plan: Plan, model: StagedModel) -> str:
+    return cell_key(
+        {
+            "screen": plan.study.screen,
+            "seed": plan.study.seed,
+            "contrasts": list(plan.study.contrasts),
+            "mediators": [str(mediator) for mediator in plan.mediators],
+            "model": model.revision,
+            "data": plan.dataset.content_hash,
+            "samples": [example.id for example in plan.examples],
+        }
+    )
+
+
+def _log_odds(readout: Readout) -> Tensor:
+    score = readout["candidate_score"][0]
+    return score[0] - score[1]
+
+
+def _table(plan: Plan, model: StagedModel, note: Callable[[str], None]) -> pd.DataFrame:
+    units, study = _units(plan), plan.study
+    assert study.screen is not None
+    pairs = [pair for pair in study.pairs if pair.base != pair.cf]
+    means = np.full((len(pairs), len(units)), np.nan)
+    for row, pair in enumerate(pairs):
+        found = []
+        for start in range(0, len(plan.examples), _CHUNK):
+            note(f"screening {pair.name}: text {start + 1} of {len(plan.examples)}")
+            some = plan.examples[start : start + _CHUNK]
+            found.append(attributions(model, some, pair, units, of=_log_odds).numpy())
+        every = np.concatenate(found)
+        known = ~np.isnan(every).all(1)
+        means[row] = every[known].mean(0) if known.any() else np.nan
+    part = choose(means, study.screen, study.seed)
+    names = [unit.name for unit in units]
+    tables = [
+        pd.DataFrame(dict(zip(COLUMNS, (pair.name, names, mean, part), strict=True)))
+        for pair, mean in zip(pairs, means, strict=True)
+    ]
+    return pd.concat(tables, ignore_index=True)

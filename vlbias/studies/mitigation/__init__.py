@@ -1,0 +1,1 @@
+"""Mitigations, each against its placebo and a moved threshold."""

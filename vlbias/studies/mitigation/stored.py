@@ -1,0 +1,156 @@
+"""Reading what a study of mitigations stored: scores, ranks and answers of every condition.
+
+Beside what every run folder has: fits/<key>/ is a fitted mitigation or placebo, as `Fitted.load` reads
+it; cells/<key>.parquet the long table, one condition on one split a cell; cells/<key>.npz the norms of
+every token before and after, and of its change; overhead/<key>.json what a method costs at run time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from vlbias.errors import BadTable, UnknownName
+from vlbias.store.run_folder import Run
+
+__all__ = ["Conditions"]
+
+_COLUMNS = ["mitigation", "outcome", "sample_id", "target", "value"]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The conditions of a finished study of mitigations.
+
+    Args:
+        run: Its run folder.
+
+    Raises:
+        BadTable: if the run is none of mitigations, or cells are missing.
+    """
+
+    run: Run
+
+    def __post_init__(self) -> None:
+        if self.run.manifest.get("kind") != "mitigation":
+            raise BadTable(
+                f"{self.run.folder} is no run of mitigations; give one of `vlbias mitigate`"
+            )
+        lacking = [key for key in self.parts if not self._path(key).is_file()]
+        if lacking:
+            raise BadTable(
+                f"{self.run.folder}: {len(lacking)} of {len(self.parts)} cells are missing; run `vlbias "
+                f"resume {self.run.folder}` first"
+            )
+
+    @property
+    def parts(self) -> dict[str, dict[str, str]]:
+        """Key of every cell to its condition, split and kind."""
+        parts: dict[str, dict[str, str]] = self.run.manifest["parts"]
+        return parts
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row a condition, the model as it is first: name, setting, role, draw, strength, and more."""
+        frame = pd.DataFrame(self.run.manifest["conditions"])
+        about = pd.DataFrame.from_dict(self.run.manifest["settings"], orient="index")
+        columns = ["method", "varied", "place"]
+        joined = frame.join(about[columns], on="setting")
+        joined[columns] = joined[columns].fillna("")
+        return joined
+
+    def scores(self, condition: str, outcome: str, targets: Sequence[str]) -> NDArray[np.float32]:
+        """Values [samples, targets] of one condition; NaN for photos of splits it was not run on.
+
+        Raises:
+            UnknownName: if there is no such condition.
+        """
+        if condition not in self._tables:
+            raise UnknownName("condition of this run", condition, self._tables)
+        table = self._tables[condition]
+        table = table[table["outcome"] == outcome]
+        found = np.full((len(self.run.samples), len(targets)), np.nan, np.float32)
+        place = {sample: i for i, sample in enumerate(self.run.samples["sample_id"])}
+        column = {target: i for i, target in enumerate(targets)}
+        rows = table["sample_id"].map(place).to_numpy(np.intp)
+        found[rows, table["target"].map(column).to_numpy(np.intp)] = table["value"]
+        return found
+
+    def keys(self, condition: str, split: str, kind: str = "scores") -> list[str]:
+        """Keys of the cells of a condition on a split."""
+        wanted = {"condition": condition, "split": split, "kind": kind}
+        return [key for key, part in self.parts.items() if part == wanted]
+
+    def maps(self) -> dict[str, dict[str, NDArray[np.float64]]]:
+        """Condition to mean norms per token: "before", "after" and "change", each [tokens]."""
+        return {
+            name: {what: arrays[what] for what in ("before", "after", "change")}
+            for name, arrays in self._maps()
+            if "before" in arrays
+        }
+
+    def photo_maps(self) -> dict[str, dict[str, NDArray[np.float64]]]:
+        """Condition to the first photos' ids and the share of each token's norm that changes [tokens]."""
+        return {
+            name: dict(zip(arrays["photo_id"].tolist(), arrays["photo_share"], strict=True))
+            for name, arrays in self._maps()
+            if "photo_id" in arrays
+        }
+
+    def _maps(self) -> Iterator[tuple[str, dict[str, NDArray[Any]]]]:
+        for key, part in self.parts.items():
+            if part["kind"] == "map":
+                with np.load(self._path(key)) as arrays:
+                    yield part["condition"], {name: arrays[name] for name in arrays.files}
+
+    def overheads(self) -> list[dict[str, Any]]:
+        """What every method costs at run time, as `overhead/` holds it."""
+        keys = dict.fromkeys(self.frame["fit"])
+        paths = [self.run.folder / "overhead" / f"{key}.json" for key in keys if key]
+        return [json.loads(path.read_text()) for path in paths if path.is_file()]
+
+    def fits(self) -> list[dict[str, Any]]:
+        """Seconds and photos of every fit, and what it noted."""
+        found = []
+        for key, part in self.frame[self.frame["fit"] != ""].groupby("fit", sort=False):
+            folder = self.run.folder / "fits" / str(key)
+            about = json.loads((folder / "fit.json").read_text())
+            notes = json.loads((folder / "mitigation.json").read_text()).get("notes", {})
+            first = part.iloc[0]
+            row = {"setting": first["setting"], "role": first["role"], "draw": first["draw"]}
+            found.append({**row, **about, "notes": notes})
+        return found
+
+    def unusable(self, split: str) -> pd.DataFrame:
+        """Photos of a split that a condition could not be run on: columns condition, why, photos."""
+        rows = []
+        for key, part in self.parts.items():
+            if (part["split"], part["kind"]) == (split, "scores"):
+                table = pq.read_table(self._path(key), columns=["sample_id", "status"]).to_pandas()
+                left_out = table[table["status"] != "ok"].astype(str).drop_duplicates()
+                for why, photos in left_out.groupby("status").size().items():
+                    rows.append({"condition": part["condition"], "why": why, "photos": photos})
+        return pd.DataFrame(rows, columns=["condition", "why", "photos"])
+
+    @cached_property
+    def _tables(self) -> dict[str, pd.DataFrame]:
+        by: dict[str, list[pd.DataFrame]] = {}
+        for key, part in self.parts.items():
+            if part["kind"] == "scores":
+                table = pq.read_table(self._path(key), columns=_COLUMNS).to_pandas()
+                by.setdefault(part["condition"], []).append(
+                    table.astype({"sample_id": str, "target": str})
+                )
+        return {name: pd.concat(tables, ignore_index=True) for name, tables in by.items()}
+
+    def _path(self, key: str) -> Any:
+        ending = "npz" if self.parts[key]["kind"] == "map" else "parquet"
+        return self.run.folder / "cells" / f"{key}.{ending}"

@@ -1,0 +1,1 @@
+"""Photos of a study: what kinds of study on photos share."""

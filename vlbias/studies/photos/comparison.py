@@ -1,0 +1,124 @@
+"""Several runs side by side: the bias of each, and what its worlds change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from vlbias.report.blocks import Block, block
+from vlbias.report.drawing import BLUE, GREY, ORANGE, finish_rows
+from vlbias.report.funnel import reported_splits
+from vlbias.store.run_folder import Run
+from vlbias.studies.bias.alt import with_limits
+from vlbias.studies.bias.numbers.tables import Tables
+from vlbias.studies.mitigation.numbers.tables import MitigationTables
+
+__all__ = ["changes_of", "compared_runs", "runs_table"]
+
+Measured = Sequence[tuple[Run, Tables | MitigationTables]]
+
+
+def compared_runs(runs: Measured) -> list[Block]:
+    """Blocks that set runs with presence scores beside each other; none for a single run."""
+    if len(runs) < 2:
+        return []
+    table = runs_table(runs)
+    said = (
+        f"{row['run']}: B {row['B_plugin']:.3f}, floor {row['floor']:.3f}, cross-fit {row['B_crossfit']:.3f}"
+        for _, row in table.iterrows()
+    )
+    blocks = [
+        block(
+            "Bias of the runs side by side",
+            f"The null world of each run at its own operating point. {_comparable(runs)} Limits that overlap "
+            "do not show that two runs are alike, and there is no test between runs here.",
+            table=table,
+            figure=_points(table),
+            alt=f"Points with limits, one a run. {'; '.join(said)}.",
+        )
+    ]
+    changes = changes_of(runs)
+    if len(changes):
+        text = "Attributable change of the cross-fit B: what a world changes beyond a threshold as strict."
+        blocks.append(block("Worlds of the runs side by side", text, table=changes))
+    return blocks
+
+
+def runs_table(runs: Measured) -> pd.DataFrame:
+    """One row per run: its model and data, B with floor, test and limits, and a verdict in words."""
+    rows = []
+    for run, tables in runs:
+        about, null = run.manifest, tables.conditions.iloc[0]
+        told = "insufficient" if pd.isna(null["p"]) else "cannot be told from noise"
+        rows.append(
+            {
+                "run": about["study"]["name"],
+                "model": about["model"]["name"],
+                "data": about["data"]["content_hash"][:8],
+                **{name: null[name] for name in _NUMBERS},
+                "verdict": "more than chance" if null["p"] <= 0.05 else told,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+_NUMBERS = (
+    "B_plugin", "floor", "p", "B_crossfit", "B_lo", "B_hi", "n_objects", "mean_fpr",
+)  # fmt: skip
+
+
+def changes_of(runs: Measured) -> pd.DataFrame:
+    """One row per contrast, a column per run, with limits, of what is attributable to a world."""
+    columns = {}
+    for run, tables in runs:
+        if not isinstance(tables, Tables) or "functional" not in tables.strictness:
+            continue
+        rows = tables.strictness
+        rows = rows[(rows["effect"] == "attributable") & (rows["functional"] == "B_crossfit")]
+        columns[run.manifest["study"]["name"]] = pd.Series(
+            {row["contrast"]: with_limits(row) for _, row in rows.iterrows()}, dtype=object
+        )
+    if not columns:
+        return pd.DataFrame()
+    return pd.DataFrame(columns).rename_axis("contrast").reset_index()
+
+
+def _comparable(runs: Measured) -> str:
+    """Whether the runs saw the same photos, classes and rule, in a sentence."""
+    about = [run.manifest for run, _ in runs]
+    shared = {
+        "photos": {one["data"]["content_hash"] for one in about},
+        "classes": {tuple(one["targets"]) for one in about},
+        "operating point": {
+            str({**one["study"]["operating_point"], "thresholds": None}) for one in about
+        },
+        "reported splits": {
+            tuple(reported_splits(one["study"]) or one["study"]["dataset"]["splits"])
+            for one in about
+        },
+    }
+    other = [what for what, values in shared.items() if len(values) > 1]
+    if other:
+        return f"The runs differ in {', '.join(other)}: B of one is not on the scale of another."
+    return "All runs share photos, classes, splits and the rule of the operating point."
+
+
+def _points(table: pd.DataFrame) -> Figure:
+    figure = Figure(figsize=(7.2, 0.42 * len(table) + 1.1))
+    axis = figure.subplots()
+    place = range(len(table))
+    reach = [
+        (table["B_crossfit"] - table["B_lo"]).clip(lower=0),
+        (table["B_hi"] - table["B_crossfit"]).clip(lower=0),
+    ]
+    axis.errorbar(
+        table["B_crossfit"], place, xerr=reach, fmt="o", ms=4, lw=1, color=BLUE,
+        label="B, cross-fit, with the limits of B",
+    )  # fmt: skip
+    axis.plot(table["B_plugin"], place, "s", ms=4, mfc="none", color=GREY, label="B, plug-in")
+    axis.plot(table["floor"], place, "|", ms=11, mew=2.5, color=ORANGE, label="noise floor")
+    finish_rows(axis, list(table["run"]), "B: sum over objects of |FPR gap|")
+    axis.set_ylim(len(table) - 0.4, -0.6)
+    return figure

@@ -1,0 +1,1 @@
+"""Models whose bias is known: the benchmark of methods, and the demo."""
