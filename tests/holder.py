@@ -7,11 +7,11 @@ import signal
 import sys
 from pathlib import Path
 
-from vlbias.runs.lock import held
+from vlbias.runs.lock import locked
 
 
 def main(folder: str, *cells: str) -> None:
-    with held(Path(folder), map(int, cells)):
+    with locked(Path(folder), map(int, cells)):
         child = os.fork()
         if child == 0:
             signal.pause()

@@ -16,7 +16,7 @@ import torch
 from killed_runs import after
 
 from vlbias.runs import workers
-from vlbias.store import run_folder as store
+from vlbias.store import cells as store
 from vlbias.studies.mitigation.work import fits
 from vlbias.studies.mitigation.work import run as mitigate
 from vlbias.studies.mitigation.work.run import run_mitigation

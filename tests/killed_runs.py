@@ -19,7 +19,7 @@ from vlbias import api
 from vlbias.models import outline_model
 from vlbias.runs import workers
 from vlbias.runs.runner import run_plan
-from vlbias.store import run_folder as store
+from vlbias.store import cells as store
 
 
 def after(calls: int, of: Callable[..., Any]) -> Callable[..., Any]:

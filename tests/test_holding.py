@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from vlbias import api, cli
 from vlbias.errors import BadTable, FolderInUse
-from vlbias.runs.lock import held
+from vlbias.runs.lock import locked
 from vlbias.runs.runner import run_plan
 from vlbias.studies.mitigation.work.run import run_mitigation
 from vlbias.studies.planted.demo import demo
@@ -43,11 +43,11 @@ def another(folder: Path, cells: Sequence[int] = (0,)) -> Iterator[tuple[Process
 def test_the_second_process_is_refused_and_told_who_works_there(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with another(folder) as (other, _):
-        with pytest.raises(FolderInUse) as caught, held(folder):
+        with pytest.raises(FolderInUse) as caught, locked(folder):
             pytest.fail("both hold it")
         assert f"{folder} is being worked on by process {other.pid} on " in str(caught.value)
         assert " since 20" in str(caught.value)
-    with held(folder):
+    with locked(folder):
         pass
 
 
@@ -56,22 +56,22 @@ def test_a_killed_process_holds_nothing_though_its_children_live(tmp_path: Path)
         other.send_signal(signal.SIGKILL)
         other.wait()
         os.kill(child, 0)  # is there
-        with held(tmp_path):
+        with locked(tmp_path):
             pass
         os.kill(child, signal.SIGKILL)
 
 
 def test_parts_work_side_by_side_and_no_cell_is_done_twice(tmp_path: Path) -> None:
     with another(tmp_path, [1, 3, 5]) as (other, _):
-        with held(tmp_path, [0, 2, 4]):
+        with locked(tmp_path, [0, 2, 4]):
             pass
         for cells in (range(6), [2, 5]):
-            with pytest.raises(FolderInUse, match=f"process {other.pid} "), held(tmp_path, cells):
+            with pytest.raises(FolderInUse, match=f"process {other.pid} "), locked(tmp_path, cells):
                 pytest.fail("both hold it")
 
 
 def test_a_refused_part_holds_nothing(tmp_path: Path) -> None:
-    with another(tmp_path, [3]), pytest.raises(FolderInUse), held(tmp_path, range(6)):
+    with another(tmp_path, [3]), pytest.raises(FolderInUse), locked(tmp_path, range(6)):
         pass
     with another(tmp_path, range(6)):  # would be refused, and print nothing
         pass
@@ -85,7 +85,7 @@ def test_a_file_system_without_locks_is_said_to_be_one(
 
     monkeypatch.setattr(fcntl, "lockf", none)
     said: list[str] = []
-    with held(tmp_path, range(6), said.append):
+    with locked(tmp_path, range(6), said.append):
         pass
     assert len(said) == 1
     assert "let no other process work on it" in said[0]
@@ -98,7 +98,7 @@ def test_an_error_of_the_disk_is_not_taken_for_another_process(
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(fcntl, "lockf", broken)
-    with pytest.raises(OSError, match="Input/output"), held(tmp_path):
+    with pytest.raises(OSError, match="Input/output"), locked(tmp_path):
         pass
 
 

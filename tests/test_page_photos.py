@@ -20,7 +20,8 @@ from vlbias.data.own_photos import read_own
 from vlbias.errors import BadTable
 from vlbias.report.page import report
 from vlbias.runs.study import DatasetSpec, OperatingPoint, Study
-from vlbias.store.run_folder import CellWriter, Run
+from vlbias.store.cells import CellWriter
+from vlbias.store.run_folder import Run
 from vlbias.studies.photos.example_photos import example_photos, may_be_shown
 
 

@@ -17,7 +17,7 @@ from vlbias.causal.engine import Arm, Engine
 from vlbias.causal.example import Example
 from vlbias.errors import BadStudy, BadTable
 from vlbias.runs.runner import Events, run_plan
-from vlbias.store import run_folder as store
+from vlbias.store import cells as store
 from vlbias.store.run_folder import Run
 
 pytestmark = pytest.mark.integration

@@ -11,8 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from vlbias.errors import BadTable, MissingArms, UnknownName
-from vlbias.store import run_folder as store
-from vlbias.store.run_folder import SCHEMA, SCHEMA_VERSION, CellWriter, Run, cell_key, write_json
+from vlbias.files import write_json
+from vlbias.store import cells as store
+from vlbias.store.cells import SCHEMA, SCHEMA_VERSION, CellWriter, cell_key
+from vlbias.store.run_folder import Run
 
 SAMPLES = [(f"photo/{i}", f"cluster/{i // 2}") for i in range(6)]
 TARGETS = ("person", "cup", "dog")

@@ -21,7 +21,9 @@ from vlbias.analysis.effects import effects
 from vlbias.analysis.operating_point import attributable
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.simulated_scores import PlantedWorld, make_world, mediated_conditions
-from vlbias.store.run_folder import SCHEMA_VERSION, CellWriter, Run, write_json
+from vlbias.files import write_json
+from vlbias.store.cells import SCHEMA_VERSION, CellWriter
+from vlbias.store.run_folder import Run
 
 CONTRAST, SHARD = "null->planted", 100
 

@@ -1,4 +1,4 @@
-"""Who works on a run folder: a second process on the same cells is told so, a dead one holds nothing."""
+"""Locks on a run folder: a second process on the same cells is refused, a dead one blocks nobody."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vlbias.files import unwritable
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["held"]
+__all__ = ["locked"]
 
 _FILE = ".working"
 _LINE = 120
@@ -26,15 +26,15 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @contextmanager
-def held(
+def locked(
     folder: Path, cells: Iterable[int] = (0,), note: Callable[[str], None] = lambda text: None
 ) -> Iterator[None]:
-    """A context in which no other process can hold any of these cells of a folder.
+    """A context in which no other process can lock any of these cells of a folder.
 
     Each cell is a line of a file `.working` in the folder, locked by the kernel for as long as this
     process lives (POSIX record locks), so that a kill leaves nothing to clear away. Forked processes
-    do not inherit it: workers that outlive their parent for the cell they are in hold nobody up. Two
-    calls within one process are not kept apart.
+    do not inherit it: workers that outlive their parent block nobody. Two calls within one process are
+    not kept apart.
 
     Args:
         folder: What is worked on; made if need be.
@@ -42,7 +42,7 @@ def held(
         note: Is told if the file system knows no locks.
 
     Raises:
-        FolderInUse: if another process holds one of them.
+        FolderInUse: if another process has locked one of them.
         BadTable: if the folder cannot be written.
     """
     try:

@@ -1,4 +1,4 @@
-"""Run a plan: one cell after the other, each written once and whole, so that nothing is lost."""
+"""Run any study: each missing cell computed once and written whole, so that nothing is lost."""
 
 from __future__ import annotations
 
@@ -6,63 +6,22 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadStudy, BadTable
-from vlbias.files import unwritable
-from vlbias.models import load_model
-from vlbias.outcomes import OUTCOMES
-from vlbias.runs.cells import CellWork, keep_memory
-from vlbias.runs.lock import held
-from vlbias.runs.manifest import difference, manifest_of
+from vlbias.files import unwritable, write_json
+from vlbias.runs.events import QUIET, Events, Progress
+from vlbias.runs.lock import locked
+from vlbias.runs.manifest import difference, log_session
+from vlbias.runs.memory import keep_memory
+from vlbias.runs.work import BYTES_PER_ROW, Cell, MakeWork, Plan, Work
 from vlbias.runs.workers import in_this_process, in_workers
-from vlbias.store.boxes import write_true_boxes
-from vlbias.store.run_folder import Run, cell_key, write_json
-from vlbias.studies.arms.plan import Plan, engine_of
-from vlbias.studies.language.screening import screened
-from vlbias.studies.language.wording import worded
+from vlbias.store.run_folder import Run
 
-__all__ = [
-    "BYTES_PER_ROW",
-    "QUIET",
-    "Events",
-    "RunResult",
-    "keep_memory",
-    "log_session",
-    "model_of",
-    "refuse_unwritable",
-    "refuse_workers",
-    "run_plan",
-    "start_run",
-    "workers_for",
-]
-
-BYTES_PER_ROW = 10
-
-
-@dataclass(frozen=True)
-class Events:
-    """What a run tells whoever watches it; everything may be ignored.
-
-    Args:
-        note: What is being done now.
-        cells: Cells done, cells in all, examples in the cell that was just done.
-    """
-
-    note: Callable[[str], None] = lambda text: None
-    cells: Callable[[int, int, int], None] = lambda done, total, examples: None
-
-
-QUIET = Events()
-"""Nobody watches."""
+__all__ = ["RunResult", "run_plan"]
 
 
 @dataclass(frozen=True)
@@ -73,17 +32,18 @@ class RunResult:
         folder: The run folder.
         done: Cells computed now.
         skipped: Cells that were there already.
-        failed: Keys of cells that failed; each has an error file.
+        failed: Keys of what failed; each has an error file.
     """
 
     folder: Path
     done: int
     skipped: int
-    failed: tuple[str, ...] = field(default=())
+    failed: tuple[str, ...] = ()
 
 
 def run_plan(
     plan: Plan,
+    make_work: MakeWork,
     out: Path,
     *,
     shard: tuple[int, int] = (0, 1),
@@ -94,6 +54,7 @@ def run_plan(
 
     Args:
         plan: A checked study.
+        make_work: Loads what the cells share.
         out: Where the run folder is made.
         shard: (i, n): every n-th cell from the i-th on, for several machines on one folder.
         workers: Processes of one thread that share the cells; 1 is this process with all its
@@ -110,57 +71,83 @@ def run_plan(
     index, parts = shard
     if not 0 <= index < parts:
         raise BadStudy("shard", f"{index}/{parts}", "i/n with 0 <= i < n")
-    refuse_workers(workers, plan.study.device)
+    if parts > 1 and plan.n_parts == 1:
+        raise BadStudy(
+            "shard", f"{index}/{parts}", "0/1: the cells of this study need each other's fits"
+        )
+    _refuse_workers(workers, plan.study.device)
     folder = out / plan.study.name
-    refuse_unwritable(folder, plan.rows * BYTES_PER_ROW)
-    with held(folder, range(index, len(plan.shards), parts), events.note):
-        return _run(plan, folder, shard, workers, events)
+    _refuse_unwritable(folder, plan.rows * BYTES_PER_ROW)
+    with locked(folder, range(index, plan.n_parts, parts), events.note):
+        events.note("loading the model")
+        keep_memory()
+        work = make_work(plan, folder, events.note)
+        _start(work, plan.study.name)
+        return _computed(work, work.cells[index::parts], plan.study.device, workers, events)
 
 
-def _run(
-    plan: Plan, folder: Path, shard: tuple[int, int], workers: int, events: Events
+def _start(work: Work, name: str) -> None:
+    """Write what a new run folder says of its study, or check that an old one says the same.
+
+    Raises:
+        BadStudy: if the folder holds another study.
+    """
+    path, manifest = work.folder / "manifest.json", work.manifest()
+    if not path.is_file():
+        work.write_samples()
+        write_json(path, manifest)
+        return
+    before = Run(work.folder).manifest
+    resumed = work.resumed(before, manifest)
+    if resumed is None:
+        raise BadStudy(
+            "name",
+            name,
+            f"a name of its own: {work.folder} holds another study"
+            f" ({difference(before, manifest)}). Rename this study, or move that folder",
+        )
+    if resumed != before:
+        write_json(path, resumed)
+
+
+def _computed(
+    work: Work, mine: Sequence[Cell], device: str, workers: int, events: Events
 ) -> RunResult:
-    events.note("loading the model")
-    keep_memory()
-    model = model_of(plan)
-    plan, wordings = worded(plan, model)
-    plan, screening = screened(plan, folder, model, events.note)
-    keys = _keys(plan, model, wordings)
-    engine = engine_of(plan, model)
-    manifest = manifest_of(plan, model, engine, keys) | wordings | screening
-    start_run(folder, plan, manifest)
-    mine = list(zip(keys, plan.shards, strict=True))[shard[0] :: shard[1]]
-    todo = [cell for cell in mine if not (folder / "cells" / f"{cell[0]}.parquet").is_file()]
-    if not todo:
-        return RunResult(folder, 0, len(mine))
-    count = workers_for(workers, plan.study.device, len(todo))
-    began, failed, peak = time.monotonic(), [], 0.0
-    done = len(mine) - len(todo)
-    events.note("encoding what all examples share")
-    work = CellWork(plan, folder, model)
-    for step in in_this_process(work, todo) if count == 1 else in_workers(work, todo, count):
-        peak = max(peak, step.peak_mib)
-        done += 1
-        failed += [] if step.ok else [step.key]
-        events.cells(done, len(mine), step.examples)
-    log_session(folder, count, len(todo), len(failed), time.monotonic() - began, peak)
-    return RunResult(folder, len(todo) - len(failed), len(mine) - len(todo), tuple(failed))
-
-
-def model_of(plan: Plan) -> StagedModel:
-    """The loaded model of a plan."""
-    study = plan.study
-    model: Any = load_model(
-        study.model, device=study.device, dtype=study.dtype, random=study.random_weights
+    todo = [cell for cell in mine if not cell.path(work.folder).is_file()]
+    extra = work.n_extra(todo)
+    if not todo and not extra:
+        return RunResult(work.folder, 0, len(mine))
+    began = time.monotonic()
+    progress = Progress(events, len(mine) - len(todo), len(mine) + extra)
+    refused = work.prepare(todo, progress)
+    ready = [cell for cell in todo if cell.key not in refused]
+    count = _workers_for(workers, device, len(ready)) if ready else 1
+    broken, peak = _filled(work, ready, count, progress)
+    work.finish(progress)
+    keys = [cell.key for cell in todo]
+    undone = [key for key in keys if key in broken or key in refused]
+    log_session(
+        work.folder, count, len(todo), len(undone), time.monotonic() - began, peak
     )
-    needs = {key for name in study.outcomes for key in OUTCOMES.load(name)(()).needs}
-    if study.is_of_texts and needs == {"candidate_score"}:
-        model = model.scores_only()
-    loaded: StagedModel = model
-    return loaded
+    others = tuple(key for key in refused if key not in keys)
+    return RunResult(
+        work.folder, len(todo) - len(undone), len(mine) - len(todo), (*others, *undone)
+    )
 
 
-def refuse_workers(asked: int, device: str) -> None:
+def _filled(
+    work: Work, ready: Sequence[Cell], count: int, progress: Progress
+) -> tuple[Collection[str], float]:
+    """Computes the cells; gives the keys of those that failed, and the largest memory in MiB."""
+    peak, broken = 0.0, set[str]()
+    for step in in_this_process(work, ready) if count == 1 else in_workers(work, ready, count):
+        peak = max(peak, step.peak_mib)
+        broken |= set() if step.ok else {step.key}
+        progress.step(step.samples)
+    return broken, peak
+
+
+def _refuse_workers(asked: int, device: str) -> None:
     """Nothing, if so many processes can share a model; see `run_plan`."""
     if asked < 0 or (asked > 1 and not _can_fork(device)):
         raise BadStudy(
@@ -176,7 +163,7 @@ def _can_fork(device: str) -> bool:
     return sys.platform == "linux" and device == "cpu"
 
 
-def workers_for(asked: int, device: str, cells: int) -> int:
+def _workers_for(asked: int, device: str, cells: int) -> int:
     """How many processes to run: as asked, or one per core for many cells on a CPU."""
     if asked > 0:
         return min(asked, cells)
@@ -184,85 +171,7 @@ def workers_for(asked: int, device: str, cells: int) -> int:
     return cores if cells >= 2 * cores else 1
 
 
-def _keys(plan: Plan, model: StagedModel, wordings: Mapping[str, Any] | None = None) -> list[str]:
-    exclude = {"name", "model", "device", "operating_point", "min_group", "dataset"}
-    exclude |= {"random_weights"}  # the revision tells
-    # runs without them keep the keys they had before there were such choices
-    exclude |= set() if plan.study.keep_boxes else {"keep_boxes"}
-    exclude |= {"screen"} if plan.study.screen is None else set()
-    exclude |= {"align"} if plan.study.align == "record" else set()
-    study = plan.study.model_dump(mode="json", exclude=exclude)
-    used = {world for pair in plan.study.pairs for world in (pair.base, pair.cf)}
-    study["worlds"] = {name: world for name, world in study["worlds"].items() if name in used}
-    common = {
-        "study": study,
-        "model": model.name,
-        "revision": model.revision,
-        "data": plan.dataset.content_hash,
-        "mediators": [str(mediator) for mediator in plan.mediators],
-        "shared": [example.id for example in plan.examples],
-        "version": version("vlbias"),
-        **(wordings or {}),
-    }
-    base = cell_key(common)
-    return [cell_key({"study": base, "samples": [e.id for e in shard]}) for shard in plan.shards]
-
-
-def start_run(folder: Path, plan: Plan, manifest: dict[str, Any]) -> None:
-    """Write what a run folder says of its study, or check that it says this.
-
-    Raises:
-        BadStudy: if the folder holds another study.
-    """
-    if (folder / "manifest.json").is_file():
-        before = Run(folder).manifest
-        if before["cells"] != manifest["cells"]:
-            raise BadStudy(
-                "name",
-                plan.study.name,
-                f"a name of its own: {folder} holds another study"
-                f" ({difference(before, manifest)}). Rename this study, or move that folder",
-            )
-        # the same numbers, read otherwise: another operating point needs no cell to be computed again
-        now = {key: manifest[key] for key in ("study", "paper_unknowns")}
-        if any(before[key] != value for key, value in now.items()):
-            write_json(folder / "manifest.json", {**before, **now})
-        return
-    attributes = pd.DataFrame([dict(example.attributes) for example in plan.examples])
-    samples = pd.DataFrame(
-        {"sample_id": [e.id for e in plan.examples], "cluster": [e.cluster for e in plan.examples]}
-    )
-    pd.concat([samples, attributes], axis=1).to_parquet(folder / "samples.parquet")
-    classes = set(plan.dataset.classes)
-    present = [
-        (e.id, name) for e in plan.examples for name in sorted(e.targets["present"] & classes)
-    ]
-    pd.DataFrame(present, columns=["sample_id", "target"]).to_parquet(folder / "present.parquet")
-    if plan.study.keep_boxes:
-        objects = [(e.id, *box) for e in plan.examples for box in e.targets["objects"]]
-        write_true_boxes(folder, [box for box in objects if box[1] in classes])
-    write_json(folder / "manifest.json", manifest)
-
-
-def log_session(
-    folder: Path, workers: int, cells: int, failed: int, seconds: float, peak_mib: float
-) -> None:
-    """Note in the manifest what a session did."""
-    manifest = Run(folder).manifest
-    manifest["sessions"].append(
-        {
-            "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-            "workers": workers,
-            "cells": cells,
-            "failed": failed,
-            "seconds": round(seconds, 1),
-            "peak_memory_mib": round(peak_mib),
-        }
-    )
-    write_json(folder / "manifest.json", manifest)
-
-
-def refuse_unwritable(folder: Path, needed: int) -> None:
+def _refuse_unwritable(folder: Path, needed: int) -> None:
     """Nothing, if so many bytes can be written there.
 
     Raises:

@@ -17,16 +17,13 @@ from typing import Any
 import torch
 
 from vlbias.errors import BadTable, VlbiasError
-from vlbias.runs.cells import Work, compute_cell
+from vlbias.runs.cells import compute_cell
+from vlbias.runs.work import Cell, Work
 
 __all__ = ["Step", "in_this_process", "in_workers"]
 
 # asking the kernel for shared pages takes tens of milliseconds, and holds up the process asked about
 _SECONDS_BETWEEN_LOOKS = 10
-
-Cells = Sequence[tuple[str, Any]]
-"""Keys of cells, and the examples of each or what knows them."""
-
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -35,27 +32,27 @@ class Step:
     Args:
         key: The cell; empty at the end of a worker.
         ok: Whether it was computed.
-        examples: How many examples it has.
+        samples: How many samples it has.
         peak_mib: Largest memory seen so far, of all processes together.
         stopped: Why the whole run has to stop; empty if it need not.
     """
 
     key: str = ""
     ok: bool = True
-    examples: int = 0
+    samples: int = 0
     peak_mib: float = 0.0
     stopped: str = ""
 
 
-def in_this_process(work: Work, todo: Cells) -> Iterator[Step]:
+def in_this_process(work: Work, todo: Sequence[Cell]) -> Iterator[Step]:
     """The cells one after the other."""
-    for key, examples in todo:
-        ok = compute_cell(work, key, examples)
+    for cell in todo:
+        ok = compute_cell(work, cell)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        yield Step(key, ok, len(examples), peak)
+        yield Step(cell.key, ok, len(cell.part), peak)
 
 
-def in_workers(work: Work, todo: Cells, count: int) -> Iterator[Step]:
+def in_workers(work: Work, todo: Sequence[Cell], count: int) -> Iterator[Step]:
     """The cells, every count-th by one of `count` forked processes of one thread each.
 
     The processes share the model and what was encoded for all with this one. A worker whose parent
@@ -102,16 +99,16 @@ def in_workers(work: Work, todo: Cells, count: int) -> Iterator[Step]:
             worker.join()
 
 
-def _work(work: Work, todo: Cells, steps: Any, parent: int) -> None:
+def _work(work: Work, todo: Sequence[Cell], steps: Any, parent: int) -> None:
     # a forked process may not enter the thread pool of its parent
     torch.set_num_threads(1)
     # nor the progress bar, which may hold its lock just now
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
     try:
-        for key, examples in todo:
+        for cell in todo:
             if os.getppid() != parent:
                 return
-            steps.put(Step(key, compute_cell(work, key, examples), len(examples)))
+            steps.put(Step(cell.key, compute_cell(work, cell), len(cell.part)))
     except VlbiasError as error:
         steps.put(Step(stopped=str(error)))
     steps.put(Step())

@@ -1,20 +1,17 @@
-"""The run folder: the long table of potential outcomes, written once per cell and never appended to.
+"""Reading a run folder.
 
     run/
       manifest.json          what was run, with what, on which data
       samples.parquet        one row an example: id, cluster, group, split, attributes
       present.parquet        which targets are truly there, one row per sample and target
-      cells/<key>.parquet    the table, schema below; a cell is there or it is not
+      cells/<key>.parquet    a part of the long table; a cell is there or it is not
       cells/<key>.error.json why a cell failed; removed when it succeeds
 
-A row is one number: Y of one sample, contrast, mediator, arm, outcome and target. Arms "00" and "11"
-have an empty mediator. False positives and other indicators are made from scores when the table is
-analysed, so that an operating point can be changed without the model.
+The columns of the long table are described in `vlbias.store.cells`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,107 +27,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vlbias.errors import BadTable, MissingArms, UnknownName
-from vlbias.files import whole, write_json
+from vlbias.store.cells import SCHEMA_VERSION
 
-__all__ = ["SCHEMA", "SCHEMA_VERSION", "CellWriter", "Run", "cell_key", "write_json"]
+__all__ = ["Run"]
 
-SCHEMA_VERSION = 1
-_WORDS = pa.dictionary(pa.int32(), pa.string())
 _KEYS = ("contrast", "mediator", "arm", "outcome", "sample_id", "target")
-SCHEMA = pa.schema(
-    [(name, _WORDS) for name in ("cell", "sample_id", "cluster", "model", "mitigation")]
-    + [(name, _WORDS) for name in ("contrast", "mediator", "arm", "outcome", "target")]
-    + [("value", pa.float64()), ("weight", pa.float32()), ("status", _WORDS)]
-)
-_COMPRESSION = {
-    "compression": "zstd",
-    "use_dictionary": [field.name for field in SCHEMA if field.type == _WORDS],
-    "use_byte_stream_split": ["value"],
-}
-
-
-def cell_key(determined_by: Mapping[str, Any]) -> str:
-    """A short hash of everything that determines a cell's numbers, schema version included."""
-    text = json.dumps({**determined_by, "schema": SCHEMA_VERSION}, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
-
-
-class CellWriter:
-    """Collects the rows of one cell and writes them in one step.
-
-    Args:
-        folder: The run folder.
-        key: The cell's key; the file's name.
-        model: Value of the model column.
-        mitigation: Value of the mitigation column.
-        samples: Sample ids and clusters of the cell's examples, in the order of `add`'s rows.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        key: str,
-        *,
-        model: str,
-        mitigation: str,
-        samples: Sequence[tuple[str, str]],
-    ) -> None:
-        self.path = folder / "cells" / f"{key}.parquet"
-        self._fixed = {"cell": key, "model": model, "mitigation": mitigation}
-        self._samples = list(samples)
-        self._batches: list[pa.Table] = []
-
-    def add(
-        self,
-        names: Mapping[str, str],
-        rows: Sequence[int],
-        targets: Sequence[str],
-        value: NDArray[np.floating[Any]],
-        *,
-        weight: NDArray[np.floating[Any]] | None = None,
-        status: Sequence[str] | None = None,
-    ) -> None:
-        """Add values [rows, targets] of one contrast, mediator, arm and outcome.
-
-        Args:
-            names: Values of the columns contrast, mediator, arm and outcome.
-            rows: Positions in `samples`.
-            targets: Names of the targets.
-            value: Numbers [rows, targets]; NaN where there is none.
-            weight: Denominators [rows, targets]; one where not given.
-            status: Per row; "ok" where not given.
-        """
-        n, k = value.shape
-        ids, clusters = zip(*(self._samples[row] for row in rows), strict=True)
-        columns: dict[str, pa.Array] = {
-            name: _repeated([word], n * k) for name, word in {**self._fixed, **names}.items()
-        }
-        columns["sample_id"] = _coded(ids, np.repeat(np.arange(n), k))
-        columns["cluster"] = _coded(clusters, np.repeat(np.arange(n), k))
-        columns["target"] = _coded(targets, np.tile(np.arange(k), n))
-        columns["value"] = pa.array(np.ascontiguousarray(value, dtype=np.float64).ravel())
-        ones = np.ones((n, k), np.float32) if weight is None else weight
-        columns["weight"] = pa.array(np.ascontiguousarray(ones, dtype=np.float32).ravel())
-        columns["status"] = _coded(status or ["ok"] * n, np.repeat(np.arange(n), k))
-        self._batches.append(pa.table([columns[field.name] for field in SCHEMA], schema=SCHEMA))
-
-    def close(self) -> int:
-        """Write the file beside its place, then move it there; gives back the number of rows."""
-        table = pa.concat_tables(self._batches).unify_dictionaries().combine_chunks()
-        with whole(self.path) as temporary:
-            pq.write_table(table, temporary, **_COMPRESSION)
-        return int(table.num_rows)
-
-
-def _repeated(words: Sequence[str], n: int) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), pa.array(words))
-
-
-def _coded(words: Sequence[str], index: NDArray[np.integer[Any]]) -> pa.DictionaryArray:
-    distinct = list(dict.fromkeys(words))
-    place = {word: i for i, word in enumerate(distinct)}
-    codes = np.array([place[word] for word in words], np.int32)
-    return pa.DictionaryArray.from_arrays(pa.array(codes[index]), pa.array(distinct, pa.string()))
+_Key = tuple[str, str, str, str]
+"""Contrast, mediator, arm and outcome of a slab."""
 
 
 @dataclass(frozen=True)
@@ -264,27 +167,32 @@ class Run:
         return total
 
     @cached_property
-    def _slabs(self) -> dict[tuple[str, str, str, str], NDArray[np.float32]]:
-        """Dense slabs, filled file by file: the table is sorted by slab within a cell."""
+    def _slabs(self) -> dict[_Key, NDArray[np.float32]]:
         samples = {sample: i for i, sample in enumerate(self.samples["sample_id"])}
-        targets = {target: i for i, target in enumerate(self.targets)}
-        shape = (len(samples), len(targets))
-        slabs: dict[tuple[str, str, str, str], NDArray[np.float32]] = {}
-        for path in self.files:
-            table = pq.read_table(path, columns=[*_KEYS, "value"])
-            codes, words = zip(*(_decoded(table[name]) for name in _KEYS), strict=True)
-            flat = (
-                _mapped(words[4], samples)[codes[4]] * shape[1]
-                + _mapped(words[5], targets)[codes[5]]
-            )
-            value = table["value"].to_numpy().astype(np.float32)
-            change = np.flatnonzero(np.any([np.diff(code) != 0 for code in codes[:4]], axis=0)) + 1
-            for start, stop in zip([0, *change], [*change, len(value)], strict=True):
-                key = tuple(words[i][codes[i][start]] for i in range(4))
-                if key not in slabs:
-                    slabs[key] = np.full(shape, np.nan, np.float32)
-                slabs[key].ravel()[flat[start:stop]] = value[start:stop]
-        return slabs
+        return _slabs_of(self.files, samples, {target: i for i, target in enumerate(self.targets)})
+
+
+def _slabs_of(
+    files: Sequence[Path], samples: Mapping[str, int], targets: Mapping[str, int]
+) -> dict[_Key, NDArray[np.float32]]:
+    """Contrast, mediator, arm and outcome to values [samples, targets], from the cells in `files`."""
+    shape = (len(samples), len(targets))
+    slabs: dict[_Key, NDArray[np.float32]] = {}
+    for path in files:
+        table = pq.read_table(path, columns=[*_KEYS, "value"])
+        codes, words = zip(*(_decoded(table[name]) for name in _KEYS), strict=True)
+        flat = (
+            _mapped(words[4], samples)[codes[4]] * shape[1] + _mapped(words[5], targets)[codes[5]]
+        )
+        value = table["value"].to_numpy().astype(np.float32)
+        # a cell's rows are sorted by slab
+        change = np.flatnonzero(np.any([np.diff(code) != 0 for code in codes[:4]], axis=0)) + 1
+        for start, stop in zip([0, *change], [*change, len(value)], strict=True):
+            key = tuple(words[i][codes[i][start]] for i in range(4))
+            if key not in slabs:
+                slabs[key] = np.full(shape, np.nan, np.float32)
+            slabs[key].ravel()[flat[start:stop]] = value[start:stop]
+    return slabs
 
 
 def _decoded(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], list[str]]:

@@ -17,7 +17,7 @@ from vlbias.causal.site import Mediator
 from vlbias.causal.staged import Readout, StagedModel
 from vlbias.errors import BadStudy
 from vlbias.files import whole
-from vlbias.store.run_folder import cell_key
+from vlbias.store.cells import cell_key
 from vlbias.studies.arms.plan import Plan, count_rows
 
 __all__ = ["screened", "thinned"]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from vlbias.causal.example import Example, Picture
 from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadData
-from vlbias.store.run_folder import cell_key
+from vlbias.store.cells import cell_key
 from vlbias.studies.mitigation.study import Setting
 
 __all__ = ["Condition", "Fit", "Part", "conditions_of", "fits_of", "refuse_same_photo"]

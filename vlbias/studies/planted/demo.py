@@ -12,7 +12,7 @@ import pandas as pd
 from vlbias.data.scene_folder import write_scenes
 from vlbias.data.scenes import SceneSpec
 from vlbias.report.page import Page, report
-from vlbias.runs.lock import held
+from vlbias.runs.lock import locked
 from vlbias.runs.runner import QUIET, Events, run_plan
 from vlbias.runs.study import Study
 from vlbias.studies.arms.plan import make_plan
@@ -66,7 +66,7 @@ def demo(out: Path, events: Events = QUIET, *, photos: int = 1000) -> Demo:
         FolderInUse: if another process works on the same demo.
     """
     scenes = out / f"demo-scenes-{photos}"
-    with held(scenes, note=events.note):
+    with locked(scenes, note=events.note):
         return _found(_walked(out, scenes, events, photos))
 
 

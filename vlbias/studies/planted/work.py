@@ -17,7 +17,7 @@ from vlbias.data.scenes import SceneSpec
 from vlbias.errors import BadStudy, UnknownName
 from vlbias.files import hash_of_weights, write_json
 from vlbias.models import MODELS
-from vlbias.runs.lock import held
+from vlbias.runs.lock import locked
 from vlbias.runs.runner import QUIET, Events, model_of, run_plan
 from vlbias.runs.study import Study
 from vlbias.store.run_folder import Run
@@ -88,7 +88,7 @@ def benchmark_planted(
     if lacking:
         raise BadStudy("family", family, f"a whole family; there is no {', '.join(lacking)}")
     folder = out / f"planted-{family}"
-    with held(folder, note=events.note):
+    with locked(folder, note=events.note):
         table = _table(folder, family, seeds, photos, draws, events)
         table.to_csv(folder / "benchmark.csv", index=False)
         found_summary = summary(table)

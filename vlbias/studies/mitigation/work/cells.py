@@ -21,7 +21,7 @@ from vlbias.mitigations.base import Fitted
 from vlbias.outcomes import OUTCOMES
 from vlbias.outcomes.best_boxes import best_boxes
 from vlbias.store.boxes import BoxWriter
-from vlbias.store.run_folder import CellWriter
+from vlbias.store.cells import CellWriter
 from vlbias.studies.mitigation.conditions import Condition, Fit, Part
 from vlbias.studies.mitigation.plan import MitigationPlan, mapped_point
 from vlbias.studies.mitigation.work.passes import (

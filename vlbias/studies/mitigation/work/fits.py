@@ -19,7 +19,7 @@ from vlbias.files import write_json
 from vlbias.mitigations.base import Fitted, Mitigation, refuse_overlap
 from vlbias.runs.cells import attempted
 from vlbias.runs.runner import Events
-from vlbias.store.run_folder import cell_key
+from vlbias.store.cells import cell_key
 from vlbias.studies.mitigation.conditions import Fit, fits_of
 from vlbias.studies.mitigation.plan import MitigationPlan
 from vlbias.studies.mitigation.study import Setting

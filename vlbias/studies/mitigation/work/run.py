@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from vlbias.causal.staged import StagedModel
+from vlbias.files import write_json
 from vlbias.runs.cells import keep_memory
-from vlbias.runs.lock import held
+from vlbias.runs.lock import locked
 from vlbias.runs.manifest import manifest_of
 from vlbias.runs.runner import (
     BYTES_PER_ROW,
@@ -24,7 +25,8 @@ from vlbias.runs.runner import (
     workers_for,
 )
 from vlbias.runs.workers import in_this_process, in_workers
-from vlbias.store.run_folder import Run, cell_key, write_json
+from vlbias.store.cells import cell_key
+from vlbias.store.run_folder import Run
 from vlbias.studies.arms.plan import engine_of
 from vlbias.studies.mitigation.conditions import Fit, Part, fit_key, fits_of
 from vlbias.studies.mitigation.plan import MitigationPlan
@@ -60,7 +62,7 @@ def run_mitigation(
     refuse_workers(workers, study.device)
     folder = out / study.name
     refuse_unwritable(folder, plan.plan.rows * len(plan.conditions) * BYTES_PER_ROW)
-    with held(folder, note=events.note):
+    with locked(folder, note=events.note):
         return _run(plan, folder, workers, events)
 
 
