@@ -10,7 +10,8 @@ from naive import naive_arms
 
 from vlbias.analysis.mean_effects import EFFECTS
 from vlbias.api import effects, potential_outcomes
-from vlbias.causal.engine import Arm, Contrast, Engine, altered_channels
+from vlbias.causal.contrast import Contrast
+from vlbias.causal.engine import Arm, Engine, altered_channels
 from vlbias.causal.example import Example, mix
 from vlbias.causal.site import Mediator
 from vlbias.causal.staged import StagedModel, resolve

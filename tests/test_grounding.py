@@ -18,8 +18,9 @@ from torch import Tensor
 
 from vlbias.api import check
 from vlbias.causal.conformance import conformance
+from vlbias.causal.contrast import Contrast
 from vlbias.causal.detections import NEVER, class_logits, corners, detection_readout
-from vlbias.causal.engine import Contrast, Engine, altered_channels
+from vlbias.causal.engine import Engine, altered_channels
 from vlbias.causal.example import Example, GroundedText, Picture
 from vlbias.causal.site import Mediator
 from vlbias.errors import BadModel, BadStudy

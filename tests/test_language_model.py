@@ -14,7 +14,8 @@ from torch import Tensor
 
 from vlbias.causal.cloze import Cloze
 from vlbias.causal.conformance import conformance
-from vlbias.causal.engine import Contrast, Engine, altered_channels
+from vlbias.causal.contrast import Contrast
+from vlbias.causal.engine import Engine, altered_channels
 from vlbias.causal.example import Example, Inputs
 from vlbias.causal.staged import resolve
 from vlbias.errors import BadData, BadModel, BadStudy, UnknownName

@@ -15,7 +15,8 @@ from tiny import CLASSES
 
 import vlbias as vb
 from vlbias.causal.conformance import conformance
-from vlbias.causal.engine import Contrast, Engine, altered_channels
+from vlbias.causal.contrast import Contrast
+from vlbias.causal.engine import Engine, altered_channels
 from vlbias.errors import BadData, BadModel, BadStudy, UnknownName
 from vlbias.mitigations import MITIGATIONS, make_mitigation
 from vlbias.mitigations.base import Fitted, Mitigation, refuse_overlap

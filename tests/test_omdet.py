@@ -16,7 +16,8 @@ from torch import Tensor
 
 from vlbias.api import check
 from vlbias.causal.conformance import conformance
-from vlbias.causal.engine import Contrast, Engine
+from vlbias.causal.contrast import Contrast
+from vlbias.causal.engine import Engine
 from vlbias.causal.example import Example, GroundedText, Inputs, Picture
 from vlbias.causal.site import Mediator
 from vlbias.errors import BadModel, BadStudy, MissingExtra

@@ -10,7 +10,8 @@ from tiny import pictures, sides
 from tiny_detectors import OWLS
 
 from vlbias.causal.conformance import conformance
-from vlbias.causal.engine import Contrast, Engine, altered_channels
+from vlbias.causal.contrast import Contrast
+from vlbias.causal.engine import Engine, altered_channels
 from vlbias.causal.example import Example, GroundedText, Inputs, mix
 from vlbias.causal.site import Mediator
 from vlbias.errors import BadModel, BadStudy

@@ -19,7 +19,8 @@ from reference_parts import EXPERIMENTS, draw_photos, photos, views
 from tiny_detectors import bert_tokenizer
 from transformers import BertConfig, BertModel, Dinov2Backbone, Dinov2Config, Dinov2Model
 
-from vlbias.causal.engine import Contrast, Engine
+from vlbias.causal.contrast import Contrast
+from vlbias.causal.engine import Engine
 from vlbias.causal.example import Example, GroundedText, Picture
 from vlbias.errors import BadData
 from vlbias.models import load_model

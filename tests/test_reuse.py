@@ -9,7 +9,8 @@ import pytest
 import torch
 from tiny import CLASSES, pictures
 
-from vlbias.causal.engine import Contrast, Engine, altered_channels
+from vlbias.causal.contrast import Contrast
+from vlbias.causal.engine import Engine, altered_channels
 from vlbias.causal.example import Example, GroundedText
 from vlbias.causal.jobs import Jobs
 from vlbias.causal.site import Mediator

@@ -14,7 +14,7 @@ from vlbias import api
 from vlbias.analysis.preselection import choose, screening_quality
 from vlbias.causal.attribution import attributions
 from vlbias.causal.conformance_tools import state_of
-from vlbias.causal.engine import Contrast
+from vlbias.causal.contrast import Contrast
 from vlbias.causal.example import Example
 from vlbias.causal.hooks import hook
 from vlbias.causal.staged import Readout, find_port, resolve

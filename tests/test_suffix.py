@@ -12,7 +12,8 @@ from tiny_language import CAUSAL, cloze, language_sides, write_language
 from torch import Tensor
 
 from vlbias.causal import jobs
-from vlbias.causal.engine import Contrast, Engine
+from vlbias.causal.contrast import Contrast
+from vlbias.causal.engine import Engine
 from vlbias.causal.example import Example, Inputs
 from vlbias.causal.joint_pass import carried
 from vlbias.causal.staged import resolve

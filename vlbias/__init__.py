@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 _PUBLIC = {
-    "Contrast": "vlbias.causal.engine",
+    "Contrast": "vlbias.causal.contrast",
     "Example": "vlbias.causal.example",
     "Fitted": "vlbias.mitigations.base",
     "Mediator": "vlbias.causal.site",

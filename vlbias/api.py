@@ -11,7 +11,8 @@ import pandas as pd
 from PIL import Image
 
 from vlbias.analysis.mean_effects import mean_effects
-from vlbias.causal.engine import Contrast, Engine, altered_channels
+from vlbias.causal.contrast import Contrast
+from vlbias.causal.engine import Engine, altered_channels
 from vlbias.causal.example import Example, Picture
 from vlbias.causal.site import Mediator
 from vlbias.causal.staged import StagedModel, resolve

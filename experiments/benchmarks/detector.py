@@ -34,7 +34,8 @@ from transformers import (
     SwinConfig,
 )
 
-from vlbias.causal.engine import Contrast, Engine
+from vlbias.causal.contrast import Contrast
+from vlbias.causal.engine import Engine
 from vlbias.causal.example import Example
 from vlbias.causal.jobs import Jobs
 from vlbias.causal.site import Mediator

@@ -32,7 +32,8 @@ from transformers import (
     VisionTextDualEncoderModel,
 )
 
-from vlbias.causal.engine import Contrast, Engine
+from vlbias.causal.contrast import Contrast
+from vlbias.causal.engine import Engine
 from vlbias.causal.example import Example
 from vlbias.causal.hooks import hook
 from vlbias.causal.site import Mediator

@@ -15,7 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from vlbias.causal.engine import Contrast
+from vlbias.causal.contrast import Contrast
 from vlbias.causal.example import Example
 from vlbias.causal.hooks import hook
 from vlbias.causal.patching import Target, Tokens, exchangeable

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
 from vlbias.causal.conformance_tools import Interrupt, hooked, state_of
-from vlbias.causal.engine import Arm, Contrast, Engine, altered_channels
+from vlbias.causal.contrast import Contrast
+from vlbias.causal.engine import Arm, Engine, altered_channels
 from vlbias.causal.example import Example, Inputs, mix
 from vlbias.causal.site import Mediator, Site
 from vlbias.causal.staged import Readout, StagedModel, Tower

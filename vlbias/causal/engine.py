@@ -13,39 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vlbias.causal.contrast import Contrast
 from vlbias.causal.example import Example, channel_key
 from vlbias.causal.rows import Rows, batches, stitched
 from vlbias.causal.site import Mediator
 from vlbias.causal.staged import Readout, StagedModel, Tower
 from vlbias.causal.sweep import Sweep, SweepPlan
-from vlbias.errors import BadStudy
 
-__all__ = ["Arm", "Contrast", "Engine", "altered_channels"]
-
-
-@dataclass(frozen=True, slots=True)
-class Contrast:
-    """Two worlds that are compared: `base` is the direct input's 0, `cf` its 1."""
-
-    base: str
-    cf: str
-
-    @property
-    def name(self) -> str:
-        """For example "null->mask-gender"."""
-        return f"{self.base}->{self.cf}"
-
-    @classmethod
-    def parse(cls, text: str) -> Contrast:
-        """The contrast written "base->cf".
-
-        Raises:
-            BadStudy: if the text has another form.
-        """
-        base, arrow, cf = text.partition("->")
-        if not arrow or not base.strip() or not cf.strip():
-            raise BadStudy("contrasts", text, "two worlds written 'base->other'")
-        return cls(base.strip(), cf.strip())
+__all__ = ["Arm", "Engine", "altered_channels"]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from vlbias.causal.engine import Contrast
+from vlbias.causal.contrast import Contrast
 from vlbias.data import DATASETS, TEXTS
 from vlbias.data.fill import Fill
 from vlbias.data.labels import GenderRule

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from vlbias.causal.engine import Contrast, Engine, altered_channels
+from vlbias.causal.contrast import Contrast
+from vlbias.causal.engine import Engine, altered_channels
 from vlbias.causal.example import Example
 from vlbias.causal.region import Region
 from vlbias.causal.site import Mediator
