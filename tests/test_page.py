@@ -23,7 +23,7 @@ from vlbias.report.page import Page, _time, report
 from vlbias.report.publish import model_index
 from vlbias.report.tables import html
 from vlbias.store.run_folder import Run
-from vlbias.studies.bias.alt import with_limits
+from vlbias.report.tables import with_limits
 from vlbias.studies.bias.figures import heads, objects
 from vlbias.studies.photos.comparison import compared_runs
 from vlbias.studies.photos.words import (

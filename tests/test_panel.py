@@ -14,7 +14,7 @@ from tiny_language import cloze, language_sides, write_language
 from vlbias.causal import sweep as sweeping
 from vlbias.causal.staged import Batch, StagedModel, resolve
 from vlbias.causal.sweep import Sweep, SweepPlan
-from vlbias.causal.unit_batch import panels_of
+from vlbias.causal.unit_batch import unit_batches
 from vlbias.errors import BadStudy
 from vlbias.models import load_model
 
@@ -99,7 +99,7 @@ def test_a_panel_holds_mediators_of_one_site_at_the_same_positions(folder: Path)
     plan = SweepPlan(model, model.towers[0], resolve(model, patterns))
     plan.run(model.collate("lm", [model.split({"text": cloze()})["lm"][0]]), [])
     names = [mediator.name for mediator in plan.mediators]
-    panels, others = panels_of({name: plan._targets[name] for name in names}, names)
+    panels, others = unit_batches({name: plan._targets[name] for name in names}, names)
     assert [len(panel.names) for panel in panels] == [16, 1]
     assert others == names[-1:]
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from vlbias import api, cli
 from vlbias.causal.example import Example, GroundedText, Picture
-from vlbias.causal.hooks import giving
+from vlbias.causal.hooks import replaced_output
 from vlbias.data.pictograms import OBJECTS as EVERY
 from vlbias.data.prompts import PROMPTS, Prompt
 from vlbias.data.scenes import LINKED, SceneSpec, draw_scene
@@ -156,7 +156,7 @@ def test_first_order_is_the_slope_inside_a_detector(
         def moved(a: Any, b: Any, step: torch.Tensor = step) -> Any:
             return a + step * (b - a) if a.is_floating_point() else a
 
-        with giving(module, tree_map(moved, *given)), monkeypatch.context() as patch:
+        with replaced_output(module, tree_map(moved, *given)), monkeypatch.context() as patch:
             # the detector learns no box through the layer behind it, and still moves with it
             patch.setattr(torch.Tensor, "detach", lambda tensor: tensor)
             logits = model.encode("model", model.collate("model", pairs[:1]))["logits"].amax(1)

@@ -16,7 +16,7 @@ from vlbias.causal.attribution import attributions
 from vlbias.causal.conformance_tools import state_of
 from vlbias.causal.contrast import Contrast
 from vlbias.causal.example import Example
-from vlbias.causal.hooks import hook
+from vlbias.causal.hooks import register_write_hook
 from vlbias.causal.staged import Readout, find_port, resolve
 from vlbias.errors import BadStudy
 from vlbias.models import load_model
@@ -71,7 +71,7 @@ def slope(model: LanguageModel, example: Example, text: str, step: float = 2.5e-
                 parts[:rows] = parts[:rows] * spans[:rows, :, None, None]
             return tensor + parts.flatten(-2)
 
-        remove = hook(model.net, point, write)
+        remove = register_write_hook(model.net, point, write)
         with torch.no_grad():
             encoded = model.encode("lm", batch)
         remove()

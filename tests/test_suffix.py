@@ -15,7 +15,7 @@ from vlbias.causal import jobs
 from vlbias.causal.contrast import Contrast
 from vlbias.causal.engine import Engine
 from vlbias.causal.example import Example, Inputs
-from vlbias.causal.joint_pass import carried
+from vlbias.causal.joint_pass import run_joint_pass
 from vlbias.causal.staged import resolve
 from vlbias.causal.sweep import Sweep, SweepPlan
 from vlbias.models import load_model
@@ -220,9 +220,9 @@ def test_jobs_of_all_layers_share_a_pass(
 
     def counting(*args: Any, **options: Any) -> Any:
         passes.append([len(entrance.own) for entrance in args[3]])
-        return carried(*args, **options)
+        return run_joint_pass(*args, **options)
 
-    monkeypatch.setattr(jobs, "carried", counting)
+    monkeypatch.setattr(jobs, "run_joint_pass", counting)
     together = swept(model, True, patterns)
     assert max(len(rows) for rows in passes) == 18
     monkeypatch.setattr(jobs, "is_worth_it", lambda *_: False)

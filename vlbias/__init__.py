@@ -17,16 +17,16 @@ _PUBLIC = {
     "Region": "vlbias.causal.region",
     "Run": "vlbias.store.run_folder",
     "Site": "vlbias.causal.site",
-    "Study": "vlbias.runs.study",
-    "check": "vlbias.api",
+    "Study": "vlbias.studies.bias.study",
+    "check": "vlbias.models.contract",
     "effects": "vlbias.api",
     "load_dataset": "vlbias.api",
     "load_model": "vlbias.models",
     "make_mitigation": "vlbias.mitigations",
     "paired_examples": "vlbias.api",
     "potential_outcomes": "vlbias.api",
-    "report": "vlbias.report.page",
-    "run": "vlbias.api",
+    "report": "vlbias.studies.reporting",
+    "run": "vlbias.studies.jobs",
 }
 
 __all__ = [*_PUBLIC]

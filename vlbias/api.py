@@ -1,4 +1,4 @@
-"""The job in a few public calls, as scripts and the command line use them."""
+"""Everyday calls in Python: examples in memory, potential outcomes and effects as frames."""
 
 from __future__ import annotations
 
@@ -16,93 +16,10 @@ from vlbias.causal.engine import Engine, altered_channels
 from vlbias.causal.example import Example, Picture
 from vlbias.causal.site import Mediator
 from vlbias.causal.staged import StagedModel, resolve
-from vlbias.errors import BadData, BadStudy, BadTable
-from vlbias.models.contract import check
+from vlbias.errors import BadData, BadStudy
 from vlbias.outcomes import OUTCOMES
-from vlbias.runs.runner import QUIET, Events, RunResult, run_plan
-from vlbias.runs.study import Study
-from vlbias.store.run_folder import Run
-from vlbias.studies.arms.estimate import estimate
-from vlbias.studies.arms.plan import make_plan
-from vlbias.studies.jobs import is_of_mitigations, job_of, load_study
-from vlbias.studies.mitigation.study import MitigationStudy
-from vlbias.studies.planted.demo import demo
-from vlbias.studies.planted.work import benchmark_planted
 
-__all__ = [
-    "benchmark_planted",
-    "check",
-    "demo",
-    "effects",
-    "estimate",
-    "is_of_mitigations",
-    "job_of",
-    "load_dataset",
-    "load_study",
-    "make_plan",
-    "paired_examples",
-    "potential_outcomes",
-    "read_study",
-    "run",
-    "run_plan",
-    "study_of",
-]
-
-
-def read_study(path: Path, **overrides: Any) -> Study:
-    """The study of a TOML file with some fields overridden, as the command line's options do.
-
-    Args:
-        path: The TOML file.
-        **overrides: "limit", "screen", "model" (a folder or file as seen from here), "device"; None leaves
-            the study's.
-
-    Raises:
-        BadStudy: if the file or an override is no study.
-    """
-    study = load_study(path)
-    given = {key: value for key, value in overrides.items() if value is not None}
-    limit = given.pop("limit", None)
-    if limit is not None:
-        given["dataset"] = study.dataset.model_copy(update={"limit": limit})
-        given["name"] = f"{study.name}-limit{limit}"
-    if "screen" in given:
-        given["name"] = f"{given.get('name', study.name)}-screen{given['screen']:g}"
-    is_local = "model" in given and (
-        Path(given["model"]).is_dir() or Path(given["model"]).suffix == ".gguf"
-    )
-    if is_local:
-        given["model"] = str(Path(given["model"]).resolve())
-    return type(study).parse(study.model_copy(update=given).model_dump())
-
-
-def study_of(folder: Path) -> Study:
-    """The study that a run folder was made from.
-
-    Raises:
-        BadTable: if it is no run folder, or was renamed.
-    """
-    manifest = Run(folder).manifest
-    kind = MitigationStudy if manifest.get("kind") == "mitigation" else Study
-    study = kind.parse(manifest["study"])
-    if folder.resolve().name != study.name:
-        raise BadTable(
-            f"{folder} holds the run {study.name!r}; give the folder its name back to resume it"
-        )
-    return study
-
-
-def run(
-    study: Study | Path | str, out: Path | str = "runs", *, events: Events = QUIET
-) -> RunResult:
-    """Run a study, or go on with it, and give back where its run folder is.
-
-    Raises:
-        VlbiasError: whatever `make_plan` and `run_plan` refuse.
-    """
-    loaded = study if isinstance(study, Study) else read_study(Path(study))
-    job = job_of(loaded)
-    return job.run(job.plan(loaded, events.note), Path(out), events=events)
+__all__ = ["effects", "load_dataset", "paired_examples", "potential_outcomes"]
 
 
 def load_dataset(

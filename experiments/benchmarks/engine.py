@@ -35,7 +35,7 @@ from transformers import (
 from vlbias.causal.contrast import Contrast
 from vlbias.causal.engine import Engine
 from vlbias.causal.example import Example
-from vlbias.causal.hooks import hook
+from vlbias.causal.hooks import register_write_hook
 from vlbias.causal.site import Mediator
 from vlbias.causal.staged import resolve
 from vlbias.causal.sweep import SweepPlan
@@ -121,7 +121,7 @@ def part_times(model: HfDual, plan: SweepPlan, pixels: Tensor) -> tuple[float, d
             stack.callback(handle.remove)
         for stage in plan.tower.stages:
             for module in stage.tail:
-                stack.callback(hook(model.net, (module, "in"), lambda tensor: tensor[:, :1]))
+                stack.callback(register_write_hook(model.net, (module, "in"), lambda tensor: tensor[:, :1]))
         model.encode("image_encoder", {"pixel_values": pixels})
         ended = time.perf_counter()
     rows = len(pixels)

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from vlbias.causal.contrast import Contrast
 from vlbias.causal.example import Example
-from vlbias.causal.hooks import hook
-from vlbias.causal.patching import Target, Tokens, exchangeable
+from vlbias.causal.hooks import register_write_hook
+from vlbias.causal.patching import PatchTarget, Tokens, aligned_pairs
 from vlbias.causal.site import Mediator, Site
 from vlbias.causal.staged import Batch, Port, Readout, StagedModel, Tower, find_port
 from vlbias.causal.trace import Point
@@ -96,7 +96,7 @@ def _of_example(
     batch = model.collate(tower.name, [*rows, *(partner[row] for row in rows)])
     half = len(rows)
     rows_of_base = torch.arange(half, device=next(iter(batch.values())).device)
-    if not bool(exchangeable(tower, batch, rows_of_base, rows_of_base + half).all()):
+    if not bool(aligned_pairs(tower, batch, rows_of_base, rows_of_base + half).all()):
         return None
     points: set[Point] = {(port.path(site.layer), port.slot) for site, port in ports.items()}
     index = {tower.name: torch.tensor([[rows.index(row) for row in base]])}
@@ -131,7 +131,7 @@ def _by_unit(
         length = port.length or tower.length
         keys = [] if length is None else [length]
         every = replace(site, units=None)
-        whole = Target(every, port, point, 0, length)
+        whole = PatchTarget(every, port, point, 0, length)
         tokens = Tokens.of(tower, batch, keys).rows(list(range(rows)))
         kept = whole.write(torch.zeros_like(product), product, tokens)
         units = fixed or kept.shape[-1]
@@ -151,5 +151,5 @@ def _nudged(net: nn.Module, points: set[Point]) -> Iterator[dict[Point, tuple[Te
 
     with ExitStack() as hooks:
         for point in points:
-            hooks.callback(hook(net, point, partial(nudged, point)))
+            hooks.callback(register_write_hook(net, point, partial(nudged, point)))
         yield seen

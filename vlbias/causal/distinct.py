@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
-from vlbias.causal.hooks import first_tensor, gather, rows_of, with_first_tensor
+from vlbias.causal.hooks import first_tensor, select_output_rows, select_rows, with_first_tensor
 from vlbias.causal.trace import Call
 
 __all__ = ["RUNNING", "Distinct"]
@@ -72,7 +72,7 @@ class Distinct:
             output = forward(*args, **kwargs)
         finally:
             RUNNING.reset(before)
-        return gather(output, self.call, self._back, count, blank=False)
+        return select_output_rows(output, self.call, self._back, count, blank=False)
 
     def widen(self, outputs: dict[str, Any], inputs: dict[str, Tensor]) -> None:
         """Give what was recorded inside the module the rows of the batch, in place."""
@@ -82,7 +82,7 @@ class Distinct:
         for name in [name for name in outputs if name.startswith(inside)]:
             call = _inside(self.call, name)
             if call is not None and call.rows is not None:
-                outputs[name] = gather(outputs[name], call, self._back, count, blank=False)
+                outputs[name] = select_output_rows(outputs[name], call, self._back, count, blank=False)
             else:
                 wide = self._wide(first_tensor(outputs[name]), count)
                 outputs[name] = with_first_tensor(outputs[name], wide)
@@ -91,7 +91,7 @@ class Distinct:
 
     def _wide(self, tensor: Tensor, count: int) -> Tensor:
         assert self._back is not None
-        return rows_of(tensor, self._back, tensor.shape[0] // count, count)
+        return select_rows(tensor, self._back, tensor.shape[0] // count, count)
 
 
 def _inside(call: Call, module: str) -> Call | None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vlbias.causal.contrast import Contrast
 from vlbias.causal.example import Example, channel_key
-from vlbias.causal.rows import Rows, batches, stitched
+from vlbias.causal.rows import Rows, batches, merged_sweeps
 from vlbias.causal.site import Mediator
 from vlbias.causal.staged import Readout, StagedModel, Tower
 from vlbias.causal.sweep import Sweep, SweepPlan
@@ -203,7 +203,7 @@ class Engine:
             pairs = [(place[i], place[j]) for i, j in rows.pairs if i in place]
             batch = self.model.collate(tower.name, [rows.values[row] for row in members])
             parts.append((members, numbers, self.plans[tower.name].run(batch, pairs)))
-        return stitched(parts)
+        return merged_sweeps(parts)
 
     def _contrast(
         self,

@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from vlbias.causal.region import Region
 from vlbias.errors import BadData
 
-__all__ = ["Edit", "Example", "GroundedText", "Inputs", "Picture", "channel_key", "mix"]
+__all__ = ["Example", "GroundedText", "ImageEdit", "Inputs", "Picture", "channel_key", "mix"]
 
 Inputs = Mapping[str, Any]
 """Channel name to raw value: `{"image": Picture, "text": …}` or variables.
@@ -22,7 +22,7 @@ A text is a str, a tuple of one text per class, or a `GroundedText`.
 """
 
 
-class Edit(Protocol):
+class ImageEdit(Protocol):
     """A change of an image that is a pure function of itself and the image; hashable, with a stable repr."""
 
     def __call__(self, image: Image.Image) -> Image.Image:
@@ -41,7 +41,7 @@ class Picture:
     """
 
     source: Path | Image.Image
-    edits: tuple[Edit, ...] = ()
+    edits: tuple[ImageEdit, ...] = ()
     regions: tuple[Region, ...] = ()
 
     def open(self) -> Image.Image:

@@ -14,24 +14,24 @@ from vlbias.causal.staged import Encoded
 from vlbias.causal.trace import Call, Point
 
 __all__ = [
-    "copied",
-    "copy_rows",
-    "fill",
+    "cloned",
     "first_tensor",
-    "gather",
-    "giving",
     "has_nan",
-    "hook",
-    "lent",
-    "pick",
-    "put",
-    "rows_of",
-    "unread",
+    "nan_rows",
+    "patched_forward",
+    "register_write_hook",
+    "replaced_output",
+    "select_output_rows",
+    "select_rows",
+    "tree_copy_rows_",
+    "tree_fill_nan_",
+    "tree_index_put_",
+    "tree_index_select",
     "with_first_tensor",
 ]
 
 
-def hook(net: nn.Module, point: Point, write: Callable[[Tensor], Tensor]) -> Callable[[], None]:
+def register_write_hook(net: nn.Module, point: Point, write: Callable[[Tensor], Tensor]) -> Callable[[], None]:
     """Let `write` change the first tensor at a point; gives back how to remove the hook."""
     module, slot = net.get_submodule(point[0]), point[1]
     if slot == "in":
@@ -48,13 +48,13 @@ def hook(net: nn.Module, point: Point, write: Callable[[Tensor], Tensor]) -> Cal
     return module.register_forward_hook(after, prepend=True).remove
 
 
-def giving(module: nn.Module, output: Any) -> AbstractContextManager[None]:
+def replaced_output(module: nn.Module, output: Any) -> AbstractContextManager[None]:
     """The module gives `output` instead of running, as long as the context lasts."""
-    return lent(module, lambda *_, **__: output)
+    return patched_forward(module, lambda *_, **__: output)
 
 
 @contextmanager
-def lent(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+def patched_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     """The module runs another forward, as long as the context lasts."""
     borrowed = module.__dict__.get("forward")
     module.forward = forward
@@ -67,7 +67,7 @@ def lent(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
             module.forward = borrowed
 
 
-def unread(tensor: Tensor, rows: int) -> Tensor:
+def nan_rows(tensor: Tensor, rows: int) -> Tensor:
     """NaN of the right shape without memory: a value that is read by mistake cannot stay unseen."""
     return tensor.new_full((), torch.nan).expand(rows, *tensor.shape[1:])
 
@@ -77,7 +77,7 @@ def has_nan(tensor: Tensor) -> bool:
     return tensor.is_floating_point() and bool(tensor.isnan().any())
 
 
-def copied(value: Any) -> Any:
+def cloned(value: Any) -> Any:
     """A copy with tensors of its own: callers change what modules return."""
     return tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, value)
 
@@ -94,7 +94,7 @@ def with_first_tensor(value: Any, tensor: Tensor) -> Any:
     return tree_unflatten([*leaves[:place], tensor, *leaves[place + 1 :]], spec)
 
 
-def gather(output: Any, call: Call, own: Tensor, rows: int, blank: bool) -> Any:
+def select_output_rows(output: Any, call: Call, own: Tensor, rows: int, blank: bool) -> Any:
     """A module's output for the recorded rows `own`.
 
     Args:
@@ -109,39 +109,39 @@ def gather(output: Any, call: Call, own: Tensor, rows: int, blank: bool) -> Any:
     picked = [
         leaf
         if factor is None or not isinstance(leaf, Tensor)
-        else unread(leaf, len(own) * leaf.shape[0] // rows)
+        else nan_rows(leaf, len(own) * leaf.shape[0] // rows)
         if blank and leaf.is_floating_point()
-        else rows_of(leaf, own, leaf.shape[0] // rows, rows)
+        else select_rows(leaf, own, leaf.shape[0] // rows, rows)
         for leaf, factor in zip(leaves, call.rows, strict=True)
     ]
     return tree_unflatten(picked, spec)
 
 
-def rows_of(tensor: Tensor, index: Tensor, factor: int, rows: int) -> Tensor:
+def select_rows(tensor: Tensor, index: Tensor, factor: int, rows: int) -> Tensor:
     """The rows `index` of a tensor in which each of `rows` rows has `factor` entries."""
     picked: Tensor = tensor.unflatten(0, (rows, factor)).index_select(0, index)
     return picked.flatten(0, 1)
 
 
-def pick(encoded: Encoded, index: Tensor) -> Encoded:
+def tree_index_select(encoded: Encoded, index: Tensor) -> Encoded:
     """The rows `index` of what a tower gave."""
     return tree_map(lambda leaf: leaf.index_select(0, index), encoded)
 
 
-def put(encoded: Encoded, index: Tensor | tuple[Tensor, ...], value: Encoded) -> None:
+def tree_index_put_(encoded: Encoded, index: Tensor | tuple[Tensor, ...], value: Encoded) -> None:
     """Set the entries at `index`, in place."""
     for old, new in zip(tree_flatten(encoded)[0], tree_flatten(value)[0], strict=True):
         old[index] = new
 
 
-def copy_rows(encoded: Encoded, places: Mapping[int, int], source: Encoded) -> None:
+def tree_copy_rows_(encoded: Encoded, places: Mapping[int, int], source: Encoded) -> None:
     """Set rows to rows of `source`, in place; `places` maps the one to the other."""
     for old, given in zip(tree_flatten(encoded)[0], tree_flatten(source)[0], strict=True):
         if places:
             old[list(places)] = given[list(places.values())]
 
 
-def fill(encoded: Encoded, where: Tensor) -> None:
+def tree_fill_nan_(encoded: Encoded, where: Tensor) -> None:
     """Set the rows `where` to NaN, in place."""
     for leaf in tree_flatten(encoded)[0]:
         leaf[where] = torch.nan

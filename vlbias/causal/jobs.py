@@ -10,15 +10,21 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from vlbias.causal.hooks import copy_rows, pick, put
-from vlbias.causal.joint_pass import Entrance, can_carry, carried, evenly, is_worth_it
-from vlbias.causal.patching import Target, Tokens, live, write_rows
+from vlbias.causal.hooks import tree_copy_rows_, tree_index_put_, tree_index_select
+from vlbias.causal.joint_pass import (
+    EntryJobs,
+    can_join,
+    even_parts,
+    is_joint_cheaper,
+    run_joint_pass,
+)
+from vlbias.causal.patching import PatchTarget, Tokens, combined_write, write_rows
 from vlbias.causal.resumption import Resumption
-from vlbias.causal.reuse import Work, reduced
+from vlbias.causal.reuse import DistinctJobs, distinct_jobs
 from vlbias.causal.staged import Encoded, StagedModel, Tower
-from vlbias.causal.tape import Edit, Tape, resume
+from vlbias.causal.tape import PointPatch, Tape, resume
 from vlbias.causal.trace import Point
-from vlbias.causal.unit_batch import Panel
+from vlbias.causal.unit_batch import UnitBatch
 
 __all__ = ["Jobs", "any_of_row"]
 
@@ -36,7 +42,7 @@ class _Rank:
     """
 
     plan: Resumption
-    panel: Panel
+    panel: UnitBatch
     units: Tensor
     member: Tensor
     pair: Tensor
@@ -59,7 +65,7 @@ class Jobs:
 
     model: StagedModel
     tower: Tower
-    targets: Mapping[str, Sequence[Target]]
+    targets: Mapping[str, Sequence[PatchTarget]]
     own: Tensor
     donor: Tensor
     mediator_batch: int
@@ -69,7 +75,7 @@ class Jobs:
     def run_panels(
         self,
         tape: Tape,
-        panels: Sequence[tuple[Resumption, Panel]],
+        panels: Sequence[tuple[Resumption, UnitBatch]],
         wanted: Tensor,
         blocks: Mapping[tuple[str, ...], Encoded],
     ) -> None:
@@ -85,9 +91,9 @@ class Jobs:
         """
         ranks = [self._ranks(tape, plan, panel, wanted) for plan, panel in panels]
         ranks = [rank for rank in ranks if len(rank.pair)]
-        joining = [rank for rank in ranks if self.narrow and can_carry(self.tower, tape, rank.plan)]
+        joining = [rank for rank in ranks if self.narrow and can_join(self.tower, tape, rank.plan)]
         counts = [(rank.plan, len(rank.pair)) for rank in joining]
-        if self.tower.causal is None or not is_worth_it(
+        if self.tower.causal is None or not is_joint_cheaper(
             self.tower, tape, counts, self.mediator_batch
         ):
             joining = []
@@ -97,7 +103,7 @@ class Jobs:
         if joining:
             self._run_joined(tape, joining, blocks)
 
-    def _ranks(self, tape: Tape, plan: Resumption, panel: Panel, wanted: Tensor) -> _Rank:
+    def _ranks(self, tape: Tape, plan: Resumption, panel: UnitBatch, wanted: Tensor) -> _Rank:
         if self.lazy:
             among = (wanted & (self.own != self.donor)).nonzero().flatten()
             tokens = self._tokens(tape, self.own[among])
@@ -108,12 +114,12 @@ class Jobs:
         return _Rank(plan, panel, panel.units(count, self.own.device), *active.nonzero().T)
 
     def _run_rank(self, tape: Tape, rank: _Rank, block: Encoded) -> None:
-        for part in evenly(len(rank.pair), self.mediator_batch):
+        for part in even_parts(len(rank.pair), self.mediator_batch):
             own, value = self._value(tape, rank, part)
             encoded = resume(
                 *(self.model, self.tower, tape, own, rank.plan, value, own), narrow=self.narrow
             )
-            put(block, (rank.member[part], rank.pair[part]), encoded)
+            tree_index_put_(block, (rank.member[part], rank.pair[part]), encoded)
 
     def _run_joined(
         self, tape: Tape, ranks: Sequence[_Rank], blocks: Mapping[tuple[str, ...], Encoded]
@@ -123,21 +129,21 @@ class Jobs:
         number = torch.arange(len(ranks)).repeat_interleave(sizes)
         place = torch.cat([torch.arange(int(size)) for size in sizes])
         order = torch.cat([rank.pair for rank in ranks]).cpu().argsort(stable=True)
-        for part in evenly(len(order), self.mediator_batch):
+        for part in even_parts(len(order), self.mediator_batch):
             some = order[part]
             present = [i for i in range(len(ranks)) if bool((number[some] == i).any())]
             which = [place[some[number[some] == i]].to(self.own.device) for i in present]
             entrances = [
-                Entrance(ranks[i].plan, *self._value(tape, ranks[i], rows))
+                EntryJobs(ranks[i].plan, *self._value(tape, ranks[i], rows))
                 for i, rows in zip(present, which, strict=True)
             ]
-            encoded = carried(self.model, self.tower, tape, entrances, narrow=self.narrow)
+            encoded = run_joint_pass(self.model, self.tower, tape, entrances, narrow=self.narrow)
             first = 0
             for i, rows in zip(present, which, strict=True):
                 span = torch.arange(first, first + len(rows), device=self.own.device)
                 first += len(rows)
                 index = (ranks[i].member[rows], ranks[i].pair[rows])
-                put(blocks[ranks[i].panel.names], index, pick(encoded, span))
+                tree_index_put_(blocks[ranks[i].panel.names], index, tree_index_select(encoded, span))
 
     def _value(self, tape: Tape, rank: _Rank, part: Tensor | slice) -> tuple[Tensor, Tensor]:
         """The recorded rows that some jobs continue, and the tensor at their entry."""
@@ -166,16 +172,16 @@ class Jobs:
         work = {name: self._work(tape, name, wanted) for name in names}
         for run, jobs, values in self._resumed(tape, plan, work):
             for name, job, value in zip(run, jobs, values, strict=True):
-                put(patched[name], job, value)
+                tree_index_put_(patched[name], job, value)
         for name, one in work.items():
-            copy_rows(patched[name], one.known, tape.encoded)
-            copy_rows(patched[name], one.twins, patched[name])
+            tree_copy_rows_(patched[name], one.known, tape.encoded)
+            tree_copy_rows_(patched[name], one.twins, patched[name])
 
     def _resumed(
-        self, tape: Tape, plan: Resumption, work: Mapping[str, Work]
+        self, tape: Tape, plan: Resumption, work: Mapping[str, DistinctJobs]
     ) -> Iterator[tuple[list[str], list[Tensor], list[Encoded]]]:
         flat = [(name, pair) for name, one in work.items() for pair in one.jobs]
-        for part in evenly(len(flat), self.mediator_batch):
+        for part in even_parts(len(flat), self.mediator_batch):
             chunk = flat[part]
             spans: dict[str, list[int]] = {}
             for row, (name, _) in enumerate(chunk):
@@ -183,15 +189,15 @@ class Jobs:
             pair = torch.tensor([pair for _, pair in chunk], device=self.own.device)
             encoded = self._chunk(tape, plan, spans, self.own[pair], self.donor[pair])
             rows = [torch.tensor(span, device=self.own.device) for span in spans.values()]
-            yield list(spans), [pair[row] for row in rows], [pick(encoded, row) for row in rows]
+            yield list(spans), [pair[row] for row in rows], [tree_index_select(encoded, row) for row in rows]
 
-    def _work(self, tape: Tape, name: str, wanted: Tensor) -> Work:
+    def _work(self, tape: Tape, name: str, wanted: Tensor) -> DistinctJobs:
         """The jobs of a mediator, without those whose answer is known or asked for twice."""
         active = self._active(tape, name, wanted).tolist()
         if not self.lazy:
-            return Work(active, {}, {})
+            return DistinctJobs(active, {}, {})
         pairs = {pair: (int(self.own[pair]), int(self.donor[pair])) for pair in active}
-        return reduced(self.tower, tape, [target.site for target in self.targets[name]], pairs)
+        return distinct_jobs(self.tower, tape, [target.site for target in self.targets[name]], pairs)
 
     def _active(self, tape: Tape, name: str, wanted: Tensor) -> Tensor:
         """The pairs whose replacement changes anything: the others keep their recorded output."""
@@ -221,7 +227,7 @@ class Jobs:
     ) -> Encoded:
         value, rest = tape.rows_at(plan.entry, own), own.clone()
         tokens = self._tokens(tape, own)
-        later: dict[Point, list[tuple[Target, list[int]]]] = {}
+        later: dict[Point, list[tuple[PatchTarget, list[int]]]] = {}
         for name, span in spans.items():
             for target in self.targets[name]:
                 if target.point != plan.entry:
@@ -236,8 +242,8 @@ class Jobs:
             jobs = [job for target, span in writes if target.port is None for job in span]
             where = torch.tensor(jobs, device=own.device)
             whole = (where, donor[where]) if jobs else None
-            write = live(writes, tape.rows_at(point, donor), len(own), tokens)
-            edits.append(Edit(point, write, whole))
+            write = combined_write(writes, tape.rows_at(point, donor), len(own), tokens)
+            edits.append(PointPatch(point, write, whole))
         return resume(
             self.model, self.tower, tape, own, plan, value, rest, edits, narrow=self.narrow
         )

@@ -16,12 +16,19 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from vlbias.causal.hooks import first_tensor, gather, giving, hook, lent, with_first_tensor
+from vlbias.causal.hooks import (
+    first_tensor,
+    patched_forward,
+    register_write_hook,
+    replaced_output,
+    select_output_rows,
+    with_first_tensor,
+)
 from vlbias.causal.resumption import Resumption, is_inside
 from vlbias.causal.staged import Encoded, StagedModel, Tower
-from vlbias.causal.tape import Tape, ahead, enter, resumed_batch, seen_only
+from vlbias.causal.tape import Tape, checked_output, encode_unrecorded, patch_entry, resumed_batch
 
-__all__ = ["Entrance", "RowBound", "can_carry", "carried", "evenly", "is_worth_it"]
+__all__ = ["EntryJobs", "RowBound", "can_join", "even_parts", "is_joint_cheaper", "run_joint_pass"]
 
 
 @runtime_checkable
@@ -34,7 +41,7 @@ class RowBound(Protocol):
 
 
 @dataclass(frozen=True)
-class Entrance:
+class EntryJobs:
     """Jobs that continue recorded rows behind one replacement.
 
     Args:
@@ -48,7 +55,7 @@ class Entrance:
     value: Tensor
 
 
-def can_carry(tower: Tower, tape: Tape, plan: Resumption) -> bool:
+def can_join(tower: Tower, tape: Tape, plan: Resumption) -> bool:
     """Whether jobs of this plan can join others: their block and what it takes are known."""
     if len(tower.stages) > 1 or plan.block is None:
         return False
@@ -56,7 +63,7 @@ def can_carry(tower: Tower, tape: Tape, plan: Resumption) -> bool:
     return set(_before(tower, plan)) <= given & set(tape.outputs)
 
 
-def is_worth_it(
+def is_joint_cheaper(
     tower: Tower, tape: Tape, counts: Sequence[tuple[Resumption, int]], most: int
 ) -> bool:
     """Whether carrying reads weights less often than a pass for each plan.
@@ -73,11 +80,11 @@ def is_worth_it(
     tokens = tape.batch[tower.causal or ""].shape[1]
     # blocks tell rows from tokens by how many they are
     alike = {1, tokens, tokens - tape.start}
-    sizes = [part.stop - part.start for part in evenly(total, most)]
+    sizes = [part.stop - part.start for part in even_parts(total, most)]
     return len(sizes) * len(blocks) < apart and not alike & set(sizes)
 
 
-def evenly(count: int, most: int) -> Iterator[slice]:
+def even_parts(count: int, most: int) -> Iterator[slice]:
     """Parts of about the same size, none larger than `most`."""
     parts = -(-count // most)
     for part in range(parts):
@@ -85,11 +92,11 @@ def evenly(count: int, most: int) -> Iterator[slice]:
 
 
 @torch.inference_mode()
-def carried(
+def run_joint_pass(
     model: StagedModel,
     tower: Tower,
     tape: Tape,
-    entrances: Sequence[Entrance],
+    entrances: Sequence[EntryJobs],
     *,
     narrow: bool = True,
 ) -> Encoded:
@@ -98,7 +105,7 @@ def carried(
     Args:
         model: The model that was recorded.
         tower: The tower that was recorded; one stage.
-        tape: The recording, for which every entrance `can_carry`.
+        tape: The recording, for which every entrance `can_join`.
         entrances: Those of earlier blocks first.
         narrow: Whether modules of the tail are run on the tape's token of the tail alone.
 
@@ -112,15 +119,15 @@ def carried(
     with ExitStack() as stack:
         for call in first.given:
             if not (first.block and is_inside(call, first.block)) and call.module not in blocks:
-                output = gather(tape.outputs[call.module], call, own, tape.rows, False)
-                stack.enter_context(giving(model.net.get_submodule(call.module), output))
+                output = select_output_rows(tape.outputs[call.module], call, own, tape.rows, False)
+                stack.enter_context(replaced_output(model.net.get_submodule(call.module), output))
         for name in blocks:
             module = model.net.get_submodule(name)
             forward = partial(train.through, name, module.forward)
-            stack.enter_context(lent(module, forward))
+            stack.enter_context(patched_forward(module, forward))
         batch = resumed_batch(tape, own, skipped=True)
-        encoded = ahead(model, tower, tape, batch, own)
-    return seen_only(model, tower, tape, first.entry, encoded)
+        encoded = encode_unrecorded(model, tower, tape, batch, own)
+    return checked_output(model, tower, tape, first.entry, encoded)
 
 
 @dataclass
@@ -130,7 +137,7 @@ class _Train:
     model: StagedModel
     tower: Tower
     tape: Tape
-    entrances: Sequence[Entrance]
+    entrances: Sequence[EntryJobs]
     narrow: bool
     entered: int = field(default=0, init=False)
 
@@ -156,35 +163,35 @@ class _Train:
         return parts[0] if len(parts) == 1 else _joined(parts)
 
     def _entering(
-        self, name: str, forward: Callable[..., Any], entrance: Entrance, taken: Any
+        self, name: str, forward: Callable[..., Any], entrance: EntryJobs, taken: Any
     ) -> Any:
         plan, net, tape = entrance.plan, self.model.net, self.tape
         block = net.get_submodule(name)
         with ExitStack() as stack:
-            stack.enter_context(lent(block, forward))
+            stack.enter_context(patched_forward(block, forward))
             for call in plan.given:
                 if plan.block is not None and is_inside(call, plan.block):
-                    output = gather(tape.outputs[call.module], call, entrance.own, tape.rows, False)
-                    stack.enter_context(giving(net.get_submodule(call.module), output))
-            enter(stack, net, tape, entrance.own, plan, entrance.value)
+                    output = select_output_rows(tape.outputs[call.module], call, entrance.own, tape.rows, False)
+                    stack.enter_context(replaced_output(net.get_submodule(call.module), output))
+            patch_entry(stack, net, tape, entrance.own, plan, entrance.value)
             self._on_tail(stack, plan.narrow)
             return _called(block.forward, taken)
 
-    def _hidden(self, entrance: Entrance, hidden: Tensor, rows: slice) -> Tensor:
+    def _hidden(self, entrance: EntryJobs, hidden: Tensor, rows: slice) -> Tensor:
         """What the entrance's block takes."""
         before = _before(self.tower, entrance.plan)
         if not before:
             return hidden[rows]
         call = next(call for call in entrance.plan.given if call.module == before[-1])
         output = self.tape.outputs[call.module]
-        return first_tensor(gather(output, call, entrance.own, self.tape.rows, False))
+        return first_tensor(select_output_rows(output, call, entrance.own, self.tape.rows, False))
 
     def _on_tail(self, stack: ExitStack, modules: Sequence[str]) -> None:
         if self.narrow and self.tape.tail is not None:
             token = slice(self.tape.tail, self.tape.tail + 1)
             for module in modules:
                 stack.callback(
-                    hook(self.model.net, (module, "in"), lambda tensor: tensor[:, token])
+                    register_write_hook(self.model.net, (module, "in"), lambda tensor: tensor[:, token])
                 )
 
     def _of_rows(self, taken: Any, hidden: Tensor, rows: slice) -> Any:

@@ -13,7 +13,7 @@ from vlbias.causal.staged import Batch, Port, Tower
 from vlbias.causal.trace import Point
 from vlbias.errors import BadStudy, UnknownName
 
-__all__ = ["Target", "Tokens", "exchangeable", "live", "marked", "write_rows"]
+__all__ = ["PatchTarget", "Tokens", "aligned_pairs", "combined_write", "unit_mask", "write_rows"]
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,12 @@ class Tokens:
         return mask[:, self.start : self.start + width]
 
 
-EVERY = Tokens()
+UNKNOWN_TOKENS = Tokens()
 """Rows of which nothing is known: none is padded, none has spans."""
 
 
 @dataclass(frozen=True)
-class Target:
+class PatchTarget:
     """One site of a mediator as the tower's trace sees it.
 
     `length` is the key of the batch that tells how many tokens of a row are its own.
@@ -112,7 +112,7 @@ class Target:
     length: str | None = None
 
     def write(
-        self, tensor: Tensor, donor: Tensor, tokens: Tokens = EVERY, units: Tensor | None = None
+        self, tensor: Tensor, donor: Tensor, tokens: Tokens = UNKNOWN_TOKENS, units: Tensor | None = None
     ) -> Tensor:
         """`tensor` with this site's units and positions taken from `donor` of the same shape.
 
@@ -133,7 +133,7 @@ class Target:
             return folded.flatten(0, 1)
         count = self.units_of(tensor)
         if units is None:
-            units = marked([self.site], count, tensor.device)
+            units = unit_mask([self.site], count, tensor.device)
         else:
             units = units.repeat_interleave(len(tensor) // len(units), 0)
         picked = units.view(len(units), *[1] * (tensor.ndim - 2), count, 1)
@@ -143,7 +143,7 @@ class Target:
         return torch.where(picked, other, mine).flatten(-2)
 
     def differing(
-        self, tensor: Tensor, donor: Tensor, tokens: Tokens = EVERY, rows: int | None = None
+        self, tensor: Tensor, donor: Tensor, tokens: Tokens = UNKNOWN_TOKENS, rows: int | None = None
     ) -> Tensor:
         """The units [rows, units] in which `donor` differs at this site's positions.
 
@@ -178,7 +178,7 @@ class Target:
         return None
 
 
-def exchangeable(tower: Tower, batch: Batch, own: Tensor, donor: Tensor) -> Tensor:
+def aligned_pairs(tower: Tower, batch: Batch, own: Tensor, donor: Tensor) -> Tensor:
     """For which pairs of rows [P] values inside a tower can be exchanged.
 
     What the tower names as `aligned` must be equal, and every named span must hold the same tokens:
@@ -198,7 +198,7 @@ def exchangeable(tower: Tower, batch: Batch, own: Tensor, donor: Tensor) -> Tens
     return fine
 
 
-def marked(sites: Sequence[Site], count: int, device: torch.device) -> Tensor:
+def unit_mask(sites: Sequence[Site], count: int, device: torch.device) -> Tensor:
     """Which of `count` units each site names, [sites, units]; all where it names none."""
     table = torch.zeros((len(sites), count), dtype=torch.bool)
     table[[row for row, site in enumerate(sites) if site.units is None]] = True
@@ -211,7 +211,7 @@ def marked(sites: Sequence[Site], count: int, device: torch.device) -> Tensor:
 
 def write_rows(
     tensor: Tensor,
-    target: Target,
+    target: PatchTarget,
     span: list[int],
     donor: Tensor,
     rows: int,
@@ -233,8 +233,8 @@ def write_rows(
     folded[span] = new.view(len(span), -1, *tensor.shape[1:])
 
 
-def live(
-    writes: list[tuple[Target, list[int]]], donor: Tensor, rows: int, tokens: Tokens
+def combined_write(
+    writes: list[tuple[PatchTarget, list[int]]], donor: Tensor, rows: int, tokens: Tokens
 ) -> Callable[[Tensor], Tensor]:
     """A function that makes several targets' replacements at one point, jobs as in `write_rows`."""
 

@@ -11,11 +11,11 @@ from vlbias.causal.site import Site
 from vlbias.causal.staged import Tower
 from vlbias.causal.tape import Tape
 
-__all__ = ["Work", "reduced"]
+__all__ = ["DistinctJobs", "distinct_jobs"]
 
 
 @dataclass(frozen=True)
-class Work:
+class DistinctJobs:
     """What is to be done for a mediator.
 
     Args:
@@ -29,9 +29,9 @@ class Work:
     twins: dict[int, int]
 
 
-def reduced(
+def distinct_jobs(
     tower: Tower, tape: Tape, sites: Sequence[Site], pairs: Mapping[int, tuple[int, int]]
-) -> Work:
+) -> DistinctJobs:
     """The jobs of a mediator, each answer asked for once.
 
     A stage that reads inputs only gives the same for equal inputs. So two donors with equal images
@@ -48,7 +48,7 @@ def reduced(
     roots = {stage.name: stage.module for stage in tower.stages if not stage.parents}
     places = [site.stage for site in sites]
     if not all(place in roots and roots[place] in tape.alike for place in places):
-        return Work(list(pairs), {}, {})
+        return DistinctJobs(list(pairs), {}, {})
     whole = all(site.port is None for site in sites)
     jobs, known, twins, first = [], {}, {}, {}  # type: ignore[var-annotated]
     for pair, (own, donor) in pairs.items():
@@ -61,7 +61,7 @@ def reduced(
         else:
             first[key] = pair
             jobs.append(pair)
-    return Work(jobs, known, twins)
+    return DistinctJobs(jobs, known, twins)
 
 
 def _recorded(tower: Tower, tape: Tape, places: set[str], own: int, donor: int) -> int | None:

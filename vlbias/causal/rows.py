@@ -14,7 +14,7 @@ from vlbias.causal.staged import Encoded
 from vlbias.causal.sweep import Sweep
 from vlbias.errors import BadData
 
-__all__ = ["Rows", "batches", "stitched"]
+__all__ = ["Rows", "batches", "merged_sweeps"]
 
 
 class Rows:
@@ -93,7 +93,7 @@ def batches(rows: int, pairs: Collection[tuple[int, int]], size: int) -> Iterato
     yield batch
 
 
-def stitched(parts: Sequence[tuple[list[int], list[int], Sweep]]) -> Sweep:
+def merged_sweeps(parts: Sequence[tuple[list[int], list[int], Sweep]]) -> Sweep:
     """One sweep of several: each part with its rows and the numbers of its pairs."""
 
     def scatter(pieces: Sequence[tuple[list[int], Encoded]]) -> Encoded:

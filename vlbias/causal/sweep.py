@@ -16,16 +16,16 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from vlbias.causal.hooks import fill, pick
+from vlbias.causal.hooks import tree_fill_nan_, tree_index_select
 from vlbias.causal.jobs import Jobs
-from vlbias.causal.patching import Target, exchangeable
+from vlbias.causal.patching import PatchTarget, aligned_pairs
 from vlbias.causal.resumption import Resumption, plan_resumption
 from vlbias.causal.site import Mediator, Site
 from vlbias.causal.staged import Batch, Encoded, StagedModel, Tower, find_port
 from vlbias.causal.suffix import narrowed, views
 from vlbias.causal.tape import Tape, record
 from vlbias.causal.trace import Point, Trace, trace
-from vlbias.causal.unit_batch import Panel, panels_of
+from vlbias.causal.unit_batch import UnitBatch, unit_batches
 
 __all__ = ["Sweep", "SweepPlan"]
 
@@ -53,7 +53,7 @@ class _Group:
 
     plan: Resumption
     names: list[str]
-    panels: list[Panel]
+    panels: list[UnitBatch]
     others: list[str]
 
 
@@ -99,7 +99,7 @@ class SweepPlan:
         )
         own = torch.tensor([i for i, _ in pairs], dtype=torch.long, device=_device(batch))
         donor = torch.tensor([j for _, j in pairs], dtype=torch.long, device=_device(batch))
-        aligned = exchangeable(self.tower, batch, own, donor)
+        aligned = aligned_pairs(self.tower, batch, own, donor)
         # a stage that ran once per distinct input asks which jobs are twins, one by one
         together = [panel for group in groups for panel in group.panels] if not tape.alike else []
         blocks = {panel.names: _block(tape.encoded, own, aligned, panel) for panel in together}
@@ -141,9 +141,9 @@ class SweepPlan:
         for mediator in self.mediators:
             if mediator.name not in patched:
                 whole = self.shortcut and self.is_cut(mediator)
-                patched[mediator.name] = pick(tape.encoded, donor if whole else own)
+                patched[mediator.name] = tree_index_select(tape.encoded, donor if whole else own)
                 if not whole and not bool(aligned.all()):
-                    fill(patched[mediator.name], ~aligned)
+                    tree_fill_nan_(patched[mediator.name], ~aligned)
         return patched
 
     def _views(self, tape: Tape, own: Tensor, donor: Tensor) -> Iterable[tuple[Tape, Tensor]]:
@@ -185,7 +185,7 @@ class SweepPlan:
         assert self._trace is not None
         return self._trace
 
-    def target(self, site: Site) -> Target:
+    def target(self, site: Site) -> PatchTarget:
         """Where a site lies in the trace."""
         port = find_port(self.model, site)
         if port is None:
@@ -194,10 +194,10 @@ class SweepPlan:
         else:
             point = (port.path(site.layer), port.slot)
         length = (port.length if port is not None else None) or self.tower.length
-        return Target(site, port, point, self.trace.moment(point, self.model.name), length)
+        return PatchTarget(site, port, point, self.trace.moment(point, self.model.name), length)
 
     @cached_property
-    def _targets(self) -> dict[str, list[Target]]:
+    def _targets(self) -> dict[str, list[PatchTarget]]:
         return {
             mediator.name: sorted(
                 (self.target(site) for site in mediator.sites), key=lambda target: target.moment
@@ -217,7 +217,7 @@ class SweepPlan:
         ):
             stage = self._targets[names[0]][0].site.stage
             plan = plan_resumption(self.trace, self.tower, point, stage, self.model.name)
-            groups.append(_Group(plan, names, *panels_of(self._targets, names)))
+            groups.append(_Group(plan, names, *unit_batches(self._targets, names)))
         return groups
 
     def _points(self, slot: str) -> set[str]:
@@ -229,11 +229,11 @@ class SweepPlan:
         }
 
 
-def _block(encoded: Encoded, own: Tensor, aligned: Tensor, panel: Panel) -> Encoded:
+def _block(encoded: Encoded, own: Tensor, aligned: Tensor, panel: UnitBatch) -> Encoded:
     """What a panel gives where nothing changes, [mediators, pairs, …]; NaN where not aligned."""
-    values = pick(encoded, own)
+    values = tree_index_select(encoded, own)
     if not bool(aligned.all()):
-        fill(values, ~aligned)
+        tree_fill_nan_(values, ~aligned)
     return tree_map(lambda leaf: leaf.expand(len(panel.names), *leaf.shape).clone(), values)
 
 

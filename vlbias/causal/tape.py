@@ -19,14 +19,14 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from vlbias.causal.distinct import Distinct
 from vlbias.causal.hooks import (
-    copied,
+    cloned,
     first_tensor,
-    gather,
-    giving,
     has_nan,
-    hook,
-    rows_of,
-    unread,
+    nan_rows,
+    register_write_hook,
+    replaced_output,
+    select_output_rows,
+    select_rows,
     with_first_tensor,
 )
 from vlbias.causal.resumption import Resumption
@@ -34,7 +34,7 @@ from vlbias.causal.staged import Batch, CausalModel, Encoded, StagedModel, Tower
 from vlbias.causal.trace import Call, Point, Trace
 from vlbias.errors import BadModel
 
-__all__ = ["Edit", "Tape", "ahead", "enter", "record", "resume", "resumed_batch", "seen_only"]
+__all__ = ["PointPatch", "Tape", "checked_output", "encode_unrecorded", "patch_entry", "record", "resume", "resumed_batch"]
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,11 @@ class Tape:
 
     def rows_at(self, point: Point, index: Tensor) -> Tensor:
         """Copies of the rows `index` of the tensor at a point; windows of a row stay together."""
-        return rows_of(self.at(point), index, self.at(point).shape[0] // self.rows, self.rows)
+        return select_rows(self.at(point), index, self.at(point).shape[0] // self.rows, self.rows)
 
 
 @dataclass(frozen=True)
-class Edit:
+class PointPatch:
     """A live change at a point behind the entry.
 
     Args:
@@ -117,17 +117,17 @@ def record(
         for name in outputs:
 
             def keep(_: nn.Module, __: Any, output: Any, name: str = name) -> None:
-                seen_out[name] = copied(output)
+                seen_out[name] = cloned(output)
 
             hooks.callback(model.net.get_submodule(name).register_forward_hook(keep).remove)
         for name in inputs:
 
             def note(_: nn.Module, args: tuple[Any, ...], kw: Any, name: str = name) -> None:
-                seen_in[name] = copied(first_tensor((args, kw)))
+                seen_in[name] = cloned(first_tensor((args, kw)))
 
             module = model.net.get_submodule(name)
             hooks.callback(module.register_forward_pre_hook(note, with_kwargs=True).remove)
-        encoded = copied(model.encode(tower.name, batch))
+        encoded = cloned(model.encode(tower.name, batch))
     for one in shared:
         one.widen(seen_out, seen_in)
     alike = {one.call.module: one.number for one in shared if one.number is not None}
@@ -150,7 +150,7 @@ def resume(
     plan: Resumption,
     value: Tensor,
     rest: Tensor,
-    edits: Sequence[Edit] = (),
+    edits: Sequence[PointPatch] = (),
     *,
     narrow: bool = True,
 ) -> Encoded:
@@ -174,40 +174,40 @@ def resume(
     with ExitStack() as stack:
         for call in plan.given:
             blank = call.module in plan.unread
-            output = gather(tape.outputs[call.module], call, own, tape.rows, blank)
-            stack.enter_context(giving(model.net.get_submodule(call.module), output))
-        enter(stack, model.net, tape, rest, plan, value)
+            output = select_output_rows(tape.outputs[call.module], call, own, tape.rows, blank)
+            stack.enter_context(replaced_output(model.net.get_submodule(call.module), output))
+        patch_entry(stack, model.net, tape, rest, plan, value)
         if narrow and tape.tail is not None and not edits:
             token = slice(tape.tail, tape.tail + 1)
             for module in plan.narrow:
-                stack.callback(hook(model.net, (module, "in"), lambda tensor: tensor[:, token]))
+                stack.callback(register_write_hook(model.net, (module, "in"), lambda tensor: tensor[:, token]))
         for edit in edits:
-            stack.callback(hook(model.net, edit.point, edit.write))
+            stack.callback(register_write_hook(model.net, edit.point, edit.write))
             if edit.whole is not None:
                 stack.callback(_hook_rest(model.net, tape, edit.point[0], *edit.whole))
-        encoded = ahead(model, tower, tape, batch, own)
-    return seen_only(model, tower, tape, plan.entry, encoded)
+        encoded = encode_unrecorded(model, tower, tape, batch, own)
+    return checked_output(model, tower, tape, plan.entry, encoded)
 
 
 def resumed_batch(tape: Tape, own: Tensor, *, skipped: bool) -> Batch:
     """The batch of jobs that continue the recorded rows `own`; inputs that are skipped are unread."""
     return {
-        key: unread(tensor, len(own))
+        key: nan_rows(tensor, len(own))
         if skipped and tensor.is_floating_point()
         else tensor.index_select(0, own)
         for key, tensor in tape.batch.items()
     }
 
 
-def ahead(model: StagedModel, tower: Tower, tape: Tape, batch: Batch, own: Tensor) -> Encoded:
+def encode_unrecorded(model: StagedModel, tower: Tower, tape: Tape, batch: Batch, own: Tensor) -> Encoded:
     """The tower's output for a batch of jobs, behind the tokens that the tape leaves off."""
     if tape.start:
         causal = cast(CausalModel, model)
-        return copied(causal.continued(tower.name, batch, tape.past, own, tape.start))
-    return copied(model.encode(tower.name, batch))
+        return cloned(causal.continued(tower.name, batch, tape.past, own, tape.start))
+    return cloned(model.encode(tower.name, batch))
 
 
-def seen_only(
+def checked_output(
     model: StagedModel, tower: Tower, tape: Tape, entry: Point, encoded: Encoded
 ) -> Encoded:
     """What a resumed pass gave.
@@ -226,7 +226,7 @@ def seen_only(
     return encoded
 
 
-def enter(
+def patch_entry(
     stack: ExitStack,
     net: nn.Module,
     tape: Tape,
@@ -237,12 +237,12 @@ def enter(
     """Let the net give `value` at the entry as long as the stack lasts; arguments as those of `resume`."""
     module, slot = plan.entry
     if slot == "in" and not plan.direct:
-        stack.callback(hook(net, plan.entry, lambda _: value))
+        stack.callback(register_write_hook(net, plan.entry, lambda _: value))
         return
     result = first_tensor(net.get_submodule(module)(value)) if slot == "in" else value
-    output = gather(tape.outputs[plan.carrier.module], plan.carrier, rest, tape.rows, blank=False)
+    output = select_output_rows(tape.outputs[plan.carrier.module], plan.carrier, rest, tape.rows, blank=False)
     stack.enter_context(
-        giving(net.get_submodule(plan.carrier.module), with_first_tensor(output, result))
+        replaced_output(net.get_submodule(plan.carrier.module), with_first_tensor(output, result))
     )
 
 

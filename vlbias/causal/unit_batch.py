@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vlbias.causal.patching import Target, Tokens, marked
+from vlbias.causal.patching import PatchTarget, Tokens, unit_mask
 from vlbias.causal.tape import Tape
 
-__all__ = ["Panel", "panels_of"]
+__all__ = ["UnitBatch", "unit_batches"]
 
 
 @dataclass(frozen=True)
-class Panel:
+class UnitBatch:
     """Mediators of one site each, which differ in their units only.
 
     Args:
@@ -28,7 +28,7 @@ class Panel:
     """
 
     names: tuple[str, ...]
-    targets: tuple[Target, ...]
+    targets: tuple[PatchTarget, ...]
 
     def active(
         self, tape: Tape, own: Tensor, donor: Tensor, among: Tensor, tokens: Tokens
@@ -53,7 +53,7 @@ class Panel:
 
     def units(self, count: int, device: torch.device) -> Tensor:
         """Which of a site's units each mediator replaces, [mediators, units]."""
-        return marked([target.site for target in self.targets], count, device)
+        return unit_mask([target.site for target in self.targets], count, device)
 
     def value(
         self, tape: Tape, own: Tensor, donor: Tensor, units: Tensor, tokens: Tokens
@@ -72,9 +72,9 @@ class Panel:
         return first.write(mine, other, tokens, units)
 
 
-def panels_of(
-    targets: Mapping[str, Sequence[Target]], names: Sequence[str]
-) -> tuple[list[Panel], list[str]]:
+def unit_batches(
+    targets: Mapping[str, Sequence[PatchTarget]], names: Sequence[str]
+) -> tuple[list[UnitBatch], list[str]]:
     """The panels among mediators that enter at one point, and the mediators that are in none.
 
     Args:
@@ -90,7 +90,7 @@ def panels_of(
         else:
             alike.setdefault(first.site.positions, []).append(name)
     panels = [
-        Panel(tuple(members), tuple(targets[name][0] for name in members))
+        UnitBatch(tuple(members), tuple(targets[name][0] for name in members))
         for members in alike.values()
     ]
     return panels, others

@@ -19,6 +19,7 @@ __all__ = [
     "GenderRule",
     "PerceivedGender",
     "agreeing_captions",
+    "funnel_in_lines",
     "perceived_gender",
 ]
 
@@ -199,3 +200,11 @@ class Funnel:
         rows += [(f"  not kept: {why}", n) for why, n in self.dropped.items()]
         width = max(len(name) for name, _ in rows)
         return "\n".join(f"{name:<{width}}  {n:>7,}" for name, n in rows)
+
+
+def funnel_in_lines(content: Any) -> str:
+    """A funnel as a manifest holds it, of photos or of texts, as lines."""
+    if "steps" in content:
+        return str(Funnel(**content))
+    lines = content.items() if isinstance(content, Mapping) else [("", content)]
+    return "\n".join(f"{step}: {count}" if step else str(count) for step, count in lines)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from vlbias.report.drawing import svg
 from vlbias.report.tables import html
 
-__all__ = ["Block", "Part", "Section", "block"]
+__all__ = ["Block", "Guidance", "Part", "Section", "block"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,21 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Guidance:
+    """How the numbers of a page are to be read and worded; parts that several runs share stand once.
+
+    Args:
+        limits: Sentences on what the numbers do not say.
+        wording: What to write, what not to write, and why.
+        glossary: Words of the page and what they mean.
+    """
+
+    limits: Sequence[str] = ()
+    wording: Sequence[tuple[str, str, str]] = ()
+    glossary: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
 class Section:
     """What a page says of one run.
 
@@ -58,13 +74,17 @@ class Section:
         headline: The finding in one or two plain sentences.
         readings: Further sentences.
         parts: The blocks.
-        lacking: What was left out, where a run knows more than its rows say.
+        guidance: How the numbers are to be read and worded.
+        task: What the model does, as model cards of Hugging Face name it.
+        metrics: Numbers for a model card: type, name, value, and args that determine it.
     """
 
     headline: str
     readings: Sequence[str]
     parts: Sequence[Part]
-    lacking: Sequence[str] = ()
+    guidance: Guidance = Guidance()
+    task: str = "other"
+    metrics: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
 
 
 def block(

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from vlbias.report.blocks import Block, block
+from vlbias.report.blocks import Block, Part, block
 from vlbias.report.drawing import BLUE
 from vlbias.store.run_folder import Run
-from vlbias.studies.photos.scores import measured
 
-__all__ = ["are_given", "data_blocks", "dropped", "funnel", "reported_splits"]
+__all__ = ["are_given", "data_part", "dropped", "funnel", "lacking_in_words"]
 
 
-def funnel(run: Run) -> pd.DataFrame:
+def funnel(run: Run, further: Mapping[str, int]) -> pd.DataFrame:
     """Columns step and left: what reader and study count; and lost, where each step takes from the last.
 
-    The last steps are the study's: its splits and groups, and the splits that are reported.
+    Args:
+        run: The run.
+        further: Steps behind those of the reader and the study's own selection, and what each leaves.
     """
     content = run.manifest["data"]["meta"].get("funnel", {})
-    steps = _steps(content)
-    study = run.manifest["study"]
-    samples = run.samples
-    steps[f"in the study: {', '.join(study['dataset']['splits'])}"] = len(samples)
-    report = reported_splits(study)
-    if report and "split" in samples:
-        steps[f"reported: {', '.join(report)}"] = int(samples["split"].isin(report).sum())
-    least = study["operating_point"].get("min_captions", 1)
-    if least > 1:
-        reported = samples["split"].isin(report or samples["split"])
-        kept = int((measured(run) & reported).sum())
-        steps[f"measured: at least {least} agreeing captions"] = kept
+    splits = ", ".join(run.manifest["study"]["dataset"]["splits"])
+    steps = {**_steps(content), f"in the study: {splits}": len(run.samples), **further}
     table = pd.DataFrame({"step": list(steps), "left": list(steps.values())})
     if "steps" not in content:
         return table  # counts of several things, such as words and templates
@@ -48,14 +40,33 @@ def dropped(run: Run) -> pd.DataFrame:
     return pd.DataFrame({"why": list(reasons), "photos": list(reasons.values())})
 
 
-def data_blocks(run: Run, lacking: list[str]) -> Iterator[Block]:
-    """The funnel as a figure and a table, the reasons, and the groups of what is left.
+def data_part(
+    run: Run, lacking: Sequence[str] = (), further: Mapping[str, int] = MappingProxyType({})
+) -> Part:
+    """The part of a page on the data: the funnel, the reasons, and the groups of what is left.
 
     Args:
         run: The run.
-        lacking: What of the table of outcomes was left out, in words.
+        lacking: What of the table of outcomes was left out, in words; told by the rows if not given.
+        further: Steps of the funnel that a kind of study adds.
     """
-    table = funnel(run)
+    said = lacking or lacking_in_words(run.statuses)
+    return Part("The data and what was left out", list(_blocks(run, said, further)))
+
+
+def lacking_in_words(rows: pd.DataFrame) -> list[str]:
+    """What was left out of the table of outcomes, and why.
+
+    Args:
+        rows: `Run.statuses`.
+    """
+    skipped = rows[(rows["status"] != "ok") & (rows["mediator"] == "")]
+    counts = skipped.groupby(["contrast", "status"], observed=True)["count_all"].sum()
+    return [f"{contrast}: {status} ({n} rows)" for (contrast, status), n in counts.items()]
+
+
+def _blocks(run: Run, lacking: Sequence[str], further: Mapping[str, int]) -> Iterator[Block]:
+    table = funnel(run, further)
     said = "; ".join(f"{row['step']}: {row['left']:,}" for _, row in table.iterrows())
     left_out = " ".join(f"{line}." for line in lacking)
     yield block(
@@ -95,13 +106,6 @@ def are_given(run: Run) -> bool:
     """Whether the groups came with the data, so that no rule read them from captions."""
     rule = run.manifest["data"]["meta"].get("rule", {"name": "given"})
     return bool(rule["name"] == "given")
-
-
-def reported_splits(study: Mapping[str, Any]) -> list[str]:
-    """The splits that a study's rates are of; empty for all that were run."""
-    if "mitigation" in study:
-        return [study["mitigation"]["report"]]
-    return list(study["operating_point"]["report"])
 
 
 def _bars(table: pd.DataFrame) -> Figure:

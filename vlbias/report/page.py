@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jinja2
 
 from vlbias.files import unwritable
-from vlbias.report.blocks import Part, Section
+from vlbias.report.blocks import Block, Guidance, Section
 from vlbias.report.drawing import numbered
-from vlbias.report.funnel import are_given, data_blocks
 from vlbias.report.publish import frames, write_card, write_json
 from vlbias.store.run_folder import Run
-from vlbias.studies.bias.numbers.tables import Tables, numbers
-from vlbias.studies.bias.page import presence_section
-from vlbias.studies.language.numbers import OUTCOME, LanguageTables, language_numbers
-from vlbias.studies.language.page import compared, language_section
-from vlbias.studies.mitigation.numbers.tables import MitigationTables, mitigation_tables
-from vlbias.studies.mitigation.page import mitigation_section
-from vlbias.studies.photos.comparison import compared_runs
-from vlbias.studies.photos.example_photos import example_photos
-from vlbias.studies.photos.example_scenes import is_rendered, scenes_of
-from vlbias.studies.photos.guidance import (
-    GLOSSARY,
-    PERCEIVED_WORDING,
-    TEXT_GLOSSARY,
-    TEXT_WORDING,
-    WORDING,
-)
-from vlbias.studies.photos.words import (
-    GIVEN_LIMIT,
-    LIMITS,
-    PERCEIVED_LIMIT,
-    TEXT_LIMITS,
-    lacking_in_words,
-)
 
-__all__ = ["Page", "report"]
+__all__ = ["Page", "Reported", "make_folder", "write_page"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -63,51 +41,18 @@ class Page:
     card: Path
 
 
-def report(
-    runs: Sequence[Path | str] | Path | str,
-    out: Path | str | None = None,
-    *,
-    draws: int = 2000,
-    seed: int = 0,
-    with_images: bool = False,
-    note: Callable[[str], None] = lambda text: None,
-) -> Page:
-    """Analyse finished runs and write their page and tables; needs no model.
+@dataclass(frozen=True)
+class Reported:
+    """A run, its tables, and what the page says of it.
 
     Args:
-        runs: Run folders; several stand side by side on one page.
-        out: Folder for the page; `report` in the first run folder if not given.
-        draws: Resampling draws of every interval and test.
-        seed: Of the draws.
-        with_images: Show example photos whose licence allows it; see `vlbias.studies.photos.example_photos`. Rendered
-            scenes are shown in any case.
-        note: Told what is being done.
-
-    Raises:
-        BadTable: if a folder is no finished run, `out` cannot be written, or photos are asked for that
-            the run did not have.
+        run: The run folder.
+        tables: A dataclass of frames.
+        section: Words, figures and tables of the page.
     """
-    folders = [Path(runs)] if isinstance(runs, Path | str) else [Path(run) for run in runs]
-    opened = [Run(folder) for folder in folders]
-    target = folders[0] / "report" if out is None else Path(out)
-    try:
-        (target / "tables").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritable(target, error) from error
-    options: dict[str, Any] = {"draws": draws, "seed": seed, "note": note}
-    done = [_analysed(run, options, with_images=with_images) for run in opened]
-    names = _distinct([run.folder.name for run in opened])
-    for name, one in zip(names, done, strict=True):
-        _write_tables(target / "tables" / name, one.tables)
-    return _write(target, done, draws)
-
-
-@dataclass(frozen=True)
-class _Done:
-    """A run, its tables, and what the page says of it."""
 
     run: Run
-    tables: Tables | LanguageTables | MitigationTables
+    tables: Any
     section: Section
 
     @property
@@ -124,65 +69,39 @@ class _Done:
         }
 
 
-def _analysed(run: Run, options: dict[str, Any], *, with_images: bool) -> _Done:
-    """The tables of a run and its section, by what kind of run it is."""
-    tables: Tables | LanguageTables | MitigationTables
-    if run.manifest.get("kind") == "mitigation":
-        tables = mitigation_tables(run, **options)
-        section = mitigation_section(run, tables)
-    elif OUTCOME in run.manifest["study"]["outcomes"]:
-        tables = language_numbers(run, **options)
-        section = language_section(run, tables)
-    else:
-        tables = numbers(run, **options)
-        section = presence_section(run, tables)
-    options["note"](f"figures of {run.folder.name}")
-    lacking = list(section.lacking) or lacking_in_words(run.statuses)
-    further = [Part("The data and what was left out", list(data_blocks(run, lacking)))]
-    if is_rendered(run):
-        further.insert(0, Part("Example scenes", [scenes_of(run)]))
-    elif with_images and isinstance(tables, Tables):
-        further.insert(0, Part("Example photos", [example_photos(run)]))
-    return _Done(run, tables, replace(section, parts=[*section.parts, *further]))
+def make_folder(target: Path) -> None:
+    """Make the folder of a page.
+
+    Raises:
+        BadTable: if it cannot be written.
+    """
+    try:
+        (target / "tables").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(target, error) from error
 
 
-def _distinct(names: Sequence[str]) -> list[str]:
-    """The names, numbered where they repeat."""
-    return [
-        f"{name}-{names[:i].count(name) + 1}" if names[:i].count(name) else name
-        for i, name in enumerate(names)
-    ]
+def write_page(
+    target: Path, done: Sequence[Reported], comparison: Sequence[Block], draws: int
+) -> Page:
+    """Write page, tables, JSON and model card of analysed runs.
 
-
-def _write_tables(folder: Path, tables: Tables | LanguageTables | MitigationTables) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, frame in frames(tables).items():
-        frame.to_csv(folder / f"{name}.csv", index=False)
-
-
-def _write(target: Path, done: Sequence[_Done], draws: int) -> Page:
-    of_texts = [(one.run, one.tables) for one in done if isinstance(one.tables, LanguageTables)]
-    of_photos = [
-        (one.run, one.tables) for one in done if not isinstance(one.tables, LanguageTables)
-    ]
-    given = {are_given(run) for run, _ in of_photos}
-    limits = (
-        *(TEXT_LIMITS if of_texts else ()),
-        *((PERCEIVED_LIMIT,) if False in given else ()),
-        *((GIVEN_LIMIT,) if True in given else ()),
-        *(LIMITS if of_photos else ()),
-    )
-    said = [(one.run, one.tables, one.said) for one in done]
+    Args:
+        target: A folder that `make_folder` made.
+        done: The runs, in order.
+        comparison: Blocks that set them side by side.
+        draws: Resampling draws of every interval and test.
+    """
+    names = _distinct([one.run.folder.name for one in done])
+    for name, one in zip(names, done, strict=True):
+        _write_tables(target / "tables" / name, one.tables)
+    guidance = _together([one.section.guidance for one in done])
     content = {
         "sections": [{**one.said, "parts": one.section.parts} for one in done],
-        "comparison": [*compared_runs(of_photos), *compared(of_texts)],
-        "limits": limits,
-        "wording": (
-            *(PERCEIVED_WORDING if False in given else ()),
-            *(WORDING if of_photos else ()),
-            *(TEXT_WORDING if of_texts else ()),
-        ),
-        "glossary": (GLOSSARY if of_photos else ()) + (TEXT_GLOSSARY if of_texts else ()),
+        "comparison": comparison,
+        "limits": guidance.limits,
+        "wording": guidance.wording,
+        "glossary": guidance.glossary,
         "draws": draws,
     }
     template = files("vlbias.report").joinpath("templates", "page.html.j2").read_text("utf-8")
@@ -193,10 +112,37 @@ def _write(target: Path, done: Sequence[_Done], draws: int) -> Page:
     environment.globals["numbered"] = lambda svg: numbered(svg, next(figures))
     page = target / "index.html"
     page.write_text(environment.from_string(template).render(content), encoding="utf-8")
+    said = [(one.run, one.tables, one.section, one.said) for one in done]
     write_json(target / "report.json", said)
-    write_card(target / "model-card.md", said, limits)
-    summary = "\n".join(f"{one['name']}: {one['headline']}" for _, _, one in said)
+    write_card(target / "model-card.md", said, guidance.limits)
+    summary = "\n".join(f"{one.said['name']}: {one.said['headline']}" for one in done)
     return Page(page, target / "tables", summary, target / "report.json", target / "model-card.md")
+
+
+def _together(every: Sequence[Guidance]) -> Guidance:
+    return Guidance(
+        _once(one.limits for one in every),
+        _once(one.wording for one in every),
+        _once(one.glossary for one in every),
+    )
+
+
+def _once(parts: Any) -> list[Any]:
+    return list(dict.fromkeys(chain.from_iterable(parts)))
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """The names, numbered where they repeat."""
+    return [
+        f"{name}-{names[:i].count(name) + 1}" if names[:i].count(name) else name
+        for i, name in enumerate(names)
+    ]
+
+
+def _write_tables(folder: Path, tables: Any) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, frame in frames(tables).items():
+        frame.to_csv(folder / f"{name}.csv", index=False)
 
 
 def _provenance(run: Run) -> dict[str, str]:

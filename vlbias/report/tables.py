@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from html import escape
 
+from typing import Any
+
+import numpy as np
 import pandas as pd
 
 from vlbias.report.columns import headed
 
-__all__ = ["html"]
+__all__ = ["html", "with_limits"]
 
 
 def html(frame: pd.DataFrame, caption: str = "") -> str:
@@ -48,3 +51,12 @@ def _number(value: float) -> str:
     if value == 0 or 1e-3 <= abs(value) < 1e5:
         return f"{value:.4f}".rstrip("0").rstrip(".")
     return f"{value:.1e}"
+
+
+def with_limits(row: pd.Series[Any]) -> str:
+    """An estimate and its limits, signs written out."""
+    if pd.isna(row["estimate"]):
+        return "insufficient"
+    if pd.isna(row["lo"]) or not np.isfinite([row["lo"], row["hi"]]).any():
+        return f"{row['estimate']:+.3f}, without limits"
+    return f"{row['estimate']:+.3f} [{row['lo']:+.3f}, {row['hi']:+.3f}]"

@@ -75,7 +75,7 @@ def run_plan(
         raise BadStudy(
             "shard", f"{index}/{parts}", "0/1: the cells of this study need each other's fits"
         )
-    _refuse_workers(workers, plan.study.device)
+    _refuse_workers(workers, plan.device)
     folder = out / plan.study.name
     _refuse_unwritable(folder, plan.rows * BYTES_PER_ROW)
     with locked(folder, range(index, plan.n_parts, parts), events.note):
@@ -83,7 +83,7 @@ def run_plan(
         keep_memory()
         work = make_work(plan, folder, events.note)
         _start(work, plan.study.name)
-        return _computed(work, work.cells[index::parts], plan.study.device, workers, events)
+        return _computed(work, work.cells[index::parts], plan.device, workers, events)
 
 
 def _start(work: Work, name: str) -> None:

@@ -1,1 +1,50 @@
-"""Kinds of study: a kind is one folder."""
+"""Kinds of study: a kind is one folder and one line in `KINDS`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vlbias.data import TEXTS
+from vlbias.errors import UnknownName
+from vlbias.studies.kind import Kind
+
+__all__ = ["KINDS", "kind_named", "kind_of"]
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("mitigation", "mitigations against their placebos", lambda study: "mitigation" in study),
+        Kind("language", "odds in a language model", lambda study: _data(study) in TEXTS),
+        Kind("planted", "methods on models whose bias is known"),
+        Kind("bias", "bias of a model on photos, and where it arises", lambda study: True),
+    )
+}
+"""Name to kind. The first that a study without the key `kind` belongs to is taken."""
+
+
+def kind_of(study: Mapping[str, Any]) -> Kind:
+    """The kind of a study, as a file or the manifest of a run holds it.
+
+    Raises:
+        UnknownName: if it names a kind that does not exist, with suggestions.
+    """
+    if "kind" in study:
+        return kind_named(study["kind"])
+    return next(kind for kind in KINDS.values() if kind.has_own(study))
+
+
+def kind_named(name: str) -> Kind:
+    """The kind of a name.
+
+    Raises:
+        UnknownName: with suggestions, if there is none.
+    """
+    if name not in KINDS:
+        raise UnknownName("kind of study", name, KINDS)
+    return KINDS[name]
+
+
+def _data(study: Mapping[str, Any]) -> Any:
+    dataset = study.get("dataset")
+    return dataset.get("name") if isinstance(dataset, Mapping) else None

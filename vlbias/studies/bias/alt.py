@@ -7,19 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vlbias.report.tables import with_limits
 from vlbias.report.columns import headed
 from vlbias.studies.bias.figures import sites
 
-__all__ = ["changes", "components", "conditions", "encoders", "objects", "operating", "with_limits"]
-
-
-def with_limits(row: pd.Series[Any]) -> str:
-    """An estimate and its limits, signs written out."""
-    if pd.isna(row["estimate"]):
-        return "insufficient"
-    if pd.isna(row["lo"]) or not np.isfinite([row["lo"], row["hi"]]).any():
-        return f"{row['estimate']:+.3f}, without limits"
-    return f"{row['estimate']:+.3f} [{row['lo']:+.3f}, {row['hi']:+.3f}]"
+__all__ = ["changes", "components", "conditions", "encoders", "objects", "operating"]
 
 
 def conditions(table: pd.DataFrame) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from vlbias.report.blocks import Block, Part, Section, block
 from vlbias.store.run_folder import Run
-from vlbias.studies.bias.alt import with_limits
+from vlbias.report.tables import with_limits
 from vlbias.studies.language import figures as drawn
 from vlbias.studies.language.numbers import LanguageTables
 from vlbias.studies.photos.words import lacking_in_words

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,10 @@ from vlbias.causal.site import Mediator
 from vlbias.causal.staged import Readout, StagedModel
 from vlbias.errors import BadStudy
 from vlbias.files import whole
+from vlbias.runs.events import Note
 from vlbias.store.cells import cell_key
-from vlbias.studies.arms.plan import Plan, count_rows
+from vlbias.studies.arms.plan import ArmsPlan
+from vlbias.studies.language.study import Study
 
 __all__ = ["screened", "thinned"]
 
@@ -26,8 +27,8 @@ _CHUNK = 32
 
 
 def screened(
-    plan: Plan, folder: Path, model: StagedModel, note: Callable[[str], None]
-) -> tuple[Plan, dict[str, Any]]:
+    plan: ArmsPlan, study: Study, folder: Path, model: StagedModel, note: Note
+) -> tuple[ArmsPlan, dict[str, Any]]:
     """The plan with the chosen units and their controls only, and what the manifest says of it.
 
     The approximate effects of every unit are written once, to `screen.KEY.parquet` in the run folder,
@@ -36,12 +37,11 @@ def screened(
     Raises:
         BadStudy: if the study is screened and has no mediator with units.
     """
-    study = plan.study
     if study.screen is None:
         return plan, {}
-    path = folder / f"screen.{_key(plan, model)}.parquet"
+    path = folder / f"screen.{_key(plan, study, model)}.parquet"
     if not path.is_file():
-        table = _table(plan, model, note)
+        table = _table(plan, study, model, note)
         with whole(path) as temporary:
             table.to_parquet(temporary)
     table = pd.read_parquet(path)
@@ -53,40 +53,38 @@ def screened(
         f"screening (approximate): {counts['chosen']} units chosen, {counts['control']} more as controls, "
         f"{counts['skipped']} skipped: {path.name} names them"
     )
-    fewer = replace(plan, mediators=kept)
     about = {"fraction": study.screen, "table": path.name, **counts}
-    return fewer.with_rows(count_rows(fewer, model)), {"screen": about}
+    return replace(plan, mediators=kept), {"screen": about}
 
 
-def thinned(plan: Plan) -> Plan:
+def thinned(plan: ArmsPlan, study: Study) -> ArmsPlan:
     """The plan with about as many units as screening will leave, evenly taken, to tell what it costs."""
-    if plan.study.screen is None:
+    if study.screen is None:
         return plan
-    units = _units(plan)
-    step = max(1, round(1 / plan.study.screen))
+    units = _units(plan, study)
+    step = max(1, round(1 / study.screen))
     few = {unit.name for unit in units[::step]}
     names = {unit.name for unit in units}
     kept = tuple(m for m in plan.mediators if m.name in few or m.name not in names)
-    fewer = replace(plan, mediators=kept)
-    return fewer.with_rows(plan.rows * len(kept) // max(1, len(plan.mediators)))
+    return replace(plan, mediators=kept)
 
 
-def _units(plan: Plan) -> list[Mediator]:
+def _units(plan: ArmsPlan, study: Study) -> list[Mediator]:
     found = [m for m in plan.mediators if len(m.sites) == 1 and m.sites[0].units is not None]
     if not found:
-        given = ", ".join(plan.study.mediators)
+        given = ", ".join(study.mediators)
         raise BadStudy(
-            "screen", plan.study.screen, f"mediators with units, 'lm/head.*[*]' ({given})"
+            "screen", study.screen, f"mediators with units, 'lm/head.*[*]' ({given})"
         )
     return found
 
 
-def _key(plan: Plan, model: StagedModel) -> str:
+def _key(plan: ArmsPlan, study: Study, model: StagedModel) -> str:
     return cell_key(
         {
-            "screen": plan.study.screen,
-            "seed": plan.study.seed,
-            "contrasts": list(plan.study.contrasts),
+            "screen": study.screen,
+            "seed": study.seed,
+            "contrasts": list(study.contrasts),
             "mediators": [str(mediator) for mediator in plan.mediators],
             "model": model.revision,
             "data": plan.dataset.content_hash,
@@ -100,8 +98,8 @@ def _log_odds(readout: Readout) -> Tensor:
     return score[0] - score[1]
 
 
-def _table(plan: Plan, model: StagedModel, note: Callable[[str], None]) -> pd.DataFrame:
-    units, study = _units(plan), plan.study
+def _table(plan: ArmsPlan, study: Study, model: StagedModel, note: Note) -> pd.DataFrame:
+    units = _units(plan, study)
     assert study.screen is not None
     pairs = [pair for pair in study.pairs if pair.base != pair.cf]
     means = np.full((len(pairs), len(units)), np.nan)

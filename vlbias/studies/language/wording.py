@@ -11,21 +11,24 @@ import torch
 from vlbias.causal.example import Example, Inputs
 from vlbias.causal.staged import StagedModel
 from vlbias.data.texts import Texts
-from vlbias.studies.arms.plan import Plan
+from vlbias.studies.arms.plan import ArmsPlan
+from vlbias.studies.language.study import Study
 
 __all__ = ["worded"]
 
 
-def worded(plan: Plan, model: StagedModel) -> tuple[Plan, dict[str, Any]]:
+def worded(
+    plan: ArmsPlan, study: Study, model: StagedModel
+) -> tuple[ArmsPlan, dict[str, Any]]:
     """The plan with other wordings where token counts differ, and what the manifest says of it.
 
     For every contrast the other world is set beside the base world; the first of its wordings that has
     as many tokens is taken. What was taken stands in the attribute "wording" of each sample. Samples for which
     no wording fits keep the first one, and are recorded as misaligned as ever.
     """
-    texts = plan.dataset
-    if plan.study.align == "record" or not isinstance(texts, Texts):
+    if study.align == "record":
         return plan, {}
+    texts: Texts = plan.dataset
     examples = tuple(_worded(example, plan, texts, model) for example in plan.examples)
     taken = [
         e for e, before in zip(examples, plan.examples, strict=True) if e.worlds != before.worlds
@@ -36,7 +39,7 @@ def worded(plan: Plan, model: StagedModel) -> tuple[Plan, dict[str, Any]]:
     return replace(plan, examples=examples), about_key
 
 
-def _worded(example: Example, plan: Plan, texts: Texts, model: StagedModel) -> Example:
+def _worded(example: Example, plan: ArmsPlan, texts: Texts, model: StagedModel) -> Example:
     worlds, taken = dict(example.worlds), []
     for pair in plan.study.pairs:
         if not {pair.base, pair.cf} <= set(worlds) or pair.base == pair.cf:

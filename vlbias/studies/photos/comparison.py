@@ -11,7 +11,7 @@ from vlbias.report.blocks import Block, block
 from vlbias.report.drawing import BLUE, GREY, ORANGE, finish_rows
 from vlbias.report.funnel import reported_splits
 from vlbias.store.run_folder import Run
-from vlbias.studies.bias.alt import with_limits
+from vlbias.report.tables import with_limits
 from vlbias.studies.bias.numbers.tables import Tables
 from vlbias.studies.mitigation.numbers.tables import MitigationTables
 

@@ -19,23 +19,22 @@ from vlbias.data.regions import (
     with_regions,
 )
 from vlbias.errors import BadData, BadStudy
-from vlbias.runs.study import Study
+from vlbias.studies.photos.study import PhotoStudy
 
 __all__ = ["carrying_regions", "read_regions", "refuse_regions"]
 
 Regions = Mapping[str, Region]
 
 
-def refuse_regions(study: Study) -> None:
+def refuse_regions(study: PhotoStudy) -> None:
     """Refuses worlds whose region nobody gives, files that are missing, and unknown detectors.
 
     Raises:
         BadStudy: names the field.
         MissingExtra: if a detector's library is not installed.
     """
-    for name, world in study.worlds.items():
-        fills = world.image in ("mask-gender", "placebo")
-        if fills and world.region not in ("person", *study.regions):
+    for name, world in study.worlds_needing_regions.items():
+        if world.region not in ("person", *study.regions):
             raise BadStudy(
                 f"worlds.{name}.region",
                 world.region,
@@ -52,7 +51,7 @@ def refuse_regions(study: Study) -> None:
 
 
 def read_regions(
-    study: Study, examples: Sequence[Example], note: Callable[[str], None] = lambda text: None
+    study: PhotoStudy, examples: Sequence[Example], note: Callable[[str], None] = lambda text: None
 ) -> dict[str, Regions]:
     """Name to the region of each example, for all that the study gives.
 

@@ -19,7 +19,7 @@ from vlbias.analysis.decomposition import coalition, shapley
 from vlbias.analysis.disparity import disparity
 from vlbias.analysis.effects import combine
 from vlbias.causal.example import channel_key
-from vlbias.causal.hooks import giving
+from vlbias.causal.hooks import replaced_output
 from vlbias.causal.staged import Batch, Encoded, StagedModel
 from vlbias.studies.arms.plan import Plan
 from vlbias.studies.photos.scores import Numbers
@@ -275,7 +275,7 @@ def _scores(
 ) -> Tensor:
     """Class scores where the stage of an encoder gives `output`."""
     module = next(s.module for tower in model.towers for s in tower.stages if s.name == encoder)
-    with giving(model.net.get_submodule(module), output):
+    with replaced_output(model.net.get_submodule(module), output):
         values = {tower: model.encode(tower, batch) for tower, batch in batches.items()}
     return model.join(values, index)["class_logits"].double()
 

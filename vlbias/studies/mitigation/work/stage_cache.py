@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
-from vlbias.causal.hooks import copied, lent
+from vlbias.causal.hooks import cloned, patched_forward
 from vlbias.causal.staged import StagedModel
 
 __all__ = ["Recall"]
@@ -56,7 +56,7 @@ class Recall:
                 if stage.name not in touched:
                     module = self._net.get_submodule(stage.module)
                     recalled = partial(self._recalled, stage.name, module.forward)
-                    stack.enter_context(lent(module, recalled))
+                    stack.enter_context(patched_forward(module, recalled))
             yield
 
     def _recalled(self, name: str, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -70,9 +70,9 @@ class Recall:
             if size > self._left:
                 return given
             self._left -= size
-            self._kept[key] = copied(given)
+            self._kept[key] = cloned(given)
             return given
-        return copied(self._kept[key])
+        return cloned(self._kept[key])
 
 
 def _key(name: str, given: Any) -> bytes | None:
