@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,4 +119,25 @@ def coco_people() -> Path:
     folder = Path(os.environ.get("VLBIAS_COCO_PEOPLE", default))
     if not (folder / "instances.json").is_file():
         pytest.skip("coco-people photos are not here; set VLBIAS_COCO_PEOPLE to their folder")
+    return folder
+
+
+def write_own(
+    folder: Path, header: Sequence[str], count: int = 12, groups: Sequence[str] = ("man", "woman")
+) -> Path:
+    """Own photos with a table of the columns that are asked for; half of each group."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "photos.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(header)
+        for i in range(count):
+            write_photo(folder / f"{i}.jpg", (64, 48), i)
+            values = {
+                "image": f"{i}.jpg",
+                "group": groups[i % len(groups)],
+                "labels": "cup;dog" if i % 3 else "dog",
+                "text": f"a {groups[i % len(groups)]} with a dog",
+                "boxes": json.dumps([["person", 4, 4, 20, 40], ["cup", 30, 5, 40, 20]]),
+            }
+            rows.writerow([values.get(name, "x") for name in header])
     return folder

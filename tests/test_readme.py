@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from test_starting import write_own
+from data_layouts import write_own
 from typer.testing import CliRunner
 
 from vlbias import cli

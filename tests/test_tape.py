@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from test_arms import ADAPTERS, BOTH, NONE, TEXT, Load, examples_of, run, score
+from test_engine import ADAPTERS, BOTH, NONE, TEXT, Load, examples_of, run, score
 from torch import nn
 
 from vlbias.causal.engine import Engine, altered_channels
@@ -244,7 +244,7 @@ def test_a_position_that_a_text_lacks_is_refused(load: Load, site: str) -> None:
 def test_the_net_is_left_as_found(
     load: Load, name: str, problem: type[BaseException] | None
 ) -> None:
-    from test_arms import mediators_of, toy_examples
+    from test_engine import mediators_of, toy_examples
 
     model = load(name)
     toy = name == "toy"

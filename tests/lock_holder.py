@@ -1,4 +1,4 @@
-"""Holds cells of a folder until its standard input closes, with a forked child: used by test_holding."""
+"""Holds cells of a folder until its standard input closes, with a forked child: used by test_lock."""
 
 from __future__ import annotations
 

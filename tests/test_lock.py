@@ -30,7 +30,7 @@ Process = subprocess.Popen[str]
 @contextmanager
 def another(folder: Path, cells: Sequence[int] = (0,)) -> Iterator[tuple[Process, int]]:
     """Another process that holds cells of a folder, and its forked child."""
-    command = [sys.executable, str(ROOT / "tests/holder.py"), str(folder), *map(str, cells)]
+    command = [sys.executable, str(ROOT / "tests/lock_holder.py"), str(folder), *map(str, cells)]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, **pipes) as other:
         assert other.stdout is not None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import data_layouts
 import pytest
+from data_layouts import coco_content, write_coco, write_own, write_photo, write_voc
 from typer.testing import CliRunner, Result
 
 from vlbias import cli
@@ -22,27 +21,6 @@ MODEL = "dinov2-bert"
 
 def call(*arguments: object) -> Result:
     return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
-
-
-def write_own(
-    folder: Path, header: Sequence[str], count: int = 12, groups: Sequence[str] = ("man", "woman")
-) -> Path:
-    """Own photos with a table of the columns that are asked for; half of each group."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "photos.csv").open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(header)
-        for i in range(count):
-            data_layouts.write_photo(folder / f"{i}.jpg", (64, 48), i)
-            values = {
-                "image": f"{i}.jpg",
-                "group": groups[i % len(groups)],
-                "labels": "cup;dog" if i % 3 else "dog",
-                "text": f"a {groups[i % len(groups)]} with a dog",
-                "boxes": json.dumps([["person", 4, 4, 20, 40], ["cup", 30, 5, 40, 20]]),
-            }
-            rows.writerow([values.get(name, "x") for name in header])
-    return folder
 
 
 @pytest.fixture
@@ -106,9 +84,9 @@ def test_slips_in_an_own_table_are_named(begun: Begun, tmp_path: Path) -> None:
 
 
 def test_coco_and_pascal_are_recognised(tmp_path: Path, begun: Begun) -> None:
-    coco = data_layouts.write_coco(tmp_path / "coco", *data_layouts.coco_content(), official=True)
+    coco = write_coco(tmp_path / "coco", *coco_content(), official=True)
     assert recognise(coco) == ("coco", coco)
-    voc = data_layouts.write_voc(tmp_path / "voc")
+    voc = write_voc(tmp_path / "voc")
     assert recognise(voc) == ("pascal-sentence", voc)
     result, out = begun(coco)
     assert result.exit_code == 0, result.exception
@@ -123,7 +101,7 @@ def test_detectors_get_prompts_that_list_classes(
     import tiny_detectors
 
     name = next(iter(tiny_detectors.DETECTORS))
-    coco = data_layouts.write_coco(tmp_path / "coco", *data_layouts.coco_content())
+    coco = write_coco(tmp_path / "coco", *coco_content())
     _, out = begun(coco, model_folder(name))
     study = load_study(out)
     assert study.prompt == "template+categories"
@@ -151,7 +129,7 @@ def test_other_names_of_columns_are_answered_with_the_right_ones(
 
 
 def test_what_no_reader_knows_is_said(begun: Begun, tmp_path: Path) -> None:
-    data_layouts.write_photo(tmp_path / "loose" / "a.jpg", (8, 8))
+    write_photo(tmp_path / "loose" / "a.jpg", (8, 8))
     result, _ = begun(tmp_path / "loose")
     assert "1 photos and no table" in str(result.exception)
     assert "image,group,labels" in str(result.exception), "an example to copy"

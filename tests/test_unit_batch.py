@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
-from test_arms import Load
+from test_engine import Load
 from tiny_language import cloze, language_sides, write_language
 
 from vlbias.causal import sweep as sweeping
