@@ -14,20 +14,20 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Folder of a tiny model by name: of `tiny.HF`, of `tiny_detectors.DETECTORS`, or "openclip"."""
-    import tiny
+    """Folder of a tiny model by name: of `tiny_models.HF`, of `tiny_detectors.DETECTORS`, or "openclip"."""
     import tiny_detectors
+    import tiny_models
 
     root, made = tmp_path_factory.mktemp("models"), {}
 
     def folder(name: str) -> Path:
         if name not in made:
             if name == "openclip":
-                made[name] = tiny.write_openclip(root / name)
+                made[name] = tiny_models.write_openclip(root / name)
             elif name in tiny_detectors.DETECTORS:
                 made[name] = tiny_detectors.write_detector(name, root / name)
             else:
-                made[name] = tiny.write_hf(name, root / name)
+                made[name] = tiny_models.write_hf(name, root / name)
         return made[name]
 
     return folder
@@ -51,9 +51,9 @@ def load(model_folder: Callable[[str], Path]) -> Callable[[str], Any]:
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A COCO layout of 24 photos; no test may change it."""
-    import tiny
+    import tiny_photos
 
-    return tiny.write_photos(tmp_path_factory.mktemp("photos"))
+    return tiny_photos.write_photos(tmp_path_factory.mktemp("photos"))
 
 
 @pytest.fixture(scope="session")
@@ -70,10 +70,10 @@ def study_file(
     tmp_path: Path, model_folder: Callable[[str], Path], photos: Path
 ) -> Callable[..., Path]:
     """Writes the tiny study, with text of it replaced: study_file(("old", "new"), …)."""
-    import tiny
+    import tiny_photos
 
     def write(*changes: tuple[str, str], photos: Path = photos, model: Path | None = None) -> Path:
-        return tiny.write_study(
+        return tiny_photos.write_study(
             tmp_path / "study.toml", model or model_folder("dinov2-bert"), photos, **dict(changes)
         )
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from tiny import CLASSES, TEXTS
+from tiny_photos import CLASSES, TEXTS
 from torch import Tensor
 
 from vlbias.causal.example import Example, GroundedText, Picture

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import tiny
+import tiny_photos
 from explained import unexplained
 
 from vlbias import api
@@ -35,7 +35,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory, model_folder: Folder, photo
     """The run folder of a study of a tiny detector; no test may change it."""
     out = tmp_path_factory.mktemp("detector")
     model = model_folder("grounding-dino-dinov2")
-    return api.run(tiny.write_study(out / "study.toml", model, photos, **CHANGES), out).folder
+    return api.run(
+        tiny_photos.write_study(out / "study.toml", model, photos, **CHANGES), out
+    ).folder
 
 
 def test_a_run_holds_presence_and_boxes(folder: Path) -> None:
@@ -71,10 +73,10 @@ def test_encoders_take_their_outcomes_from_the_worlds(folder: Path) -> None:
 def test_average_precision_of_an_arm(folder: Path) -> None:
     run = Run(folder)
     truth = true_boxes(folder)
-    assert set(truth["target"]) <= set(tiny.CLASSES)
+    assert set(truth["target"]) <= set(tiny_photos.CLASSES)
     found = found_boxes(folder, run.manifest["cells"], "null->both", "image_encoder", "01")
     samples = run.samples["sample_id"].tolist()
-    one = average_precision(truth, found, samples, tiny.CLASSES)
+    one = average_precision(truth, found, samples, tiny_photos.CLASSES)
     assert 0 <= one.ap <= one.ap50 <= 1
     groups = run.samples.groupby("group")["sample_id"].agg(list).to_dict()
     gap = group_gap(truth, found, groups, ["person"])
@@ -91,7 +93,7 @@ def test_the_page_of_a_detector_is_made(folder: Path, tmp_path: Path) -> None:
     assert unexplained(tmp_path / "tables") == set()
     (table,) = (tmp_path / "tables").rglob("boxes.csv")
     boxes = pd.read_csv(table).set_index("world")
-    run, others = Run(folder), [name for name in tiny.CLASSES if name != "person"]
+    run, others = Run(folder), [name for name in tiny_photos.CLASSES if name != "person"]
     samples = run.samples[run.samples["split"] == "test"]
     found = found_boxes(folder, run.manifest["cells"], "null->both", "", "11")
     one = average_precision(true_boxes(folder), found, samples["sample_id"].tolist(), others)
@@ -119,7 +121,7 @@ def test_studies_that_cannot_be(
     tmp_path: Path, model_folder: Folder, photos: Path, changes: dict[str, str], field: str
 ) -> None:
     model = model_folder("grounding-dino-dinov2")
-    path = tiny.write_study(tmp_path / "study.toml", model, photos, **CHANGES)
+    path = tiny_photos.write_study(tmp_path / "study.toml", model, photos, **CHANGES)
     text = path.read_text()
     for old, new in changes.items():
         assert old in text

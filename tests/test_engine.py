@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import tiny
+import tiny_models
+import tiny_photos
 import torch
 from naive import naive_arms
 
@@ -17,7 +18,7 @@ from vlbias.causal.site import Mediator
 from vlbias.causal.staged import StagedModel, resolve
 from vlbias.errors import BadModel, BadStudy
 
-ADAPTERS = [*tiny.HF, "openclip"]
+ADAPTERS = [*tiny_models.HF, "openclip"]
 BOTH, IMAGE, TEXT, NONE = (Contrast("null", other) for other in ("both", "image", "text", "null"))
 SEVERAL = (
     "image_encoder/attn.0+image_encoder/mlp.2",
@@ -33,7 +34,7 @@ Arms = dict[tuple[Contrast, str, str], Arm]
 
 
 def examples_of(n: int = 2) -> list[Example]:
-    base, cf = tiny.sides(n)
+    base, cf = tiny_photos.sides(n)
     return [
         Example(
             str(i),

@@ -11,9 +11,9 @@ import torch
 from naive import naive_arms
 from PIL import Image
 from test_conformance import COMPLETE, ROOTS, ROWS, failed
-from tiny import CLASSES, pictures, sides
 from tiny_detectors import GROUNDED, SEPARATORS, bert_tokenizer, grounded
 from tiny_detectors import processor as processor_of
+from tiny_photos import CLASSES, pictures, sides
 from torch import Tensor
 
 from vlbias.api import check

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import tiny
+import tiny_photos
 import torch
 
 from vlbias import api
@@ -63,7 +63,7 @@ placebos = 2
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory, model_folder: Callable[[str], Path]) -> Path:
     root = tmp_path_factory.mktemp("study")
-    photos = tiny.write_photos(root / "photos", 48, splits=3)
+    photos = tiny_photos.write_photos(root / "photos", 48, splits=3)
     boxes = json.loads((photos / "instances.json").read_text())
     largest = max(image["id"] for image in boxes["images"])
     for box in boxes["annotations"]:  # the last photo of every split has no room for a placebo
@@ -264,7 +264,7 @@ def test_the_command_line_runs_reports_and_resumes(
 
 
 def test_the_same_photo_in_two_splits_is_refused(study: Path, tmp_path: Path) -> None:
-    photos = tiny.write_photos(tmp_path / "photos", 48, splits=3)
+    photos = tiny_photos.write_photos(tmp_path / "photos", 48, splits=3)
     one, other = sorted((photos / "images").iterdir())[:2]
     other.write_bytes(one.read_bytes())
     text = study.read_text().replace(str(study.parent / "photos"), str(photos))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from mitigated import examples, outputs, same, state, unchanged
-from tiny import CLASSES
+from tiny_photos import CLASSES
 
 import vlbias as vb
 from vlbias.causal.conformance import conformance

@@ -10,8 +10,9 @@ from naive import naive_arms
 from PIL import Image
 from test_conformance import COMPLETE, PORTS, REPLAY, ROOTS, ROWS, failed
 from test_owl import run
-from tiny import CLASSES, clip_tokenizer, pictures, sides
 from tiny_detectors import OMDET_LIMIT, grounded, loud_detector, omdet_timm
+from tiny_photos import CLASSES, pictures, sides
+from tiny_tokenizers import clip_tokenizer
 from torch import Tensor
 
 from vlbias.api import check

@@ -6,8 +6,8 @@ import pytest
 import torch
 from naive import naive_arms
 from test_conformance import failed
-from tiny import pictures, sides
 from tiny_detectors import OWLS
+from tiny_photos import pictures, sides
 
 from vlbias.causal.conformance import conformance
 from vlbias.causal.contrast import Contrast

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import CLASSES, pictures
+from tiny_photos import CLASSES, pictures
 
+from vlbias.causal import mediator_jobs
 from vlbias.causal.contrast import Contrast
 from vlbias.causal.engine import Engine, altered_channels
 from vlbias.causal.example import Example, GroundedText
-from vlbias.causal.jobs import Jobs
 from vlbias.causal.site import Mediator
 from vlbias.causal.sweep import SweepPlan
 
@@ -97,7 +97,7 @@ def test_encoders_run_once_per_distinct_input(
     jobs: Counter[str] = Counter()
     net = model.net.model
     backbone = "swin." if name == "grounding-dino" else ""
-    # inside modules that are lent an output: these are called only where something is computed
+    # inside modules whose output is replaced: these are called only where something is computed
     first = {
         "text": net.text_backbone.embeddings.word_embeddings,
         "image": net.backbone.conv_encoder.model.get_submodule(
@@ -114,13 +114,13 @@ def test_encoders_run_once_per_distinct_input(
         [Mediator.of([site]) for site in SITES[:6]],
         altered=altered_channels([example()], CONTRASTS),
     )
-    resumed = Jobs._chunk
+    resumed = mediator_jobs.resume_mediators
 
-    def counted(self: Jobs, *args: Any) -> Any:
-        jobs.update({site: len(span) for site, span in args[2].items()})
-        return resumed(self, *args)
+    def counted(*args: Any) -> Any:
+        jobs.update({site: len(span) for site, span in args[3].items()})
+        return resumed(*args)
 
-    monkeypatch.setattr(Jobs, "_chunk", counted)
+    monkeypatch.setattr(mediator_jobs, "resume_mediators", counted)
     for plan in engine.plans.values():
         batch = model.collate(
             "model", [model.split(w)["model"][0] for w in example().worlds.values()]

@@ -34,10 +34,10 @@ def whole(
     photos: Path,
 ) -> Path:
     """A run folder of the tiny study; no test may change it."""
-    import tiny
+    import tiny_photos
 
     out = tmp_path_factory.mktemp("whole")
-    study = tiny.write_study(out / "study.toml", model_folder("dinov2-bert"), photos)
+    study = tiny_photos.write_study(out / "study.toml", model_folder("dinov2-bert"), photos)
     return api.run(study, out).folder
 
 

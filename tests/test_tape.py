@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-import tiny
+import tiny_photos
 import torch
 from test_engine import ADAPTERS, BOTH, NONE, TEXT, Load, examples_of, run, score
 from torch import nn
@@ -21,7 +21,7 @@ TRACED = 5  # rows: a tower is traced once on two and once on three rows
 
 
 def batch_of(model: StagedModel, tower: Tower, n: int = 3) -> Batch:
-    base, cf = tiny.sides(n)
+    base, cf = tiny_photos.sides(n)
     rows = [
         row for side in (base, cf) for example in side for row in model.split(example)[tower.name]
     ]
@@ -130,7 +130,7 @@ def texts_encoded(model: StagedModel, examples: list[Example], mediators: list[M
 
 def prompted(n: int) -> list[Example]:
     """Photos of their own with class prompts that recur: 2 words x 3 classes."""
-    images = tiny.pictures(2 * n)
+    images = tiny_photos.pictures(2 * n)
 
     def prompts(who: str) -> tuple[str, ...]:
         return tuple(f"a photo of a {who} with a {thing}" for thing in ("cup", "dog", "umbrella"))
@@ -183,7 +183,7 @@ def test_examples_that_were_not_shared_are_refused(load: Load) -> None:
 
 
 def misaligned_examples() -> list[Example]:
-    images = tiny.pictures(4)
+    images = tiny_photos.pictures(4)
     return [
         Example(str(i), str(i), {"null": {"image": images[i], "text": text},
                                  "both": {"image": images[2 + i], "text": other}})
@@ -221,7 +221,10 @@ def test_texts_of_unequal_length_are_skipped_inside_and_kept_whole(load: Load, n
 
 
 def test_photos_of_unequal_shape_are_skipped_inside_siglip2(load: Load) -> None:
-    wide, tall = tiny.pictures(1, size=(60, 20))[0], tiny.pictures(1, size=(20, 60))[0]
+    wide, tall = (
+        tiny_photos.pictures(1, size=(60, 20))[0],
+        tiny_photos.pictures(1, size=(20, 60))[0],
+    )
     text = {"text": "a man"}
     example = Example("0", "0", {"null": {"image": wide, **text}, "both": {"image": tall, **text}})
     model = load("siglip2")

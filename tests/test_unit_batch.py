@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import tiny
+import tiny_photos
 import torch
 from test_engine import Load
 from tiny_language import cloze, language_sides, write_language
@@ -86,21 +86,21 @@ def test_images_together_are_as_one_by_one(
     monkeypatch: pytest.MonkeyPatch, load: Load, name: str
 ) -> None:
     model = load(name)
-    base, cf = tiny.sides(3)
+    base, cf = tiny_photos.sides(3)
     rows = [row for side in (base, cf) for one in side for row in model.split(one)["image_encoder"]]
     batch = model.collate("image_encoder", rows)
     compare(monkeypatch, lambda: swept(model, batch, IMAGES))
 
 
-def test_a_panel_holds_mediators_of_one_site_at_the_same_positions(folder: Path) -> None:
+def test_a_unit_batch_holds_mediators_of_one_site_at_the_same_positions(folder: Path) -> None:
     path = folder / "gpt2"
     model = load_model(str(path if path.exists() else write_language("gpt2", path)))
     patterns = ["lm/mlp.0[*]@word", "lm/mlp.0[1]@-1", "lm/mlp.0[2]@word+lm/mlp.1[2]@word"]
     plan = SweepPlan(model, model.towers[0], resolve(model, patterns))
     plan.run(model.collate("lm", [model.split({"text": cloze()})["lm"][0]]), [])
     names = [mediator.name for mediator in plan.mediators]
-    panels, others = unit_batches({name: plan._targets[name] for name in names}, names)
-    assert [len(panel.names) for panel in panels] == [16, 1]
+    batches, others = unit_batches({name: plan._targets[name] for name in names}, names)
+    assert [len(batch.names) for batch in batches] == [16, 1]
     assert others == names[-1:]
 
 

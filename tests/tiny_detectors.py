@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tiny import CLASSES, WORDS, clip_tokenizer, loud
+from tiny_models import loud
+from tiny_photos import CLASSES
+from tiny_tokenizers import WORDS, clip_tokenizer
 
 from vlbias.causal.example import GroundedText, Inputs, mix
 

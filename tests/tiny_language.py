@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tiny import _pieces, loud
+from tiny_models import loud
+from tiny_tokenizers import word_pieces
 
 from vlbias.causal.cloze import Cloze
 from vlbias.causal.example import Inputs
@@ -34,7 +35,7 @@ def byte_tokenizer(bos: bool = False) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    pieces, merges = _pieces([["Ġ", *word] for word in WORDS] + [list("The")], False)
+    pieces, merges = word_pieces([["Ġ", *word] for word in WORDS] + [list("The")], False)
     special = ["<s>", "<pad>", "</s>"]
     vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys([*special, *letters, *pieces]))}
     inner = Tokenizer(models.BPE(vocabulary, merges))
@@ -52,7 +53,7 @@ def mask_tokenizer(kind: str) -> Any:
     from transformers import BertTokenizerFast, RobertaTokenizerFast
 
     if kind == "roberta":
-        pieces, merges = _pieces([["Ġ", *word] for word in WORDS], False)
+        pieces, merges = word_pieces([["Ġ", *word] for word in WORDS], False)
         special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
         letters = [chr(code) for code in range(33, 127)]
         every = dict.fromkeys([*special, *letters, *pieces])
