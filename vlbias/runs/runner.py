@@ -9,7 +9,6 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from vlbias.errors import BadStudy, BadTable
 from vlbias.files import unwritable, write_json
@@ -126,9 +125,7 @@ def _computed(
     work.finish(progress)
     keys = [cell.key for cell in todo]
     undone = [key for key in keys if key in broken or key in refused]
-    log_session(
-        work.folder, count, len(todo), len(undone), time.monotonic() - began, peak
-    )
+    log_session(work.folder, count, len(todo), len(undone), time.monotonic() - began, peak)
     others = tuple(key for key in refused if key not in keys)
     return RunResult(
         work.folder, len(todo) - len(undone), len(mine) - len(todo), (*others, *undone)

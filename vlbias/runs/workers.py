@@ -25,6 +25,7 @@ __all__ = ["Step", "in_this_process", "in_workers"]
 # asking the kernel for shared pages takes tens of milliseconds, and holds up the process asked about
 _SECONDS_BETWEEN_LOOKS = 10
 
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """A cell that was dealt with, or the end of a worker.

@@ -14,7 +14,9 @@ __all__ = ["KINDS", "kind_named", "kind_of"]
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("mitigation", "mitigations against their placebos", lambda study: "mitigation" in study),
+        Kind(
+            "mitigation", "mitigations against their placebos", lambda study: "mitigation" in study
+        ),
         Kind("language", "odds in a language model", lambda study: _data(study) in TEXTS),
         Kind("planted", "methods on models whose bias is known"),
         Kind("bias", "bias of a model on photos, and where it arises", lambda study: True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from vlbias.causal.contrast import Contrast
 from vlbias.causal.engine import Engine
@@ -17,11 +17,13 @@ from vlbias.outcomes import OUTCOMES
 from vlbias.runs.work import Plan
 from vlbias.studies.arms.study import ArmsStudy
 
-__all__ = ["ArmsPlan", "refuse_outcomes", "targets_of"]
+__all__ = ["ArmsPlan", "S", "refuse_outcomes", "targets_of"]
+
+S = TypeVar("S", bound=ArmsStudy)
 
 
 @dataclass(frozen=True)
-class ArmsPlan(Plan):
+class ArmsPlan(Plan, Generic[S]):
     """A checked study of potential outcomes.
 
     Args:
@@ -33,7 +35,7 @@ class ArmsPlan(Plan):
         rows: Of the long table, exactly.
     """
 
-    study: ArmsStudy
+    study: S
     dataset: Any
     examples: tuple[Example, ...]
     mediators: tuple[Mediator, ...]
@@ -72,7 +74,7 @@ class ArmsPlan(Plan):
             mediator_batch=self.study.mediator_batch,
         )
 
-    def counted(self, engine: Engine) -> ArmsPlan:
+    def counted(self, engine: Engine) -> ArmsPlan[S]:
         """The plan with the exact number of rows that an engine fills."""
         targets = sum(
             len(OUTCOMES.load(name)(self.dataset.classes).targets) for name in self.study.outcomes
@@ -101,7 +103,7 @@ def refuse_outcomes(outcomes: Sequence[str], outline: StagedModel) -> None:
             )
 
 
-def targets_of(outcomes: Sequence[str], classes: Sequence[str]) -> list[str]:
+def targets_of(outcomes: Sequence[str], classes: tuple[str, ...]) -> list[str]:
     """Names of the targets of several outcomes, without repeats."""
     every = (target for name in outcomes for target in OUTCOMES.load(name)(classes).targets)
     return list(dict.fromkeys(every))

@@ -27,8 +27,8 @@ _CHUNK = 32
 
 
 def screened(
-    plan: ArmsPlan, study: Study, folder: Path, model: StagedModel, note: Note
-) -> tuple[ArmsPlan, dict[str, Any]]:
+    plan: ArmsPlan[Study], folder: Path, model: StagedModel, note: Note
+) -> tuple[ArmsPlan[Study], dict[str, Any]]:
     """The plan with the chosen units and their controls only, and what the manifest says of it.
 
     The approximate effects of every unit are written once, to `screen.KEY.parquet` in the run folder,
@@ -37,11 +37,12 @@ def screened(
     Raises:
         BadStudy: if the study is screened and has no mediator with units.
     """
+    study = plan.study
     if study.screen is None:
         return plan, {}
-    path = folder / f"screen.{_key(plan, study, model)}.parquet"
+    path = folder / f"screen.{_key(plan, model)}.parquet"
     if not path.is_file():
-        table = _table(plan, study, model, note)
+        table = _table(plan, model, note)
         with whole(path) as temporary:
             table.to_parquet(temporary)
     table = pd.read_parquet(path)
@@ -57,34 +58,34 @@ def screened(
     return replace(plan, mediators=kept), {"screen": about}
 
 
-def thinned(plan: ArmsPlan, study: Study) -> ArmsPlan:
+def thinned(plan: ArmsPlan[Study]) -> ArmsPlan[Study]:
     """The plan with about as many units as screening will leave, evenly taken, to tell what it costs."""
-    if study.screen is None:
+    if plan.study.screen is None:
         return plan
-    units = _units(plan, study)
-    step = max(1, round(1 / study.screen))
+    units = _units(plan)
+    step = max(1, round(1 / plan.study.screen))
     few = {unit.name for unit in units[::step]}
     names = {unit.name for unit in units}
     kept = tuple(m for m in plan.mediators if m.name in few or m.name not in names)
     return replace(plan, mediators=kept)
 
 
-def _units(plan: ArmsPlan, study: Study) -> list[Mediator]:
+def _units(plan: ArmsPlan[Study]) -> list[Mediator]:
     found = [m for m in plan.mediators if len(m.sites) == 1 and m.sites[0].units is not None]
     if not found:
-        given = ", ".join(study.mediators)
+        given = ", ".join(plan.study.mediators)
         raise BadStudy(
-            "screen", study.screen, f"mediators with units, 'lm/head.*[*]' ({given})"
+            "screen", plan.study.screen, f"mediators with units, 'lm/head.*[*]' ({given})"
         )
     return found
 
 
-def _key(plan: ArmsPlan, study: Study, model: StagedModel) -> str:
+def _key(plan: ArmsPlan[Study], model: StagedModel) -> str:
     return cell_key(
         {
-            "screen": study.screen,
-            "seed": study.seed,
-            "contrasts": list(study.contrasts),
+            "screen": plan.study.screen,
+            "seed": plan.study.seed,
+            "contrasts": list(plan.study.contrasts),
             "mediators": [str(mediator) for mediator in plan.mediators],
             "model": model.revision,
             "data": plan.dataset.content_hash,
@@ -98,8 +99,8 @@ def _log_odds(readout: Readout) -> Tensor:
     return score[0] - score[1]
 
 
-def _table(plan: ArmsPlan, study: Study, model: StagedModel, note: Note) -> pd.DataFrame:
-    units = _units(plan, study)
+def _table(plan: ArmsPlan[Study], model: StagedModel, note: Note) -> pd.DataFrame:
+    units, study = _units(plan), plan.study
     assert study.screen is not None
     pairs = [pair for pair in study.pairs if pair.base != pair.cf]
     means = np.full((len(pairs), len(units)), np.nan)

@@ -18,15 +18,15 @@ __all__ = ["worded"]
 
 
 def worded(
-    plan: ArmsPlan, study: Study, model: StagedModel
-) -> tuple[ArmsPlan, dict[str, Any]]:
+    plan: ArmsPlan[Study], model: StagedModel
+) -> tuple[ArmsPlan[Study], dict[str, Any]]:
     """The plan with other wordings where token counts differ, and what the manifest says of it.
 
     For every contrast the other world is set beside the base world; the first of its wordings that has
     as many tokens is taken. What was taken stands in the attribute "wording" of each sample. Samples for which
     no wording fits keep the first one, and are recorded as misaligned as ever.
     """
-    if study.align == "record":
+    if plan.study.align == "record":
         return plan, {}
     texts: Texts = plan.dataset
     examples = tuple(_worded(example, plan, texts, model) for example in plan.examples)
@@ -39,7 +39,7 @@ def worded(
     return replace(plan, examples=examples), about_key
 
 
-def _worded(example: Example, plan: ArmsPlan, texts: Texts, model: StagedModel) -> Example:
+def _worded(example: Example, plan: ArmsPlan[Study], texts: Texts, model: StagedModel) -> Example:
     worlds, taken = dict(example.worlds), []
     for pair in plan.study.pairs:
         if not {pair.base, pair.cf} <= set(worlds) or pair.base == pair.cf:

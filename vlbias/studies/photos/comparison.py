@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from vlbias.report.blocks import Block, block
 from vlbias.report.drawing import BLUE, GREY, ORANGE, finish_rows
-from vlbias.report.funnel import reported_splits
-from vlbias.store.run_folder import Run
+from vlbias.report.publish import frames
 from vlbias.report.tables import with_limits
-from vlbias.studies.bias.numbers.tables import Tables
-from vlbias.studies.mitigation.numbers.tables import MitigationTables
+from vlbias.store.run_folder import Run
 
-__all__ = ["changes_of", "compared_runs", "runs_table"]
+__all__ = ["changes_of", "compare", "runs_table"]
 
-Measured = Sequence[tuple[Run, Tables | MitigationTables]]
+Measured = Sequence[tuple[Run, Any]]
+"""Runs with their tables; all have `conditions`, those of worlds have `strictness` too."""
 
 
-def compared_runs(runs: Measured) -> list[Block]:
+def compare(runs: Measured) -> list[Block]:
     """Blocks that set runs with presence scores beside each other; none for a single run."""
     if len(runs) < 2:
         return []
@@ -73,9 +73,9 @@ def changes_of(runs: Measured) -> pd.DataFrame:
     """One row per contrast, a column per run, with limits, of what is attributable to a world."""
     columns = {}
     for run, tables in runs:
-        if not isinstance(tables, Tables) or "functional" not in tables.strictness:
+        rows = frames(tables).get("strictness", pd.DataFrame())
+        if "functional" not in rows:
             continue
-        rows = tables.strictness
         rows = rows[(rows["effect"] == "attributable") & (rows["functional"] == "B_crossfit")]
         columns[run.manifest["study"]["name"]] = pd.Series(
             {row["contrast"]: with_limits(row) for _, row in rows.iterrows()}, dtype=object
@@ -92,17 +92,26 @@ def _comparable(runs: Measured) -> str:
         "photos": {one["data"]["content_hash"] for one in about},
         "classes": {tuple(one["targets"]) for one in about},
         "operating point": {
-            str({**one["study"]["operating_point"], "thresholds": None}) for one in about
+            tuple(one["study"]["operating_point"][name] for name in _POINT) for one in about
         },
         "reported splits": {
-            tuple(reported_splits(one["study"]) or one["study"]["dataset"]["splits"])
-            for one in about
+            tuple(_reported(one["study"]) or one["study"]["dataset"]["splits"]) for one in about
         },
     }
     other = [what for what, values in shared.items() if len(values) > 1]
     if other:
         return f"The runs differ in {', '.join(other)}: B of one is not on the scale of another."
     return "All runs share photos, classes, splits and the rule of the operating point."
+
+
+_POINT = ("rule", "value", "min_negatives", "min_events")
+
+
+def _reported(study: Mapping[str, Any]) -> list[str]:
+    """The splits that a study's rates are of; empty for all that were run."""
+    if "mitigation" in study:
+        return [study["mitigation"]["report"]]
+    return list(study["operating_point"]["report"])
 
 
 def _points(table: pd.DataFrame) -> Figure:

@@ -17,7 +17,7 @@ from vlbias.errors import BadData, BadTable
 from vlbias.report.blocks import Block
 from vlbias.report.pictures import pictured
 from vlbias.store.run_folder import Run
-from vlbias.studies.photos.scores import Numbers
+from vlbias.studies.photos.scores import PresenceScores
 
 __all__ = ["FREE", "dataset_of", "example_photos", "false_positives", "may_be_shown"]
 
@@ -53,7 +53,7 @@ def example_photos(run: Run, *, most: int = 8) -> Block:
     dataset = dataset_of(run)
     rows = dataset.frame.set_index("id")
     allowed = rows["licence"].map(may_be_shown)
-    job = Numbers(run)
+    job = PresenceScores(run)
     found = [
         _figure(dataset, rows.loc[sample], said)
         for sample, said in false_positives(job, set(rows.index[allowed]), most)
@@ -90,7 +90,7 @@ def dataset_of(run: Run) -> Dataset:
     return dataset
 
 
-def false_positives(job: Numbers, allowed: set[str], most: int) -> Iterator[tuple[str, str]]:
+def false_positives(job: PresenceScores, allowed: set[str], most: int) -> Iterator[tuple[str, str]]:
     """Sample and sentence, at most one an object, objects by the size of their gap.
 
     Args:
@@ -115,7 +115,7 @@ def false_positives(job: Numbers, allowed: set[str], most: int) -> Iterator[tupl
         )
 
 
-def _gap(job: Numbers, column: int) -> float:
+def _gap(job: PresenceScores, column: int) -> float:
     """Between the largest and the smallest false-positive rate of the groups."""
     absent = ~job.panel.present[:, column] & ~np.isnan(job.null[:, column])
     positive = job.null[:, column] >= job.thresholds[column]

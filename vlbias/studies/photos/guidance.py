@@ -1,8 +1,33 @@
-"""What the words of a page mean, and how its findings are to be worded."""
+"""How numbers on photos are to be read and worded: limits, wording, glossary."""
 
 from __future__ import annotations
 
-__all__ = ["GLOSSARY", "PERCEIVED_WORDING", "TEXT_GLOSSARY", "TEXT_WORDING", "WORDING"]
+from vlbias.report.blocks import Guidance
+from vlbias.report.funnel import are_given
+from vlbias.store.run_folder import Run
+
+__all__ = ["photo_guidance"]
+
+PERCEIVED_LIMIT = (
+    "Groups are perceived gender: the word choices of captioners, binary where they are. They say "
+    "nothing about anyone's identity, and captioners read gender from context too."
+)
+
+GIVEN_LIMIT = (
+    "Groups are those that came with the data; no captions were read for them. What they mean, and who "
+    "said so, the data must tell."
+)
+
+LIMITS = (
+    "Masking a person changes more than gender: pose, edges, worn and held objects. Read an effect "
+    "beside the effect of its placebo, and photos without a placebo region are not in that comparison.",
+    "A mediator that cuts its encoder (the whole encoder, a residual stream) carries the total effect "
+    "by construction. It is marked 'cut', and no share is given.",
+    "Direct and indirect effects need not add up: TE = NDE + NIE + INT, and the sum of absolute gaps "
+    "creates interaction of its own when a gap changes sign.",
+    "B sums absolute values, so its plug-in is never 0: read it only beside its noise floor. Objects "
+    "without enough photos in both groups are 'insufficient', which is not 0.",
+)
 
 PERCEIVED_WORDING = (
     (
@@ -43,30 +68,6 @@ WORDING = (
 )
 """The same for all photos."""
 
-TEXT_WORDING = (
-    (
-        'after these prompts "he" has higher odds than "she" where the occupation is stereotyped so',
-        "the model believes that nurses are women; the model is sexist",
-        "What is measured is the odds of a few words behind a few hand-written frames.",
-    ),
-    (
-        "no effect could be told from none with these prompts",
-        "the model is unbiased; the effect is not significant, so there is none",
-        "Other frames and other words can give another effect.",
-    ),
-    (
-        "so much of the effect runs through this head, replaced on its own",
-        "the bias is stored in this head",
-        "Effects of components overlap. Others can take over what one no longer does.",
-    ),
-    (
-        "stereotype scores and labour statistics of occupations",
-        "what women and men do; both genders",
-        "Scores are of words, in English, at one time. Two pronouns are not everyone.",
-    ),
-)
-"""The same for texts."""
-
 GLOSSARY = (
     ("B, plug-in", "Sum over objects of the absolute gap in false-positive rate between the groups. "
      "Noise alone makes it positive."),
@@ -102,18 +103,9 @@ GLOSSARY = (
 )  # fmt: skip
 """Words of the page and what they mean."""
 
-TEXT_GLOSSARY = (
-    ("TE, NDE, NIE; NIE*, NDE*", "Total effect on the odds of the candidates, as a ratio minus 1; the part "
-     "past a mediator; the part through it alone; the same two in the other world."),
-    ("mean, median, geometric, log, difference", "Ways to sum the samples' ratios up: of the ratios minus 1, "
-     "their geometric mean minus 1, the mean log ratio, the mean difference of odds."),
-    ("positive", "Share of samples whose effect is above 0."),
-    ("aligned, kept, misaligned", "Samples that move towards the stereotype; those of them that are not "
-     "filtered out; those whose worlds have different numbers of tokens."),
-    ("n, clusters", "Samples that a number stands on, and what is resampled together."),
-    ("p, adjusted", "Corrected so that of all findings a share is false (Benjamini and Hochberg)."),
-    ("joint, sum of parts, synergy", "Indirect effect of several components replaced together; the sum of what "
-     "each does alone; the first minus the second."),
-    ("residual", "TE - NDE - NIE."),
-)  # fmt: skip
-"""The same for texts."""
+
+def photo_guidance(run: Run) -> Guidance:
+    """How the numbers of a run on photos are to be read; it matters who gave the groups."""
+    if are_given(run):
+        return Guidance((GIVEN_LIMIT, *LIMITS), WORDING, GLOSSARY)
+    return Guidance((PERCEIVED_LIMIT, *LIMITS), (*PERCEIVED_WORDING, *WORDING), GLOSSARY)

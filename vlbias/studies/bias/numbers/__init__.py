@@ -1,1 +1,101 @@
-"""From a run of photos to frames."""
+"""From a run folder of photos to every number of its page: frames, no prose, no figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from vlbias.analysis.curve_gaps import auc_gaps
+from vlbias.errors import BadTable
+from vlbias.runs.events import Note, silent
+from vlbias.store.run_folder import Run
+from vlbias.studies.bias.numbers.box_quality import box_quality
+from vlbias.studies.bias.numbers.effects import contrast_effects
+from vlbias.studies.bias.numbers.exactness import exactness
+from vlbias.studies.bias.numbers.sensitivity import sensitivity
+from vlbias.studies.bias.numbers.strictness import strictness
+from vlbias.studies.bias.numbers.worlds import (
+    conditions,
+    disparity_of,
+    operating_points,
+    placebo_effects,
+)
+from vlbias.studies.photos.scores import PresenceScores
+
+__all__ = ["Tables", "numbers"]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Everything a page shows, as tidy frames.
+
+    Args:
+        bias: One row: B of the null world with floor, tests, limits and support.
+        objects: One row per object: rates, gap, limits, p-values, AUC gap, support.
+        conditions: One row per world: B, floor, p, mean false-positive rate, presence mAP.
+        boxes: One row per world: average precision of found boxes; no row if none were kept.
+        effects: One row per contrast, mediator, effect and functional.
+        tree: Hierarchical tests of indirect effects, encoder to head.
+        placebo: Effects minus the effects of their placebos, and the 2 x 2 of modalities.
+        operating: B over a grid of operating points.
+        strictness: What each world changes beyond a threshold of the same false-positive rate.
+        sensitivity: B under other label rules, wrong labels and irrelevant changes.
+        thresholds: The operating point, per class.
+        rows: How many rows of the table have which status.
+        checks: What must hold exactly, and what was found.
+    """
+
+    bias: pd.DataFrame
+    objects: pd.DataFrame
+    conditions: pd.DataFrame
+    boxes: pd.DataFrame
+    effects: pd.DataFrame
+    tree: pd.DataFrame
+    placebo: pd.DataFrame
+    operating: pd.DataFrame
+    strictness: pd.DataFrame
+    sensitivity: pd.DataFrame
+    thresholds: pd.DataFrame
+    rows: pd.DataFrame
+    checks: pd.DataFrame
+
+
+def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) -> Tables:
+    """All tables of a run with presence scores.
+
+    Raises:
+        BadTable: if cells are missing, or the run has no presence scores.
+    """
+    if "presence" not in run.manifest["study"]["outcomes"]:
+        raise BadTable(
+            f"{run.folder}: a page needs the outcome 'presence'; for 'match' use vlbias.effects(run.frame())"
+        )
+    job = PresenceScores(run, draws=draws, seed=seed)
+    note("bias of the null world")
+    bias = disparity_of(job, job.null)
+    auc = auc_gaps(job.panel, job.null, permutations=draws, rng=job.rng()).objects
+    gap = {name: f"auc_{name}" for name in auc.columns if name.startswith("gap_")}
+    objects = bias.objects.merge(auc.rename(columns=gap)[["object", *gap.values()]], on="object")
+    note("worlds")
+    worlds = conditions(job)
+    note("boxes")
+    boxes = box_quality(job)
+    table, tree = contrast_effects(job, note)
+    note("placebos, operating points and sensitivity")
+    thresholds = pd.DataFrame({"object": run.targets, "threshold": job.thresholds})
+    return Tables(
+        bias.frame(),
+        objects,
+        worlds,
+        boxes,
+        table,
+        tree,
+        placebo_effects(job),
+        operating_points(job),
+        strictness(job),
+        sensitivity(job),
+        thresholds,
+        run.statuses,
+        exactness(job, table),
+    )

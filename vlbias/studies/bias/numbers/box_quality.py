@@ -17,15 +17,15 @@ from vlbias.analysis.permutation import permuted_codes
 from vlbias.analysis.precision_draws import box_precisions
 from vlbias.analysis.retention import image_weights, limits
 from vlbias.store.boxes import found_boxes, true_boxes
-from vlbias.studies.photos.scores import PERSON, Numbers
+from vlbias.studies.photos.scores import PERSON, PresenceScores
 
-__all__ = ["found_in_worlds"]
+__all__ = ["box_quality"]
 
 _DRAWS = 200
 Array = NDArray[np.float64]
 
 
-def found_in_worlds(job: Numbers) -> pd.DataFrame:
+def box_quality(job: PresenceScores) -> pd.DataFrame:
     """One row a world: AP, AP50, AP75 and AR without `person`, AP of person, and AP by group.
 
     "AP_gap" is AP of the first group minus that of the second; "AP_gap_at_point" counts only boxes above
@@ -39,10 +39,12 @@ def found_in_worlds(job: Numbers) -> pd.DataFrame:
     """
     if not job.run.manifest["study"].get("keep_boxes"):
         return pd.DataFrame()
-    return pd.DataFrame([dict(_world(job, *place)) for place in job.places()])
+    return pd.DataFrame([dict(_world(job, *place)) for place in job.world_arms()])
 
 
-def _world(job: Numbers, world: str, contrast: str, arm: str) -> Iterator[tuple[str, object]]:
+def _world(
+    job: PresenceScores, world: str, contrast: str, arm: str
+) -> Iterator[tuple[str, object]]:
     there = np.flatnonzero(~np.isnan(job.scores(contrast, arm)).all(axis=1))
     panel = job.panel.take(there)
     samples = panel.sample.tolist()
@@ -114,7 +116,7 @@ def _with_limits(name: str, values: Array) -> Iterator[tuple[str, float]]:
     yield f"{name}_hi", high
 
 
-def _least(job: Numbers, found: pd.DataFrame) -> Array:
+def _least(job: PresenceScores, found: pd.DataFrame) -> Array:
     """The least score of each box that is above its class's threshold, a log odds."""
     score = dict(zip(job.run.targets, expit(job.thresholds), strict=True))
     least: Array = found["target"].map(score).to_numpy(float)

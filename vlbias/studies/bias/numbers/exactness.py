@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 
 from vlbias.analysis.panel import Floats
-from vlbias.studies.photos.scores import Numbers
+from vlbias.studies.photos.scores import PresenceScores
 
-__all__ = ["checks"]
+__all__ = ["exactness"]
 
 
-def checks(job: Numbers, effects: pd.DataFrame) -> pd.DataFrame:
+def exactness(job: PresenceScores, effects: pd.DataFrame) -> pd.DataFrame:
     """One row per check: the largest deviation over all rows, and what is allowed.
 
     Args:
@@ -48,7 +48,7 @@ def _remainder(effects: pd.DataFrame) -> float:
     return float((both["estimate_parts"] - both["estimate"]).abs().max()) if len(both) else 0.0
 
 
-def _is_sole(job: Numbers, contrast: str, mediator: str) -> bool:
+def _is_sole(job: PresenceScores, contrast: str, mediator: str) -> bool:
     """Whether the mediator's encoder is the only one that the contrast alters."""
     alters = job.run.manifest["contrasts"][contrast]["alters"]
     return len(alters) == 1 and mediator.split("_")[0] == alters[0]

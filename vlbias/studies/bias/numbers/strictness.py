@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from vlbias.analysis.operating_point import attributable
-from vlbias.studies.photos.scores import Numbers
+from vlbias.studies.photos.scores import PresenceScores
 
 __all__ = ["strictness"]
 
@@ -17,7 +17,7 @@ _NAMES = {
 }
 
 
-def strictness(job: Numbers) -> pd.DataFrame:
+def strictness(job: PresenceScores) -> pd.DataFrame:
     """Change of the disparity in each world, of a threshold alone, and their difference.
 
     The threshold-only baseline is the base world with all thresholds moved to the world's mean

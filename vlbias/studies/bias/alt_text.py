@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import pandas as pd
 
-from vlbias.report.tables import with_limits
 from vlbias.report.columns import headed
+from vlbias.report.tables import with_limits
 from vlbias.studies.bias.figures import sites
 
 __all__ = ["changes", "components", "conditions", "encoders", "objects", "operating"]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from vlbias.analysis.sensitivity import feature_sensitivity, label_flips, label_rules
-from vlbias.studies.photos.scores import Numbers
+from vlbias.studies.photos.scores import PresenceScores
 
 __all__ = ["sensitivity"]
 
@@ -16,7 +16,7 @@ _COLUMNS = ["what", "setting", "photos", "n_objects", "B_plugin", "floor", "p"]
 _COLUMNS += ["B_crossfit", "B_lo", "B_hi"]
 
 
-def sensitivity(job: Numbers) -> pd.DataFrame:
+def sensitivity(job: PresenceScores) -> pd.DataFrame:
     """One row per setting: B with its floor, beside B as it is reported.
 
     Label rules ask for so many agreeing captions, from the fewest that were run, each with its own
@@ -27,7 +27,7 @@ def sensitivity(job: Numbers) -> pd.DataFrame:
     return found.reindex(columns=_COLUMNS)
 
 
-def _rules(job: Numbers) -> Iterator[pd.DataFrame]:
+def _rules(job: PresenceScores) -> Iterator[pd.DataFrame]:
     votes = job.run.samples.get("agreeing_captions")
     if votes is None or not votes.astype(bool).all():
         return  # the groups were given, no caption rule made them
@@ -43,16 +43,16 @@ def _rules(job: Numbers) -> Iterator[pd.DataFrame]:
     yield _named(table.rename(columns={"rule": "setting"}), "label rule")
 
 
-def _flips(job: Numbers) -> pd.DataFrame:
+def _flips(job: PresenceScores) -> pd.DataFrame:
     table = label_flips(job.panel, job.null, job.thresholds, objects=job.objects, rng=job.rng())
     setting = table["rate"].map(lambda rate: f"{rate:.0%} of the labels exchanged")
     table = table.assign(setting=setting, n=len(job.panel), n_objects=len(job.objects))
     return _named(table, "wrong labels")
 
 
-def _changes(job: Numbers) -> Iterator[pd.DataFrame]:
+def _changes(job: PresenceScores) -> Iterator[pd.DataFrame]:
     arms = dict(job.worlds())
-    for contrast in job.run.manifest["study"].get("unmediated", ()):
+    for contrast in job.unmediated:
         world = contrast.partition("->")[2]
         rows = np.flatnonzero(~(np.isnan(arms[world]) | np.isnan(job.null)).any(axis=1))
         if not len(rows):

@@ -1,0 +1,57 @@
+"""The keys of a study that computes potential outcomes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from vlbias.causal.contrast import Contrast
+from vlbias.runs.study import ModelStudy
+
+__all__ = ["ArmsStudy"]
+
+
+class ArmsStudy(ModelStudy):
+    """A study of contrasts between worlds, with mediators.
+
+    Args:
+        contrasts: "base->other", in the order they are run.
+        unmediated: Further contrasts of which only the two worlds are run, without mediators: how
+            much the outcome moves under changes that should not matter, for example.
+        mediators: Sites with wildcards, "image_encoder/head.*[*]"; several joined by "+".
+        outcomes: What is measured; see `vlbias list outcomes`.
+        shard_size: Samples a cell; a kill loses one cell, and a process holds the recorded passes of
+            one. More samples fill batches where there are few mediators.
+        mediator_batch: Jobs that run as one batch.
+    """
+
+    contrasts: tuple[str, ...]
+    unmediated: tuple[str, ...] = ()
+    mediators: tuple[str, ...] = ()
+    outcomes: tuple[str, ...]
+    shard_size: int = Field(4, ge=1)
+    mediator_batch: int = Field(64, ge=1)
+
+    @field_validator("contrasts", "unmediated")
+    @classmethod
+    def _distinct(cls, contrasts: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        before = info.data.get("contrasts", ())
+        if len({*before, *contrasts}) < len(before) + len(contrasts):
+            raise ValueError("contrasts repeat")
+        return contrasts
+
+    @property
+    def pairs(self) -> tuple[Contrast, ...]:
+        """The contrasts, typed, those without mediators last."""
+        return (*map(Contrast.parse, self.contrasts), *self.pairs_unmediated)
+
+    @property
+    def pairs_unmediated(self) -> tuple[Contrast, ...]:
+        """The contrasts without mediators, typed."""
+        return tuple(map(Contrast.parse, self.unmediated))
+
+    def keyed(self) -> dict[str, Any]:
+        """The fields that enter the key of every cell."""
+        fields = {"dtype", "contrasts", "unmediated", "mediators", "outcomes", "shard_size"}
+        return self.model_dump(mode="json", include=fields | {"mediator_batch", "seed"})

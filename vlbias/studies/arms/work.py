@@ -1,0 +1,232 @@
+"""The cells of a study that computes potential outcomes: run by the engine, written as they come."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Generic
+
+import numpy as np
+import pandas as pd
+
+from vlbias.causal.engine import Arm
+from vlbias.causal.example import Example
+from vlbias.causal.staged import StagedModel
+from vlbias.outcomes import OUTCOMES, Outcome
+from vlbias.runs.events import Events, Progress
+from vlbias.runs.manifest import provenance
+from vlbias.runs.work import Cell, Work
+from vlbias.store.cells import CellWriter, cell_key
+from vlbias.studies.arms.plan import ArmsPlan, S, targets_of
+
+__all__ = ["ArmsWork", "about_data", "about_model", "timed", "write_examples"]
+
+
+class ArmsWork(Work, Generic[S]):
+    """What all cells of a process share: the model, its engine, and the rows encoded once.
+
+    Args:
+        plan: The study.
+        folder: The run folder.
+        model: The loaded model.
+    """
+
+    def __init__(self, plan: ArmsPlan[S], folder: Path, model: StagedModel) -> None:
+        self.folder, self.model = folder, model
+        self.engine = plan.engine(model)
+        self.plan = plan.counted(self.engine)
+        self.outcomes: list[Outcome] = [
+            OUTCOMES.load(name)(plan.dataset.classes) for name in plan.study.outcomes
+        ]
+        base = cell_key(self.determined_by())
+        self.cells = [
+            Cell(cell_key({"study": base, "samples": [e.id for e in shard]}), shard)
+            for shard in plan.shards
+        ]
+
+    @abstractmethod
+    def keyed(self) -> Mapping[str, Any]:
+        """The fields of the study that determine the numbers of a cell."""
+
+    @abstractmethod
+    def choices(self) -> Mapping[str, str]:
+        """What was chosen for everything that the reference paper leaves open."""
+
+    def determined_by(self) -> dict[str, Any]:
+        """Everything that determines the numbers of the run; the key of every cell hashes it."""
+        return {
+            "study": self.keyed(),
+            "model": self.model.name,
+            "revision": self.model.revision,
+            "data": self.plan.dataset.content_hash,
+            "mediators": [str(mediator) for mediator in self.plan.mediators],
+            "shared": [example.id for example in self.plan.examples],
+            "version": version("vlbias"),
+        }
+
+    def manifest(self) -> dict[str, Any]:
+        """See `Work.manifest`."""
+        study, cuts = self.plan.study, self.engine.cuts()
+        return {
+            **provenance(study.device),
+            **about_data(self.plan.dataset),
+            **about_model(self.model),
+            "study": study.model_dump(mode="json"),
+            "targets": targets_of(study.outcomes, self.plan.dataset.classes),
+            "cells": [cell.key for cell in self.cells],
+            "rows": self.plan.rows,
+            "mediators": {
+                mediator.name: {
+                    "sites": [str(site) for site in mediator.sites],
+                    "cut": mediator.name in cuts,
+                }
+                for mediator in self.plan.mediators
+            },
+            "contrasts": {
+                pair.name: {
+                    "alters": sorted(self.engine.altered[pair]),
+                    "mediators": [mediator.name for mediator in self.engine.mediators_of(pair)],
+                }
+                for pair in study.pairs
+            },
+            "paper_unknowns": dict(self.choices()),
+        }
+
+    def write_samples(self) -> None:
+        """See `Work.write_samples`."""
+        write_examples(self.folder, self.plan.examples, self.plan.dataset.classes)
+
+    def prepare(self, todo: Sequence[Cell], progress: Progress) -> tuple[str, ...]:
+        """Encode what all examples share."""
+        progress.events.note("encoding what all examples share")
+        self.engine.share(self.plan.examples)
+        return ()
+
+    def samples(self, part: Sequence[Example]) -> list[tuple[str, str]]:
+        """See `Work.samples`."""
+        return [(example.id, example.cluster) for example in part]
+
+    def fill(self, key: str, part: Sequence[Example]) -> None:
+        """See `Work.fill`."""
+        samples = self.samples(part)
+        writer = CellWriter(
+            self.folder, key, model=self.model.name, mitigation="none", samples=samples
+        )
+        for arm in self.arms(key, part):
+            _add(writer, arm, part, self.outcomes)
+        _add_absent(writer, self.plan, part, self.outcomes)
+        writer.close()
+
+    def arms(self, key: str, part: Sequence[Example]) -> Iterator[Arm]:
+        """The arms of a cell's examples; a kind that keeps more of them writes it on the way."""
+        yield from self.engine.run(part)
+
+
+def timed(work: ArmsWork[Any], unit: str, events: Events) -> Iterator[str]:
+    """What a run would take, line by line: cells, rows, and time from two timed samples.
+
+    Args:
+        work: Loaded.
+        unit: What a sample is called, in the plural.
+        events: Who watches.
+    """
+    plan = work.plan
+    yield f"{unit} {len(plan.examples)}, cells {len(plan.shards)}, mediators {len(plan.mediators)}"
+    yield f"rows {plan.rows:,} (about {plan.rows * 5 / 1e6:.0f} MB)"
+    events.note("timing two of them")
+    began = time.monotonic()
+    work.engine.share(plan.examples)
+    shared = time.monotonic() - began
+    few = plan.shards[0][:2]
+    list(work.engine.run(few[:1]))
+    began = time.monotonic()
+    list(work.engine.run(few))
+    seconds = (time.monotonic() - began) / len(few) * len(plan.examples) + shared
+    yield (
+        f"estimated time {seconds / 60:.1f} min on {plan.study.device} "
+        f"(from two {unit}; shared rows {shared:.0f} s)"
+    )
+
+
+def about_model(model: StagedModel) -> dict[str, Any]:
+    """What a manifest says of a model."""
+    return {
+        "model": {
+            "name": model.name,
+            "revision": model.revision,
+            "parameters": sum(p.numel() for p in model.net.parameters()),
+        }
+    }
+
+
+def about_data(dataset: Any) -> dict[str, Any]:
+    """What a manifest says of the data."""
+    return {"data": {"content_hash": dataset.content_hash, "meta": dict(dataset.meta)}}
+
+
+def write_examples(folder: Path, examples: Sequence[Example], classes: Sequence[str]) -> None:
+    """Write samples.parquet, one row an example, and present.parquet, the targets truly there."""
+    attributes = pd.DataFrame([dict(example.attributes) for example in examples])
+    samples = pd.DataFrame(
+        {"sample_id": [e.id for e in examples], "cluster": [e.cluster for e in examples]}
+    )
+    pd.concat([samples, attributes], axis=1).to_parquet(folder / "samples.parquet")
+    known = set(classes)
+    present = [(e.id, name) for e in examples for name in sorted(e.targets["present"] & known)]
+    pd.DataFrame(present, columns=["sample_id", "target"]).to_parquet(folder / "present.parquet")
+
+
+def _add(
+    writer: CellWriter, arm: Arm, examples: Sequence[Example], outcomes: Sequence[Outcome]
+) -> None:
+    chosen = [examples[row] for row in arm.examples]
+    misaligned = arm.misaligned.numpy()
+    status = np.where(misaligned, "misaligned", "ok").tolist()
+    for outcome in outcomes:
+        measure = outcome(arm.readout, chosen)
+        value = np.where(misaligned[:, None], np.nan, measure.value)
+        writer.add(
+            {
+                "contrast": arm.contrast.name,
+                "mediator": arm.mediator,
+                "arm": arm.arm,
+                "outcome": outcome.name,
+            },
+            arm.examples,
+            measure.targets,
+            value,
+            weight=measure.weight,
+            status=status,
+        )
+
+
+def _add_absent(
+    writer: CellWriter,
+    plan: ArmsPlan[Any],
+    examples: Sequence[Example],
+    outcomes: Sequence[Outcome],
+) -> None:
+    """Rows of examples that lack a world of a contrast: NaN, with the reason as their status."""
+    for pair in plan.study.pairs:
+        rows = [
+            row
+            for row, example in enumerate(examples)
+            if not {pair.base, pair.cf} <= set(example.worlds)
+        ]
+        if not rows:
+            continue
+        reasons = [
+            "; ".join(
+                examples[row].absent[w] for w in (pair.base, pair.cf) if w in examples[row].absent
+            )
+            for row in rows
+        ]
+        for outcome in outcomes:
+            targets = outcome.targets
+            for arm in ("00", "11"):
+                names = {"contrast": pair.name, "mediator": "", "arm": arm, "outcome": outcome.name}
+                empty = np.full((len(rows), len(targets)), np.nan)
+                writer.add(names, rows, targets, empty, status=reasons)

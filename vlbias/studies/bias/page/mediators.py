@@ -1,0 +1,103 @@
+"""Blocks of a page on mediators: through which parts of the model effects run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from vlbias.report.blocks import Block, block
+from vlbias.store.run_folder import Run
+from vlbias.studies.bias import alt_text as alt
+from vlbias.studies.bias import figures
+from vlbias.studies.bias.numbers import Tables
+from vlbias.studies.bias.page.columns import effect_columns
+
+__all__ = ["mediator_blocks"]
+
+
+def mediator_blocks(run: Run, tables: Tables) -> Iterator[Block]:
+    """Where in the model effects arise: whole encoders, layers, heads, single components."""
+    several = [
+        name for name, about in run.manifest["contrasts"].items() if len(about["alters"]) > 1
+    ]
+    yield block(
+        "Through whole encoders",
+        "Whole encoders are cuts: their indirect effect is that of changing their input. The table has the "
+        "contrasts that alter image and text; where only one of them is altered, its encoder carries the "
+        f"total effect by construction.{_on_fewer(tables.effects)}",
+        table=effect_columns(_whole(tables.effects, several)),
+        figure=figures.encoders(tables.effects),
+        alt=alt.encoders(tables.effects),
+    )
+    inside = tables.effects[tables.effects["mediator"].str.contains("/")]
+    for contrast, part in inside.groupby("contrast", sort=False):
+        base, _, other = str(contrast).partition("->")
+        if base != other:
+            yield from _components(tables.effects, str(contrast), part["mediator"])
+    if len(inside):
+        yield block(
+            "Components with the smallest p-values",
+            "Indirect effects through single components; the adjusted p is family-wise over all mediators of "
+            "the contrast. They overlap, and do not add up to the total effect.",
+            table=effect_columns(_strongest(tables.effects)),
+        )
+
+
+def _on_fewer(effects: pd.DataFrame) -> str:
+    """A sentence on the mediators that are measured on fewer photos than the total effect."""
+    linear = effects[(effects["functional"] == "B_lin") & ~effects["mediator"].str.contains("/")]
+    said = []
+    for contrast, part in linear.groupby("contrast", sort=False):
+        whole = part.loc[part["mediator"] == "", "n"].max()
+        fewer = part[(part["effect"] == "NIE") & (part["n"] < whole)]
+        said += [
+            f"{contrast} through {row['mediator']} on {row['n']:.0f} of {whole:.0f}"
+            for _, row in fewer.iterrows()
+        ]
+    if not said:
+        return ""
+    return (
+        " Photos on which a mediator's values differ in length between the worlds have no effect through "
+        f"it and are left out: {'; '.join(said)}."
+    )
+
+
+def _components(effects: pd.DataFrame, contrast: str, mediators: pd.Series[str]) -> Iterator[Block]:
+    parts = figures.sites(effects, contrast, "B_lin")
+    if not parts["estimate"].any():
+        return  # nothing that this contrast alters passes them
+    layers = figures.layered(effects, contrast)
+    if len(layers):
+        yield block(
+            f"Effects by layer: {contrast}",
+            "Indirect effect through each branch or stream, with 95 % limits; parts joined by + are replaced "
+            "together. They do not add up.",
+            figure=figures.by_layer(effects, contrast),
+            alt=alt.components(effects, contrast, tuple(layers["port"].unique())),
+        )
+    if mediators.str.contains(r"/head\.\d+\[\d+\]$").any():
+        yield block(
+            f"Effects by layer and head: {contrast}",
+            "Red raises the disparity, blue lowers it. A dot marks heads whose effect survives correction "
+            "over all mediators.",
+            figure=figures.heads(effects, contrast),
+            alt=alt.components(effects, contrast, ("head",)),
+        )
+
+
+def _whole(effects: pd.DataFrame, several: Sequence[str]) -> pd.DataFrame:
+    whole = (effects["mediator"] != "") & ~effects["mediator"].str.contains("/")
+    return effects[
+        whole
+        & (effects["functional"] == "B_lin")
+        & effects["effect"].isin(["NDE", "NIE", "INT"])
+        & effects["contrast"].isin(several)
+    ]
+
+
+def _strongest(effects: pd.DataFrame, most: int = 20) -> pd.DataFrame:
+    inside = effects["mediator"].str.contains("/") & (effects["effect"] == "NIE")
+    # what equals the total effect by construction, as all of a world against itself, finds nothing
+    rows = effects[inside & (effects["functional"] == "B_lin") & ~effects["cut"]]
+    return rows.sort_values("p", kind="stable").head(most)

@@ -1,0 +1,114 @@
+"""Blocks of a page on worlds: how large the bias is, and what taking gender out changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from vlbias.report.blocks import Block, block
+from vlbias.report.tables import with_limits
+from vlbias.studies.bias import alt_text as alt
+from vlbias.studies.bias import figures
+from vlbias.studies.bias.numbers import Tables
+from vlbias.studies.bias.page.columns import (
+    effect_columns,
+    object_columns,
+    placebo_columns,
+)
+from vlbias.studies.bias.sentences import floor_in_words
+
+__all__ = ["change_blocks", "disparity_blocks"]
+
+
+def disparity_blocks(tables: Tables, groups: Sequence[str]) -> Iterator[Block]:
+    """How large the bias is: worlds, boxes, objects, operating points."""
+    yield block(
+        "B of every world beside its noise floor",
+        "Bars are the sum that is usually printed; the mark across is what shuffled groups give, the dot the "
+        "cross-fit estimate, the line where B itself may lie. Every world at the same thresholds: a B that "
+        "merely follows the mean false-positive rate is a matter of strictness. "
+        f"{floor_in_words(tables.conditions)}",
+        table=tables.conditions,
+        figure=figures.conditions(tables.conditions),
+        alt=alt.conditions(tables.conditions),
+    )
+    if len(tables.boxes):
+        yield block(
+            "How good the found boxes are",
+            "COCO's average precision of all classes but person, its 95 % limits over photos, and the gap "
+            "between the groups: of all kept boxes, and of those above the operating point. Fewer photos "
+            "alone give a larger AP: read a gap beside that of shuffled groups of the same sizes, and its p.",
+            table=tables.boxes,
+        )
+    insufficient = int(tables.bias["n_insufficient"].iloc[0])
+    lacking = (
+        f"Insufficient objects: {insufficient}, with too few photos, or too few false positives, in one of the "
+        "groups. That is not a gap of 0."
+    )
+    if (tables.objects["status"] == "ok").any():
+        yield block(
+            "Gap of every object",
+            f"{_gap_label(groups).capitalize()}, null world, 95 % limits; the 40 largest are drawn. {lacking}",
+            table=object_columns(tables.objects, groups),
+            figure=figures.objects(tables.objects, _gap_label(groups)),
+            alt=alt.objects(tables.objects),
+            folded=True,
+        )
+    else:
+        yield block("Gap of every object", lacking)
+    if (curve := tables.operating[tables.operating["B_crossfit"].notna()]).size:
+        yield block(
+            "B over operating points",
+            "Thresholds set anew in every world, so that all are equally strict, on the "
+            f"{curve['photos'].max()} photos that every world has and the {curve['n_objects'].max()} objects "
+            "with enough false positives at all points that are drawn: worlds can be compared with each "
+            "other here, but not with the B above, which has more of both. Points at which no object has "
+            "enough are left out.",
+            table=tables.operating,
+            figure=figures.operating(tables.operating),
+            alt=alt.operating(tables.operating),
+            folded=True,
+        )
+
+
+def _gap_label(groups: Sequence[str]) -> str:
+    if len(groups) != 2:
+        return "largest gap of the false-positive rate between two groups"
+    return f"false-positive rate of {groups[0]} minus that of {groups[1]}"
+
+
+def change_blocks(tables: Tables) -> Iterator[Block]:
+    """What worlds change: beyond strictness, in total, and beyond their placebos."""
+    rows = tables.strictness
+    drawn = len(rows) and rows["functional"].eq("B_crossfit").any()
+    yield block(
+        "Beyond strictness",
+        "What each world changes, what the unchanged photos show when all thresholds are moved to that "
+        "world's false-positive rate, and the difference: only that is attributable to the intervention. "
+        "The decision is by the limits of the attributable change of the cross-fit B.",
+        table=rows[rows["functional"] != "B_plugin"],
+        figure=figures.changes(rows) if drawn else None,
+        alt=alt.changes(rows) if drawn else "",
+        folded=True,
+    )
+    totals = tables.effects[(tables.effects["effect"] == "TE") & (tables.effects["mediator"] == "")]
+    yield block(
+        "Total effects on the disparity",
+        "B, plug-in: change of B itself. B, cross-fit: without the part that noise inflates. B_lin: in the "
+        "direction of the null world's gaps, linear, so that it can be attributed. score_gap_lin: the same "
+        "on mean scores, which have no threshold but follow the scale of the scores. They are different "
+        "quantities and need not agree; all are shown. A relative effect is given where it has limits.",
+        table=effect_columns(totals),
+        folded=True,
+    )
+    if tables.placebo.empty:
+        return
+    shown = tables.placebo[tables.placebo["functional"] == "B_lin"]
+    yield block(
+        "Image, text, and both together",
+        "Effects minus the effects of their placebos, and the 2 x 2 of modalities: what the image and the text "
+        "intervention do alone, what they do together, and the interaction, which is 0 where they add up.",
+        table=placebo_columns(tables.placebo),
+        figure=figures.intervals(shown, shown["effect"].tolist(), "change of B_lin"),
+        alt="Points with limits. "
+        + "; ".join(f"{row['effect']}: {with_limits(row)}" for _, row in shown.iterrows()),
+    )

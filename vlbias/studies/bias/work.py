@@ -1,0 +1,85 @@
+"""The cells of a study of bias: arms of photos, and the boxes that a detector finds in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vlbias.causal.engine import Arm
+from vlbias.causal.example import Example
+from vlbias.models import load_model
+from vlbias.outcomes.best_boxes import best_boxes
+from vlbias.runs.events import QUIET, Events, Note, silent
+from vlbias.store.boxes import BoxWriter
+from vlbias.studies.arms.plan import ArmsPlan
+from vlbias.studies.arms.work import ArmsWork, timed
+from vlbias.studies.bias.study import Study
+from vlbias.studies.photos.work import photo_choices, write_boxes
+
+__all__ = ["Work", "estimate"]
+
+
+class Work(ArmsWork[Study]):
+    """See `ArmsWork`.
+
+    Args:
+        plan: The study.
+        folder: The run folder.
+        note: Told what is being done.
+    """
+
+    def __init__(self, plan: ArmsPlan[Study], folder: Path, note: Note = silent) -> None:
+        self.study = study = plan.study
+        model = load_model(study.model, device=study.device, dtype=study.dtype)
+        super().__init__(plan, folder, model)
+
+    def keyed(self) -> Mapping[str, Any]:
+        """See `ArmsWork.keyed`."""
+        return self.study.keyed()
+
+    def choices(self) -> Mapping[str, str]:
+        """See `ArmsWork.choices`."""
+        specs = [spec for spec in self.study.worlds.values() if spec.image]
+        point = self.study.operating_point
+        return photo_choices(
+            self.study,
+            self.plan.dataset,
+            model=self.model.name,
+            regions=[spec.region for spec in specs],
+            fills=[spec.fill for spec in specs],
+            calibrated_on=point.split,
+            mediators=len(self.plan.mediators),
+        )
+
+    def write_samples(self) -> None:
+        """See `Work.write_samples`."""
+        super().write_samples()
+        if self.study.keep_boxes:
+            write_boxes(self.folder, self.plan.examples, self.plan.dataset.classes)
+
+    def arms(self, key: str, part: Sequence[Example]) -> Iterator[Arm]:
+        """See `ArmsWork.arms`; writes the best boxes of every arm beside the cell."""
+        if not self.study.keep_boxes:
+            yield from super().arms(key, part)
+            return
+        boxes = BoxWriter(self.folder, key, [example.id for example in part])
+        for arm in super().arms(key, part):
+            self._add_boxes(boxes, arm)
+            yield arm
+        boxes.close()
+
+    def _add_boxes(self, writer: BoxWriter, arm: Arm) -> None:
+        found = best_boxes(arm.readout, self.study.keep_boxes)
+        names = {"contrast": arm.contrast.name, "mediator": arm.mediator, "arm": arm.arm}
+        target = np.array(self.plan.dataset.classes, dtype=object)[found.target]
+        fine = ~arm.misaligned.numpy()[found.row]
+        row = np.array(arm.examples)[found.row]
+        writer.add(names, row[fine], target[fine], found.score[fine], found.corners[fine])
+
+
+def estimate(plan: ArmsPlan[Study], events: Events = QUIET) -> Iterator[str]:
+    """What a run would take, line by line."""
+    yield from timed(Work(plan, Path(), events.note), "photos", events)

@@ -1,0 +1,149 @@
+"""A study from file to run folder, for every kind: read, plan, run, resume."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from vlbias.errors import BadStudy, BadTable
+from vlbias.runs.events import QUIET, Events, Note, silent
+from vlbias.runs.runner import RunResult
+from vlbias.runs.study import StudyBase, fields_at, read_toml
+from vlbias.runs.work import Plan
+from vlbias.store.run_folder import Run
+from vlbias.studies import KINDS, kind_of
+
+__all__ = [
+    "estimate",
+    "load_study",
+    "make_plan",
+    "parse_study",
+    "read_study",
+    "run",
+    "run_plan",
+    "study_of",
+]
+
+
+def parse_study(content: Mapping[str, Any]) -> StudyBase:
+    """The study of a mapping, as TOML gives it.
+
+    Raises:
+        BadStudy: names the field, what was given and what is allowed, and which kinds have a key that
+            this kind has not.
+        UnknownName: if a name in it is unknown, with suggestions.
+    """
+    return kind_of(content).study.parse(content, _kinds_with)
+
+
+def load_study(path: Path) -> StudyBase:
+    """The study in a TOML file; its paths are taken relative to the file.
+
+    Raises:
+        BadStudy: if the file is missing, no TOML, or no study.
+    """
+    return parse_study(read_toml(path)).relative_to(path.parent)
+
+
+def read_study(path: Path, **overrides: Any) -> StudyBase:
+    """The study of a TOML file with some fields overridden, as the command line's options do.
+
+    Args:
+        path: The TOML file.
+        **overrides: "limit", "screen", "model" (a folder or file as seen from here), "device"; None leaves
+            the study's.
+
+    Raises:
+        BadStudy: if the file or an override is no study, or the kind of study has no such field.
+    """
+    study = load_study(path)
+    given = {key: value for key, value in overrides.items() if value is not None}
+    for key in ("limit", "screen"):
+        if key in given:
+            value, change = given.pop(key), getattr(study, f"with_{key}", None)
+            if change is None:
+                kinds = [name for name, k in KINDS.items() if hasattr(k.study, f"with_{key}")]
+                raise BadStudy(
+                    key, value, f"no --{key} for a study of kind {study.kind!r}; for {kinds}"
+                )
+            study = change(value)
+    for key, value in given.items():
+        if key not in type(study).model_fields:
+            raise BadStudy(key, value, f"no --{key} for a study of kind {study.kind!r}")
+    if "model" in given and _is_local(Path(given["model"])):
+        given["model"] = str(Path(given["model"]).resolve())
+    return type(study).parse(study.model_copy(update=given).model_dump())
+
+
+def study_of(folder: Path) -> StudyBase:
+    """The study that a run folder was made from.
+
+    Raises:
+        BadTable: if it is no run folder, or was renamed.
+    """
+    content = Run(folder).manifest["study"]
+    study = kind_of(content).study.restore(content)
+    if folder.resolve().name != study.name:
+        raise BadTable(
+            f"{folder} holds the run {study.name!r}; give the folder its name back to resume it"
+        )
+    return study
+
+
+def make_plan(study: StudyBase, note: Note = silent) -> Plan:
+    """The plan of a study, once everything that can be checked without weights was checked.
+
+    Raises:
+        VlbiasError: names what cannot be.
+    """
+    return KINDS[study.kind].plan(study, note)
+
+
+def estimate(plan: Plan, events: Events = QUIET) -> Iterator[str]:
+    """What a run of a plan would take, line by line."""
+    yield from KINDS[plan.study.kind].estimate(plan, events)
+
+
+def run_plan(plan: Plan, out: Path, **options: Any) -> RunResult:
+    """Compute the cells of a plan that are not there yet.
+
+    Args:
+        plan: From `make_plan`.
+        out: Where the run folder is made.
+        **options: `shard`, `workers`, `events`; see `vlbias.runs.runner.run_plan`.
+
+    Raises:
+        VlbiasError: see `vlbias.runs.runner.run_plan`.
+    """
+    return KINDS[plan.study.kind].run(plan, out, **options)
+
+
+def run(
+    study: StudyBase | Path | str, out: Path | str = "runs", *, events: Events = QUIET
+) -> RunResult:
+    """Run a study, or go on with it, and give back where its run folder is.
+
+    Raises:
+        VlbiasError: whatever `make_plan` and `run_plan` refuse.
+    """
+    loaded = study if isinstance(study, StudyBase) else read_study(Path(study))
+    return run_plan(make_plan(loaded, events.note), Path(out), events=events)
+
+
+def _kinds_with(path: tuple[str, ...]) -> list[str]:
+    """Kinds of study that have the last key of a path where the path leads."""
+    *tables, key = path
+    return [
+        name
+        for name, kind in KINDS.items()
+        if _leads(kind.study, tables) and key in fields_at(kind.study, tables)
+    ]
+
+
+def _leads(study: type[StudyBase], tables: list[str]) -> bool:
+    return not tables or tables[0] in study.model_fields
+
+
+def _is_local(path: Path) -> bool:
+    return path.is_dir() or path.suffix == ".gguf"

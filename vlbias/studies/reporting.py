@@ -1,0 +1,66 @@
+"""From run folders to their page, for every kind of study; needs no model and no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vlbias.report.blocks import Block
+from vlbias.report.page import Page, Reported, make_folder, write_page
+from vlbias.runs.events import Note, silent
+from vlbias.store.run_folder import Run
+from vlbias.studies import kind_of
+from vlbias.studies.kind import Compare, Kind
+
+__all__ = ["report"]
+
+
+def report(
+    runs: Sequence[Path | str] | Path | str,
+    out: Path | str | None = None,
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+    with_images: bool = False,
+    note: Note = silent,
+) -> Page:
+    """Analyse finished runs and write their page and tables; needs no model.
+
+    Args:
+        runs: Run folders; several stand side by side on one page.
+        out: Folder for the page; `report` in the first run folder if not given.
+        draws: Resampling draws of every interval and test.
+        seed: Of the draws.
+        with_images: Show example photos whose licence allows it; see
+            `vlbias.studies.photos.example_photos`. Rendered scenes are shown in any case.
+        note: Told what is being done.
+
+    Raises:
+        BadTable: if a folder is no finished run, `out` cannot be written, or photos are asked for that
+            the run did not have.
+    """
+    folders = [Path(runs)] if isinstance(runs, Path | str) else [Path(run) for run in runs]
+    opened = [Run(folder) for folder in folders]
+    target = folders[0] / "report" if out is None else Path(out)
+    make_folder(target)
+    done, kinds = [], []
+    for run in opened:
+        kind = kind_of(run.manifest["study"])
+        tables = kind.numbers(run, draws=draws, seed=seed, note=note)
+        note(f"figures of {run.folder.name}")
+        done.append(Reported(run, tables, kind.section(run, tables, with_images=with_images)))
+        kinds.append(kind)
+    return write_page(target, done, _side_by_side(done, kinds), draws)
+
+
+def _side_by_side(done: Sequence[Reported], kinds: Sequence[Kind]) -> list[Block]:
+    """Blocks of every comparison; runs whose kinds share one are compared with each other."""
+    groups: dict[Compare, list[Reported]] = {}
+    for one, kind in zip(done, kinds, strict=True):
+        if kind.compare is not None:
+            groups.setdefault(kind.compare, []).append(one)
+    return [
+        block
+        for compare, members in groups.items()
+        for block in compare([(one.run, one.tables) for one in members])
+    ]
