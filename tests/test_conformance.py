@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_engine import ADAPTERS, Load
+from engine_runs import ADAPTERS, Load
 from torch import Tensor, nn
 
 from vlbias.api import check

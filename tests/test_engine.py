@@ -1,78 +1,34 @@
+"""The engine against one hooked forward pass per number, and effects that are known."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-import tiny_models
-import tiny_photos
 import torch
+from engine_runs import (
+    ADAPTERS,
+    BOTH,
+    IMAGE,
+    NONE,
+    TEXT,
+    Load,
+    examples_of,
+    mediators_of,
+    run,
+    score,
+    toy_examples,
+)
 from naive import naive_arms
 
 from vlbias.analysis.mean_effects import EFFECTS
 from vlbias.api import effects, potential_outcomes
 from vlbias.causal.contrast import Contrast
-from vlbias.causal.engine import Arm, Engine, altered_channels
-from vlbias.causal.example import Example, mix
+from vlbias.causal.engine import Engine, altered_channels
 from vlbias.causal.site import Mediator
 from vlbias.causal.staged import StagedModel, resolve
 from vlbias.errors import BadModel, BadStudy
-
-ADAPTERS = [*tiny_models.HF, "openclip"]
-BOTH, IMAGE, TEXT, NONE = (Contrast("null", other) for other in ("both", "image", "text", "null"))
-SEVERAL = (
-    "image_encoder/attn.0+image_encoder/mlp.2",
-    "text_encoder/neuron.0[0,3]@1+text_encoder/mlp.1@2",
-    "image_encoder/mlp.1+text_encoder/attn.0",
-    "image_encoder/neuron.0[1]@0,2+text_encoder",
-    "image_encoder+text_encoder",
-    "image_encoder+image_encoder/mlp.2",
-)  # fmt: skip
-
-Load = Callable[[str], StagedModel]
-Arms = dict[tuple[Contrast, str, str], Arm]
-
-
-def examples_of(n: int = 2) -> list[Example]:
-    base, cf = tiny_photos.sides(n)
-    return [
-        Example(
-            str(i),
-            str(i),
-            {"null": a, "both": b, "image": mix(a, b, {"image"}), "text": mix(a, b, {"text"})},
-        )
-        for i, (a, b) in enumerate(zip(base, cf, strict=True))
-    ]
-
-
-def mediators_of(model: StagedModel) -> list[Mediator]:
-    """Every encoder, attention, MLP and head; neurons at positions; several sites together."""
-    patterns = []
-    for stage in ("image_encoder", "text_encoder"):
-        ports = {port.name for port in model.ports if port.stage == stage}
-        patterns += [stage, f"{stage}/attn.*", f"{stage}/mlp.*", f"{stage}/resid.1"]
-        patterns += [f"{stage}/head.*[*]", f"{stage}/head.1[1]@-1"] if "head" in ports else []
-        patterns += [f"{stage}/neuron.0[3]", f"{stage}/neuron.2[0,5]@1", f"{stage}/attn.1@0,2"]
-        patterns += [f"{stage}/neuron.1@-1", f"{stage}/resid.0@-2", f"{stage}/resid.2[0,1]"]
-    return resolve(model, [*patterns, *SEVERAL])
-
-
-def run(
-    model: StagedModel,
-    contrasts: list[Contrast],
-    mediators: list[Mediator],
-    examples: list[Example] | None = None,
-    **options: Any,
-) -> Arms:
-    examples = examples_of() if examples is None else examples
-    options.setdefault("altered", altered_channels(examples, contrasts))
-    engine = Engine(model, contrasts, mediators, **options)
-    return {(arm.contrast, arm.mediator, arm.arm): arm for arm in engine.run(examples)}
-
-
-def score(arms: Arms, contrast: Contrast, mediator: str, arm: str) -> torch.Tensor:
-    key = (contrast, "" if arm in ("00", "11") else mediator, arm)
-    return arms[key].readout["class_logits"]
 
 
 def assert_naive(
@@ -282,21 +238,6 @@ def test_a_contrast_without_mediators_gives_its_two_worlds(load: Load) -> None:
     whole = run(model, [BOTH], mediators, toy_examples())
     for arm in ("00", "11"):
         assert torch.equal(score(worlds, BOTH, "", arm), score(whole, BOTH, "", arm))
-
-
-def toy_examples(n: int = 4) -> list[Example]:
-    vectors = torch.randn(2, n, 2, 8, generator=torch.Generator().manual_seed(1)).double().tolist()
-    return [
-        Example(
-            str(i),
-            str(i),
-            {
-                world: {"image": tuple(vectors[k][i][0]), "text": tuple(vectors[k][i][1])}
-                for k, world in enumerate(("null", "both"))
-            },
-        )
-        for i in range(n)
-    ]
 
 
 def test_the_toy_s_effects_are_those_found_by_hand(load: Load) -> None:

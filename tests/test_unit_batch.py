@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tiny_photos
 import torch
-from test_engine import Load
+from engine_runs import Load
 from tiny_language import cloze, language_sides, write_language
 
 from vlbias.causal import sweep as sweeping
