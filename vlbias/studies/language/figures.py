@@ -11,39 +11,49 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-__all__ = ["components", "heads", "layers", "neurons", "places", "size", "sparsity"]
+__all__ = [
+    "EMBEDDING_LAYER",
+    "NEURON_PORTS",
+    "effects_by_head",
+    "effects_by_layer",
+    "effects_by_model_size",
+    "effects_by_position",
+    "single_sites",
+    "sparsity",
+    "top_neurons",
+]
 
 _COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#718096", "#b7791f")
 _GREY = _COLOURS[4]
 _SITE = re.compile(
     r"(?P<stage>[a-z_0-9]+)/(?P<port>[a-z_0-9]+)(?:\.(?P<layer>\d+))?(?:\[(?P<unit>\d+)\])?"
-    r"(?:@(?P<place>[a-z0-9_,-]+))?"
+    r"(?:@(?P<position>[a-z0-9_,-]+))?"
 )
-EMBEDDING = -1
+EMBEDDING_LAYER = -1
 """The layer that word embeddings are drawn at, as in Vig et al."""
-NEURONS = ("embed", "mlp", "neuron")
+NEURON_PORTS = ("embed", "mlp", "neuron")
 """Ports whose units are called neurons."""
 
 
-def components(effects: pd.DataFrame) -> pd.DataFrame:
-    """Effects through one site each, with columns port, layer, unit (missing if whole) and place.
+def single_sites(effects: pd.DataFrame) -> pd.DataFrame:
+    """Effects through one site each, with columns port, layer, unit (missing if whole) and position.
 
     Word embeddings have layer -1; mediators of several sites are left out.
     """
-    parts = effects["mediator"].str.extract(f"^{_SITE.pattern}$")
-    parts["layer"] = parts["layer"].astype(float).fillna(EMBEDDING)
-    parts["unit"] = parts["unit"].astype(float).astype("Int64")
-    parts["place"] = parts["place"].fillna("")
-    joined = pd.concat([effects, parts], axis=1)[parts["port"].notna()]
+    sites = effects["mediator"].str.extract(f"^{_SITE.pattern}$")
+    sites["layer"] = sites["layer"].astype(float).fillna(EMBEDDING_LAYER)
+    sites["unit"] = sites["unit"].astype(float).astype("Int64")
+    sites["position"] = sites["position"].fillna("")
+    joined = pd.concat([effects, sites], axis=1)[sites["port"].notna()]
     return joined.astype({"layer": int})
 
 
-def layers(parts: pd.DataFrame) -> Figure:
-    """Indirect effect through whole layers, a line for each port and place, with limits."""
+def effects_by_layer(sites: pd.DataFrame) -> Figure:
+    """Indirect effect through whole layers, a line for each port and position, with limits."""
     figure = Figure(figsize=(6.4, 3.0))
     axis = figure.subplots()
-    whole = parts[parts["unit"].isna() & (parts["layer"] > EMBEDDING)]
-    for colour, (name, rows) in _lines(whole):
+    whole = sites[sites["unit"].isna() & (sites["layer"] > EMBEDDING_LAYER)]
+    for colour, (name, rows) in _by_port(whole):
         rows = rows.sort_values("layer")
         error = [
             (rows["estimate"] - rows["lo"]).clip(lower=0),
@@ -53,14 +63,14 @@ def layers(parts: pd.DataFrame) -> Figure:
             rows["layer"], rows["estimate"], yerr=error, fmt="o-", ms=3, lw=1, color=colour,
             label=name,
         )  # fmt: skip
-    _dress(axis, "layer", "NIE, mean ratio minus 1")
+    _finish(axis, "layer", "NIE, mean ratio minus 1")
     return figure
 
 
-def heads(parts: pd.DataFrame, port: str) -> Figure:
+def effects_by_head(sites: pd.DataFrame, port: str) -> Figure:
     """Indirect effect through every head; dots where it survives correction over all mediators."""
-    rows = parts[(parts["port"] == port) & parts["unit"].notna()]
-    rows = rows[rows["place"] == rows["place"].iloc[0]]
+    rows = sites[(sites["port"] == port) & sites["unit"].notna()]
+    rows = rows[rows["position"] == rows["position"].iloc[0]]
     table = rows.pivot(index="layer", columns="unit", values="estimate")
     figure = Figure(figsize=(1.6 + 0.34 * max(table.shape[1], 8), 1.0 + 0.13 * max(len(table), 16)))
     axis = figure.subplots()
@@ -72,8 +82,8 @@ def heads(parts: pd.DataFrame, port: str) -> Figure:
     axis.plot(
         sure["unit"].astype(float), sure["layer"] - table.index.min(), ".", color="#111111", ms=4
     )
-    axis.set_xticks(*_few(table.columns, 16))
-    axis.set_yticks(*_few(table.index, 16))
+    axis.set_xticks(*_tick_labels(table.columns, 16))
+    axis.set_yticks(*_tick_labels(table.index, 16))
     axis.set_xlabel("head")
     axis.set_ylabel("layer")
     figure.colorbar(image, ax=axis, label="NIE, mean ratio minus 1")
@@ -81,7 +91,7 @@ def heads(parts: pd.DataFrame, port: str) -> Figure:
     return figure
 
 
-def neurons(parts: pd.DataFrame, share: float = 0.025) -> Figure:
+def top_neurons(sites: pd.DataFrame, share: float = 0.025) -> Figure:
     """Mean indirect effect of the units with the largest effects in every layer, a line for each port.
 
     After figure 4 of Vig et al.: the top 2.5 % of each layer, the embedding as layer -1. The units are
@@ -89,39 +99,41 @@ def neurons(parts: pd.DataFrame, share: float = 0.025) -> Figure:
     """
     figure = Figure(figsize=(6.4, 3.0))
     axis = figure.subplots()
-    of_neurons = parts["port"].isin(NEURONS) & parts["unit"].notna()
-    single = parts[of_neurons].assign(port=lambda rows: rows["port"].replace({"embed": "mlp"}))
-    for colour, (name, rows) in _lines(single):
-        top = rows.groupby("layer")["estimate"].apply(lambda values: _top(values, share))
+    of_neurons = sites["port"].isin(NEURON_PORTS) & sites["unit"].notna()
+    single = sites[of_neurons].assign(port=lambda rows: rows["port"].replace({"embed": "mlp"}))
+    for colour, (name, rows) in _by_port(single):
+        top = rows.groupby("layer")["estimate"].apply(lambda values: _mean_of_top(values, share))
         axis.plot(top.index, top, "o-", ms=3, lw=1, color=colour, label=name)
-    _dress(axis, "layer (-1: word embeddings)", f"mean NIE of the top {share:.1%}")
+    _finish(axis, "layer (-1: word embeddings)", f"mean NIE of the top {share:.1%}")
     return figure
 
 
-def _top(values: pd.Series[Any], share: float) -> float:
+def _mean_of_top(values: pd.Series[Any], share: float) -> float:
     count = max(1, round(share * len(values)))
     return float(np.sort(values.dropna().to_numpy())[::-1][:count].mean())
 
 
-def places(parts: pd.DataFrame) -> Figure:
-    """Indirect effect by layer and place in the text, a panel for each port."""
-    whole = parts[parts["unit"].isna() & (parts["layer"] > EMBEDDING) & (parts["place"] != "")]
+def effects_by_position(sites: pd.DataFrame) -> Figure:
+    """Indirect effect by layer and position in the text, a panel for each port."""
+    whole = sites[
+        sites["unit"].isna() & (sites["layer"] > EMBEDDING_LAYER) & (sites["position"] != "")
+    ]
     ports = [
-        name for name, rows in whole.groupby("port", sort=False) if rows["place"].nunique() > 1
+        name for name, rows in whole.groupby("port", sort=False) if rows["position"].nunique() > 1
     ]
     figure = Figure(figsize=(3.2 * len(ports) + 0.8, 3.2))
     limit = float(whole["estimate"].abs().max())
     axes = figure.subplots(1, len(ports), squeeze=False)[0]
     for axis, port in zip(axes, ports, strict=True):
         rows = whole[whole["port"] == port]
-        order = list(dict.fromkeys(rows["place"]))
-        table = rows.pivot(index="layer", columns="place", values="estimate")[order]
+        order = list(dict.fromkeys(rows["position"]))
+        table = rows.pivot(index="layer", columns="position", values="estimate")[order]
         image = axis.imshow(
             table, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", origin="lower"
         )
         axis.set_xticks(range(len(order)), order, fontsize=8)
-        axis.set_yticks(*_few(table.index))
-        axis.set_xlabel("place in the text")
+        axis.set_yticks(*_tick_labels(table.index))
+        axis.set_xlabel("position in the text")
         axis.set_ylabel("layer")
         axis.set_title(port, fontsize=9)
         figure.colorbar(image, ax=axis, label="NIE, mean ratio minus 1")
@@ -129,27 +141,27 @@ def places(parts: pd.DataFrame) -> Figure:
     return figure
 
 
-def _few(labels: pd.Index[Any], most: int = 12) -> tuple[list[int], list[str]]:
+def _tick_labels(labels: pd.Index[Any], most: int = 12) -> tuple[list[int], list[str]]:
     step = -(-len(labels) // most)
     return list(range(0, len(labels), step)), [str(label) for label in labels[::step]]
 
 
-def sparsity(parts: pd.DataFrame) -> Figure:
+def sparsity(sites: pd.DataFrame) -> Figure:
     """Share of all positive single effects that the first k components hold, a line for each port."""
     figure = Figure(figsize=(6.4, 3.0))
     axis = figure.subplots()
-    for colour, (name, rows) in _lines(parts[parts["unit"].notna()]):
+    for colour, (name, rows) in _by_port(sites[sites["unit"].notna()]):
         positive = rows["estimate"].clip(lower=0).sort_values(ascending=False).to_numpy()
         if positive.sum() > 0:
             count = range(1, len(positive) + 1)
             share = positive.cumsum() / positive.sum()
             axis.plot(count, share, color=colour, lw=1.2, label=f"{name} ({len(positive)})")
     axis.set_xscale("log")
-    _dress(axis, "components, largest first", "share of positive effects", whole=False)
+    _finish(axis, "components, largest first", "share of positive effects", whole=False)
     return figure
 
 
-def size(models: pd.DataFrame) -> Figure:
+def effects_by_model_size(models: pd.DataFrame) -> Figure:
     """Total effect of every model by its number of parameters; random weights are the noise floor.
 
     Args:
@@ -175,19 +187,19 @@ def size(models: pd.DataFrame) -> Figure:
         )  # fmt: skip
     axis.set_xscale("log")
     axis.set_yscale("symlog", linthresh=0.1)
-    _dress(axis, "parameters, millions", "TE, mean ratio minus 1", whole=False)
+    _finish(axis, "parameters, millions", "TE, mean ratio minus 1", whole=False)
     axis.axhline(0, color=_GREY, lw=0.8)
     return figure
 
 
-def _lines(parts: pd.DataFrame) -> Iterator[tuple[str, tuple[str, pd.DataFrame]]]:
-    """A colour, a name and the rows of every port and place."""
-    grouped = parts.groupby(["port", "place"], sort=False)
-    for colour, ((port, place), rows) in zip(_COLOURS * 4, grouped, strict=False):
-        yield colour, (f"{port} at {place}" if place else str(port), rows)
+def _by_port(sites: pd.DataFrame) -> Iterator[tuple[str, tuple[str, pd.DataFrame]]]:
+    """A colour, a name and the rows of every port and position."""
+    grouped = sites.groupby(["port", "position"], sort=False)
+    for colour, ((port, position), rows) in zip(_COLOURS * 4, grouped, strict=False):
+        yield colour, (f"{port} at {position}" if position else str(port), rows)
 
 
-def _dress(axis: Any, across: str, up: str, *, whole: bool = True) -> None:
+def _finish(axis: Any, across: str, up: str, *, whole: bool = True) -> None:
     axis.set_xlabel(across)
     axis.set_ylabel(up)
     if whole:

@@ -2,60 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from vlbias.report.blocks import Block, Part, Section, block
-from vlbias.store.run_folder import Run
+from vlbias.report.funnel import data_part, lacking_in_words
 from vlbias.report.tables import with_limits
-from vlbias.studies.language import figures as drawn
-from vlbias.studies.language.numbers import LanguageTables
-from vlbias.studies.photos.words import lacking_in_words
+from vlbias.store.run_folder import Run
+from vlbias.studies.language import figures
+from vlbias.studies.language.guidance import GUIDANCE
+from vlbias.studies.language.numbers import Tables
 
-__all__ = ["compared", "language_section"]
+__all__ = ["compare", "section"]
 
 _SUMMARIES = ("mean", "median", "geometric", "log", "difference")
 
 
-def language_section(run: Run, tables: LanguageTables) -> Section:
-    """Headline, readings and blocks of one run for the page's template."""
-    main = tables.totals[tables.totals["contrast"] == next(iter(run.manifest["contrasts"]))]
-    main = main[main["target"] == main["target"].iloc[0]]
+def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
+    """Headline, readings and parts of one run for the page's template.
+
+    Args:
+        run: The run.
+        tables: From `vlbias.studies.language.numbers.numbers`.
+        with_images: Has no meaning here; texts have no photos.
+    """
+    text = "What must hold by construction."
+    exact = block("Exactness", text, table=tables.checks)
+    return Section(
+        headline=_headline(run, tables),
+        readings=_readings(tables),
+        parts=(
+            Part("Effects", list(_effect_blocks(tables))),
+            Part("Exactness", [exact]),
+            data_part(run, _lacking(run, tables)),
+        ),
+        guidance=GUIDANCE,
+        task="text-generation",
+        metrics=_metrics(tables),
+    )
+
+
+def _effect_blocks(tables: Tables) -> Iterator[Block]:
     several = tables.totals["target"].nunique() > 1
     by = ["contrast", "target", "samples"] if several else ["contrast", "samples"]
-    blocks = [
-        block(
-            "Total effects",
-            "Odds of the anti-stereotypical candidate, in the other world against the null world: y / y(null) "
-            "- 1 in the mean, the median and the geometric mean, the mean log ratio, and the mean difference "
-            "of odds. Means are ruled by few large ratios. The filtered samples were chosen by their total "
-            "effect, which inflates it, also in a model without bias.",
-            table=_side_by_side(tables.totals, by),
-        ),
-        block(
-            "Samples",
-            "Aligned samples move towards the stereotype; the filter drops the least of them. Misaligned ones "
-            "have worlds of different numbers of tokens: a total effect, but no mediators.",
-            table=tables.filters,
-        ),
-    ]
+    yield block(
+        "Total effects",
+        "Odds of the anti-stereotypical candidate, in the other world against the null world: y / y(null) "
+        "- 1 in the mean, the median and the geometric mean, the mean log ratio, and the mean difference "
+        "of odds. Means are ruled by few large ratios. The filtered samples were chosen by their total "
+        "effect, which inflates it, also in a model without bias.",
+        table=_side_by_side(tables.totals, by),
+    )
+    yield block(
+        "Samples",
+        "Aligned samples move towards the stereotype; the filter drops the least of them. Misaligned ones "
+        "have worlds of different numbers of tokens: a total effect, but no mediators.",
+        table=tables.filters,
+    )
     for contrast, part in tables.effects.groupby("contrast", sort=False):
         every = part[(part["samples"] == "all") & (part["target"] == part["target"].iloc[0])]
-        blocks += _of_contrast(str(contrast), every)
-    blocks += _together(tables)
+        yield from _contrast_blocks(str(contrast), every)
+    yield from _joint_blocks(tables)
     if len(tables.correlation):
         text = "Over words: the score of a word's stereotype against its mean log-odds and mean log effect."
-        blocks.append(block("Correlation with bias scores", text, table=tables.correlation))
+        yield block("Correlation with bias scores", text, table=tables.correlation)
     if len(tables.screening):
-        blocks.append(_screened(tables.screening))
-    text = "What must hold by construction."
-    blocks.append(block("Exactness", text, table=tables.checks))
-    parts = (Part("Effects", blocks[:-1]), Part("Exactness", blocks[-1:]))
-    return Section(_headline(main), _readings(tables), parts, _lacking(run, tables))
+        yield _screening_block(tables.screening)
 
 
-def _lacking(run: Run, tables: LanguageTables) -> list[str]:
+def _lacking(run: Run, tables: Tables) -> list[str]:
     """What has no total effect, and what has no mediators, contrast by contrast."""
     counted = tables.filters[tables.filters["misaligned"] > 0]
     return lacking_in_words(run.statuses) + [
@@ -65,7 +82,29 @@ def _lacking(run: Run, tables: LanguageTables) -> list[str]:
     ]
 
 
-def _headline(main: pd.DataFrame) -> str:
+def _metrics(tables: Tables) -> list[Mapping[str, Any]]:
+    """Total effects for a model card."""
+    rows = tables.totals
+    rows = rows[(rows["samples"] == "all") & (rows["effect"] == "TE") & (rows["summary"] == "log")]
+    return [
+        {
+            "type": "total-effect-log-odds",
+            "name": f"Total effect on the log-odds, {row['contrast']}, {row['target']}",
+            "value": float(row["estimate"]),
+            "args": {
+                "lower_95": float(row["lo"]),
+                "upper_95": float(row["hi"]),
+                "n": int(row["n"]),
+            },
+        }
+        for _, row in rows.iterrows()
+        if pd.notna(row["estimate"])
+    ]
+
+
+def _headline(run: Run, tables: Tables) -> str:
+    main = tables.totals[tables.totals["contrast"] == next(iter(run.manifest["contrasts"]))]
+    main = main[main["target"] == main["target"].iloc[0]]
     rows = main[main["samples"] == "all"].set_index("summary")
     mean, median, geometric = (rows.loc[name] for name in ("mean", "median", "geometric"))
     log = rows.loc["log"]
@@ -77,7 +116,7 @@ def _headline(main: pd.DataFrame) -> str:
     )
 
 
-def _readings(tables: LanguageTables) -> list[str]:
+def _readings(tables: Tables) -> list[str]:
     rows = tables.totals[(tables.totals["summary"] == "mean") & (tables.totals["effect"] == "TE")]
     return [
         f"{row['contrast']}, {row['target']}, {row['samples']} samples: mean {with_limits(row)}, "
@@ -99,46 +138,47 @@ def _side_by_side(effects: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _of_contrast(contrast: str, effects: pd.DataFrame, most: int = 20) -> list[Block]:
+def _contrast_blocks(contrast: str, effects: pd.DataFrame, most: int = 20) -> Iterator[Block]:
     means = effects[(effects["mediator"] != "") & (effects["summary"] == "mean")]
     single = means[means["effect"] == "NIE"].sort_values("estimate", ascending=False, kind="stable")
     base, _, other = contrast.partition("->")
     if single.empty or base == other:
-        return []
-    blocks = [
-        block(
-            f"Largest indirect effects: {contrast}",
-            "Ratio minus 1. NIE and NDE in the null world, NIE* and NDE* (means) in the other; the adjusted p "
-            "holds the false discovery rate of the mean NIE over all mediators.",
-            table=_largest(effects, list(single["mediator"].head(most))),
-        )
-    ]
-    parts = drawn.components(single)
-    inside = parts["unit"].notna()
+        return
+    yield block(
+        f"Largest indirect effects: {contrast}",
+        "Ratio minus 1. NIE and NDE in the null world, NIE* and NDE* (means) in the other; the adjusted p "
+        "holds the false discovery rate of the mean NIE over all mediators.",
+        table=_largest(effects, list(single["mediator"].head(most))),
+    )
+    yield from _site_blocks(contrast, figures.single_sites(single))
+
+
+def _site_blocks(contrast: str, sites: pd.DataFrame) -> Iterator[Block]:
+    """Figures of the effects through single sites: heads, layers, positions, neurons, sparsity."""
+    inside = sites["unit"].notna()
     for port in ("head", "weights"):
-        if (inside & (parts["port"] == port)).any():
+        if (inside & (sites["port"] == port)).any():
             text = "A dot marks heads that survive correction over all mediators."
             title = f"Indirect effect by head ({port}): {contrast}"
-            blocks.append(block(title, text, figure=drawn.heads(parts, port)))
-    whole = parts[~inside & (parts["layer"] > drawn.EMBEDDING)]
+            yield block(title, text, figure=figures.effects_by_head(sites, port))
+    whole = sites[~inside & (sites["layer"] > figures.EMBEDDING_LAYER)]
     if len(whole):
         text = "Whole layers, with 95 % limits. They do not add up."
-        blocks.append(block(f"By layer: {contrast}", text, figure=drawn.layers(parts)))
-    if (whole[whole["place"] != ""].groupby("port")["place"].nunique() > 1).any():
-        text = "The same by place in the text."
-        title = f"By layer and place: {contrast}"
-        blocks.append(block(title, text, figure=drawn.places(parts)))
-    if (inside & parts["port"].isin(drawn.NEURONS)).any():
+        yield block(f"By layer: {contrast}", text, figure=figures.effects_by_layer(sites))
+    positions = whole[whole["position"] != ""].groupby("port")["position"]
+    if (positions.nunique() > 1).any():
+        text = "The same by position in the text."
+        title = f"By layer and position: {contrast}"
+        yield block(title, text, figure=figures.effects_by_position(sites))
+    if (inside & sites["port"].isin(figures.NEURON_PORTS)).any():
         text = (
             "Mean over the 2.5 % of neurons with the largest effects in each layer. They are chosen by the "
             "effect that is drawn: read it beside a run with random weights."
         )
-        title = f"Neurons by layer: {contrast}"
-        blocks.append(block(title, text, figure=drawn.neurons(parts)))
+        yield block(f"Neurons by layer: {contrast}", text, figure=figures.top_neurons(sites))
     if inside.any():
         text = "Components by their own effects: how few hold how much of what is positive."
-        blocks.append(block(f"Sparsity: {contrast}", text, figure=drawn.sparsity(parts)))
-    return blocks
+        yield block(f"Sparsity: {contrast}", text, figure=figures.sparsity(sites))
 
 
 def _largest(effects: pd.DataFrame, names: list[str]) -> pd.DataFrame:
@@ -156,7 +196,7 @@ def _largest(effects: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _together(tables: LanguageTables) -> list[Block]:
+def _joint_blocks(tables: Tables) -> Iterator[Block]:
     text = (
         "Effects of components do not add up. The sum of the parts is printed so that nobody takes it for the "
         "effect of all."
@@ -167,19 +207,17 @@ def _together(tables: LanguageTables) -> list[Block]:
             "'lm/head.*[*]', or 'all lm/head.*', to see how far they are from it."
         )
     table = tables.synergy if len(tables.synergy) else None
-    blocks = [block("Together against the sum of the parts", text, table=table)]
+    yield block("Together against the sum of the parts", text, table=table)
     if len(tables.decomposition):
         text = (
             "Means on the ratio scale. TE - NDE - NIE is the residual; what holds exactly for every sample is "
-            "1 + TE = (1 + NDE)(1 + NIE*). r is a correlation over "
-            "samples."
+            "1 + TE = (1 + NDE)(1 + NIE*). r is a correlation over samples."
         )
         table = tables.decomposition
-        blocks.append(block("Direct and indirect effects of joint mediators", text, table=table))
-    return blocks
+        yield block("Direct and indirect effects of joint mediators", text, table=table)
 
 
-def _screened(table: pd.DataFrame) -> Block:
+def _screening_block(table: pd.DataFrame) -> Block:
     text = (
         "Approximate: which mediators were run was chosen by gradient attribution, one backward pass a text. "
         "Their own effects above are exact; those that were skipped have none. The correlation between both "
@@ -189,28 +227,10 @@ def _screened(table: pd.DataFrame) -> Block:
     return block("Screening", text, table=table)
 
 
-def compared(runs: Sequence[tuple[Run, LanguageTables]]) -> list[Block]:
-    """Blocks that set the runs of a page side by side, for every data set that several models saw."""
-    rows = []
-    for run, tables in runs:
-        about = run.manifest
-        first = next(iter(about["contrasts"]))
-        totals = tables.totals
-        picked = totals[(totals["contrast"] == first) & (totals["effect"] == "TE")]
-        study = about["study"]
-        statistic = about["data"]["meta"].get("statistic")
-        data = study["dataset"]["name"] + (f" ({statistic})" if statistic else "")
-        rows.append(
-            picked[picked["target"] == picked["target"].iloc[0]].assign(
-                data=data,
-                model=about["model"]["name"],
-                parameters=about["model"]["parameters"],
-                random=study.get("random_weights") is not None,
-                weights="trained" if study.get("random_weights") is None else "random",
-            )
-        )
+def compare(runs: Sequence[tuple[Run, Tables]]) -> list[Block]:
+    """Blocks that set runs side by side, one for every data set that several models saw."""
     blocks = []
-    every = pd.concat(rows) if rows else pd.DataFrame(columns=["data"])
+    every = pd.concat([_first_contrast(run, tables) for run, tables in runs])
     for data, part in every.groupby("data", sort=False):
         if part["model"].nunique() < 2:
             continue
@@ -221,6 +241,23 @@ def compared(runs: Sequence[tuple[Run, LanguageTables]]) -> list[Block]:
             "Total effects of the first contrast. Models with random weights are the noise floor: filtered "
             "samples show an effect in them too."
         )
-        table, figure = _side_by_side(sets, by), drawn.size(means)
+        table, figure = _side_by_side(sets, by), figures.effects_by_model_size(means)
         blocks.append(block(f"Models side by side: {data}", text, table=table, figure=figure))
     return blocks
+
+
+def _first_contrast(run: Run, tables: Tables) -> pd.DataFrame:
+    """Total effects of a run's first contrast, with its data and its model."""
+    about, totals = run.manifest, tables.totals
+    first = next(iter(about["contrasts"]))
+    picked = totals[(totals["contrast"] == first) & (totals["effect"] == "TE")]
+    study = about["study"]
+    statistic = about["data"]["meta"].get("statistic")
+    has_random_weights = study.get("random_weights") is not None
+    return picked[picked["target"] == picked["target"].iloc[0]].assign(
+        data=study["dataset"]["name"] + (f" ({statistic})" if statistic else ""),
+        model=about["model"]["name"],
+        parameters=about["model"]["parameters"],
+        random=has_random_weights,
+        weights="random" if has_random_weights else "trained",
+    )
