@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fitted_mitigations import Load, rng
 from mitigated import examples, outputs
 from PIL import Image
 from torch import Tensor
@@ -22,12 +22,6 @@ from vlbias.mitigations import make_mitigation
 from vlbias.mitigations.feature_change_map import feature_changes
 from vlbias.mitigations.region_tokens import Drawing, on_grid
 from vlbias.mitigations.smoothing import Smoothing, covered_tokens
-
-Load = Callable[[str], Any]
-
-
-def rng() -> np.random.Generator:
-    return np.random.default_rng(0)
 
 
 def picture(*boxes: tuple[float, float, float, float], size: tuple[int, int] = (28, 28)) -> Any:

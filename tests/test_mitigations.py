@@ -1,72 +1,17 @@
-"""What must hold for every mitigation: identity at 0, undone on exit, saved and loaded, refusals."""
+"""What must hold for every mitigation: identity at 0, undone on exit, placebos, refusals."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from fitted_mitigations import SETTINGS, Load, fitted, rng
 from mitigated import examples, outputs, same, state, unchanged
-from tiny_photos import CLASSES
 
-import vlbias as vb
-from vlbias.causal.conformance import conformance
-from vlbias.causal.contrast import Contrast
-from vlbias.causal.engine import Engine, altered_channels
-from vlbias.errors import BadData, BadModel, BadStudy, UnknownName
+from vlbias.errors import BadData, BadStudy, UnknownName
 from vlbias.mitigations import MITIGATIONS, make_mitigation
-from vlbias.mitigations.base import Fitted, Mitigation, refuse_overlap
-
-Load = Callable[[str], Any]
-
-HEADS = ("image_encoder/head.0[1]", "image_encoder/head.2[0]")
-SETTINGS: dict[str, dict[str, Any]] = {
-    "feature-blur": {"sigma": 1.0},
-    "pixel-blur": {"fill": "mean"},
-    "text-neutral": {},
-    "mean-ablation": {"sites": HEADS},
-    "folded-ablation": {"sites": HEADS},
-    "leace": {"sites": ("image_encoder/resid.1", "image_encoder")},
-    "inlp": {"most": 3, "margin": -1.0},
-    "sfid": {"features": 4, "unsure": 1.0},
-    "clip-clip": {"features": 3},
-    "prompt-projection": {"objects": ("dog", "umbrella")},
-}
-DETECTOR = {
-    **{name: SETTINGS[name] for name in ("feature-blur", "pixel-blur", "text-neutral")},
-    "mean-ablation": {"sites": ("image_encoder/head.0[0]", "fusion_encoder/text_head.1[1]")},
-    # not the neck: it normalises every channel of an image here, which leaves nothing to erase
-    "leace": {"sites": ("image_encoder/resid.1",)},
-    "sfid": {"sites": ("image_encoder/neck.1",), "features": 4, "unsure": 1.0},
-    "prompt-projection": {"site": "text_encoder/resid.1", "objects": ("dog", "umbrella")},
-}
-OMDET = {
-    **DETECTOR,
-    "mean-ablation": {
-        "sites": ("image_encoder/head.0[0]", "decoder/head.1[1]", "text_encoder/task")
-    },
-    "folded-ablation": {"sites": ("image_encoder/head.0[0]", "text_encoder/head.1[0]")},
-    "sfid": {"sites": ("hybrid_encoder/projection.1",), "features": 4, "unsure": 1.0},
-    "prompt-projection": {
-        "site": "text_encoder/resid.1",
-        "spurious": ("a man", "a woman"),
-        "pair": ("a man with {object}", "a woman with {object}"),
-        "objects": ("person", "umbrella"),
-    },
-}
-
-
-def rng() -> np.random.Generator:
-    return np.random.default_rng(0)
-
-
-def fitted(name: str, model: Any, form: str = "caption", **changes: Any) -> Fitted:
-    mitigation = make_mitigation(name, **{**SETTINGS[name], **changes})
-    return mitigation.fit(model, examples(form=form), rng=rng())
+from vlbias.mitigations.base import refuse_overlap
 
 
 def test_every_registered_mitigation_is_tested_here() -> None:
@@ -133,34 +78,6 @@ def test_a_changed_parameter_or_forward_would_be_seen(load: Load) -> None:
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_saved_and_loaded_it_does_the_same(load: Load, name: str, tmp_path: Path) -> None:
-    model, some, mitigation = load("clip"), examples(4, seed=1), fitted(name, load("clip"))
-    mitigation.save(tmp_path / "small")
-    again = Fitted.load(tmp_path / "small")
-    assert (again.mitigation, again.key, again.seen) == (
-        mitigation.mitigation,
-        mitigation.key,
-        mitigation.seen,
-    )
-    with mitigation.applied(model) as one:
-        expected, revision = outputs(one, some), one.revision
-    with again.applied(model) as other:
-        assert same(outputs(other, some), expected)
-        assert other.revision == revision
-
-
-def test_a_saved_mitigation_with_other_numbers_is_refused(load: Load, tmp_path: Path) -> None:
-    fitted("leace", load("clip")).save(tmp_path)
-    about = json.loads((tmp_path / "mitigation.json").read_text())
-    about["spec"]["svd_tol"] = 0.5
-    (tmp_path / "mitigation.json").write_text(json.dumps(about))
-    with pytest.raises(BadModel, match="not those that were saved"):
-        Fitted.load(tmp_path)
-    with pytest.raises(BadModel, match="no saved mitigation"):
-        Fitted.load(tmp_path / "nothing")
-
-
-@pytest.mark.parametrize("name", SETTINGS)
 def test_the_placebo_changes_something_else(load: Load, name: str) -> None:
     model, some = load("clip"), examples(4, seed=1)
     mitigation = make_mitigation(name, **SETTINGS[name])
@@ -191,98 +108,6 @@ def test_contexts_nest_and_are_undone_in_turn(load: Load) -> None:
         assert same(outputs(one, some), alone)
     assert unchanged(held, state(model.net))
     assert same(outputs(model, some), before)
-
-
-@pytest.mark.parametrize(
-    ("family", "name"),
-    [
-        *(
-            (family, name)
-            for family in ("grounding-dino", "grounding-dino-dinov2")
-            for name in DETECTOR
-        ),
-        *(("omdet-turbo", name) for name in OMDET),
-    ],
-)
-def test_grounded_detectors_are_mitigated_too(load: Load, family: str, name: str) -> None:
-    model, some = load(family), examples(2, seed=1, form="grounded")
-    mitigation = make_mitigation(name, **(OMDET if family == "omdet-turbo" else DETECTOR)[name])
-    before, held = outputs(model, some), state(model.net)
-    ready = mitigation.fit(model, examples(form="grounded"), rng=rng())
-    with ready.applied(model) as mitigated:
-        assert not same(outputs(mitigated, some), before)
-    assert unchanged(held, state(model.net))
-    assert same(outputs(model, some), before)
-
-
-@pytest.mark.parametrize("name", ["feature-blur", "leace", "sfid", "prompt-projection"])
-@pytest.mark.parametrize("family", ["owlv2", "siglip2", "openclip"])
-def test_other_families_are_mitigated_too(load: Load, family: str, name: str) -> None:
-    model, some = load(family), examples(2, seed=1, form="prompts")
-    before = outputs(model, some)
-    settings = {**SETTINGS[name], **({"sites": ("image_encoder",)} if name == "leace" else {})}
-    ready = make_mitigation(name, **settings).fit(model, examples(form="prompts"), rng=rng())
-    with ready.applied(model) as mitigated:
-        assert not same(outputs(mitigated, some), before)
-    assert same(outputs(model, some), before)
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize(
-    ("family", "name"),
-    [
-        ("clip", "feature-blur"),
-        ("clip", "mean-ablation"),
-        ("clip", "leace"),
-        ("dinov2-bert", "feature-blur"),
-        ("grounding-dino", "feature-blur"),
-        ("grounding-dino", "mean-ablation"),
-    ],
-)
-def test_a_mitigated_model_keeps_the_adapter_contract(load: Load, family: str, name: str) -> None:
-    grounded = family == "grounding-dino"
-    form = "grounded" if grounded else "caption"
-    settings = DETECTOR[name] if grounded else SETTINGS[name]
-    model = load(family)
-    ready = make_mitigation(name, **settings).fit(model, examples(form=form), rng=rng())
-    some = examples(4, seed=2, form=form)
-    base, cf = ([e.worlds["null"] for e in some[i::2]] for i in (0, 1))
-    with ready.applied(model, 0.8) as mitigated:
-        findings = conformance(mitigated, base, cf)
-    assert {f.name: f.detail for f in findings if not f.passed} == {}
-
-
-@pytest.mark.parametrize("name", ["feature-blur", "mean-ablation", "leace"])
-def test_effects_of_a_mitigated_model_follow_its_own_forward_pass(load: Load, name: str) -> None:
-    model, some = load("clip"), examples(4, seed=2)
-    pairs = [
-        vb.Example(e.id, e.cluster, {"null": e.worlds["null"], "cf": o.worlds["null"]})
-        for e, o in zip(some[::2], some[1::2], strict=True)
-    ]
-    contrast = Contrast("null", "cf")
-    with fitted(name, model).applied(model, 0.6) as mitigated:
-        sites = [vb.Mediator.of([text]) for text in ("image_encoder", "image_encoder/attn.1")]
-        altered = altered_channels(pairs, [contrast])
-        arms = {
-            (arm.mediator, arm.arm): arm.readout["score"]
-            for arm in Engine(mitigated, [contrast], sites, altered=altered).run(pairs)
-        }
-        plain = [
-            mitigated.join(
-                {t.name: mitigated.encode(t.name, _batch(mitigated, t.name, pairs, world))
-                 for t in mitigated.towers},
-                {t.name: torch.arange(len(pairs))[:, None] for t in mitigated.towers},
-            )["score"]
-            for world in ("null", "cf")
-        ]  # fmt: skip
-    assert torch.allclose(arms["", "00"], plain[0], atol=1e-6)
-    assert torch.allclose(arms["", "11"], plain[1], atol=1e-6)
-    assert not torch.allclose(arms["image_encoder/attn.1", "01"], plain[0], atol=1e-4)
-
-
-def _batch(model: Any, tower: str, pairs: Any, world: str) -> Any:
-    rows = [row for e in pairs for row in model.split(e.worlds[world])[tower]]
-    return model.collate(tower, rows)
 
 
 @pytest.mark.parametrize("strength", [-0.1, 1.01, float("nan")])
@@ -332,67 +157,3 @@ def test_photos_fitted_on_and_tested_on_are_refused_by_their_ids(load: Load) -> 
         with pytest.raises(BadData, match=r"2 photos .*noise/6, noise/7"):
             refuse_overlap(seen, test)
         refuse_overlap(seen, test[2:])
-
-
-def test_specs_are_json_and_make_the_mitigation_again() -> None:
-    for name, settings in SETTINGS.items():
-        one: Mitigation = make_mitigation(name, **settings)
-        spec = json.loads(json.dumps(one.spec))
-        assert make_mitigation(spec.pop("name"), **spec) == one
-
-
-def test_export_of_weights_is_an_ordinary_checkpoint(
-    load: Load, model_folder: Callable[[str], Path], tmp_path: Path
-) -> None:
-    from transformers import AutoModel
-
-    model, some = load("clip"), examples(4, seed=1)
-    ready = fitted("folded-ablation", model)
-    ready.export(model, tmp_path / "out", str(model_folder("clip")))
-    with ready.applied(model) as mitigated:
-        expected = outputs(mitigated, some)
-    assert same(outputs(vb.load_model(str(tmp_path / "out")), some), expected)
-    weight = AutoModel.from_pretrained(tmp_path / "out").vision_model.encoder.layers[0].self_attn
-    assert not torch.equal(
-        weight.out_proj.weight,
-        model.net.vision_model.encoder.layers[0].self_attn.out_proj.weight,
-    )
-
-
-@pytest.mark.parametrize("name", ["feature-blur", "leace", "text-neutral"])
-def test_a_wrapped_folder_loads_as_the_mitigated_model(
-    load: Load, name: str, model_folder: Callable[[str], Path], tmp_path: Path
-) -> None:
-    import gc
-
-    model, some = load("clip"), examples(4, seed=1)
-    ready = fitted(name, model)
-    ready.export(model, tmp_path / "out", str(model_folder("clip")), 0.5)
-    with ready.applied(model, 0.5) as mitigated:
-        expected = outputs(mitigated, some)
-    again = vb.load_model(str(tmp_path / "out"))
-    gc.collect()
-    assert again.name == "out"
-    assert same(outputs(again, some), expected)
-    assert not same(outputs(model, some), expected)
-    with pytest.raises(BadModel, match="not empty"):
-        ready.export(model, tmp_path / "out", str(model_folder("clip")))
-
-
-def test_presence_scores_of_class_prompts_go_through_it(load: Load) -> None:
-    model, some = load("clip"), examples(4, form="prompts")
-    with fitted("feature-blur", model, "prompts").applied(model) as mitigated:
-        frame = vb.potential_outcomes(
-            mitigated,
-            [
-                vb.Example(
-                    e.id, e.cluster, {"null": e.worlds["null"], "both": e.worlds["null"]},
-                    e.targets, e.attributes,
-                )
-                for e in some
-            ],
-            outcomes=["presence"],
-            classes=CLASSES,
-        )  # fmt: skip
-    assert len(frame) == 2 * 4 * len(CLASSES)
-    assert frame["value"].notna().all()

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
+from fitted_mitigations import DETECTOR, OMDET, Load, rng
 from mitigated import examples, outputs, same, state, unchanged
-from test_mitigations import DETECTOR, OMDET, rng
 
 from vlbias.mitigations import make_mitigation
 from vlbias.mitigations.activations import value_at
 from vlbias.mitigations.sites import placed
 from vlbias.studies.mitigation.work.scope import touched
 from vlbias.studies.mitigation.work.stage_cache import Recall
-
-Load = Callable[[str], Any]
 
 
 @contextmanager
