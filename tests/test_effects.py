@@ -1,44 +1,18 @@
+"""Effects of mediators: identities, planted shares, and what changes nothing."""
+
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 import pytest
+from four_arms import NUMBERS, data, pick, rng, run
+from one_condition import ZERO, world
 
-from vlbias.analysis.arm_estimates import Combination
-from vlbias.analysis.decomposition import coalition, coalitions, increments, shapley
 from vlbias.analysis.disparity import held_out_signs, support
-from vlbias.analysis.effects import MODALITIES, combine, effects
+from vlbias.analysis.effects import MODALITIES, combine
 from vlbias.analysis.functionals import plugin
-from vlbias.analysis.influence import influence
-from vlbias.analysis.simulated_scores import Condition, make_world, mediated_conditions
+from vlbias.analysis.simulated_scores import Condition, make_world
 from vlbias.errors import BadStudy, BadTable, MissingArms
-
-ZERO = np.zeros(12)
-NUMBERS = ["estimate", "se", "lo", "hi", "relative"]
-
-
-def rng():
-    return np.random.default_rng(3)
-
-
-def world(biased: float = 1.0):
-    return make_world(np.random.default_rng(5), objects=12, biased=biased, size=0.6, fpr=0.08)
-
-
-def data(n: int = 1500, total: float = 0.6, share: float = 0.5, seed: int = 0, biased: float = 1.0):
-    arms = mediated_conditions(total, share)
-    return world(biased).draw(n, arms, np.random.default_rng(seed))
-
-
-def run(panel, y, mediators=None, **more):
-    pairs = [("m", y["01"], y["10"])] if mediators is None else mediators
-    options = {"thresholds": ZERO, "draws": 400, "rng": rng()} | more
-    return effects(panel, y["00"], y["11"], pairs, **options)
-
-
-def pick(table: pd.DataFrame, effect: str, functional: str, mediator: str = "m") -> pd.Series:
-    key = (table["effect"] == effect) & (table["functional"] == functional)
-    return table[key & (table["mediator"] == mediator)].iloc[0]
 
 
 @pytest.mark.parametrize(
@@ -79,34 +53,6 @@ def test_an_object_that_a_group_lacks_on_the_compared_rows_has_no_gap_there():
     pd.testing.assert_frame_equal(found[NUMBERS], clean[NUMBERS])
 
 
-def test_parts_of_photos_are_exact_and_give_the_standard_error():
-    panel, y = data(900)
-    used = support(panel, y["00"], ZERO)
-    fit, z = world().draw(500, {"00": Condition()}, np.random.default_rng(9))
-    signs = held_out_signs(fit, z["00"], ZERO, objects=used)
-    total = Combination("TE", {"11": 1, "00": -1})
-    parts = influence(
-        panel, {"11": y["11"], "00": y["00"]}, total, signs=signs, objects=used, thresholds=ZERO
-    )
-    by_cluster = parts.set_index("cluster")["value"]
-    for name in panel.groups:
-        clusters = np.unique(panel.cluster[panel.group == name])
-        assert by_cluster[clusters].sum() == pytest.approx(0, abs=1e-6)
-    row = combine(
-        panel, {a: y[a] for a in ("00", "11")}, (total,), base="00", rng=rng(), thresholds=ZERO,
-        functionals=("B_lin",), signs={"fpr": signs}, objects=used, draws=20_000,
-    ).iloc[0]  # fmt: skip
-    assert np.sqrt((by_cluster**2).sum()) == pytest.approx(row["se"], rel=0.02)
-    # leaving the photo with the largest part out moves the effect by about minus its part
-    top = parts.iloc[0]
-    rest = np.flatnonzero(panel.cluster != top["cluster"])
-    without = combine(
-        panel.take(rest), {a: y[a][rest] for a in ("00", "11")}, (total,), base="00", rng=rng(),
-        thresholds=ZERO, functionals=("B_lin",), signs={"fpr": signs}, objects=used, draws=50,
-    ).iloc[0]  # fmt: skip
-    assert without["estimate"] - row["estimate"] == pytest.approx(-top["value"], rel=0.02)
-
-
 def test_a_world_compared_with_itself_has_effects_of_exactly_zero():
     wide = make_world(np.random.default_rng(5), objects=79)
     for seed in range(5):
@@ -117,20 +63,6 @@ def test_a_world_compared_with_itself_has_effects_of_exactly_zero():
         assert (table["estimate"] == 0).all()
         tested = table["p"].notna()
         assert (table.loc[tested, ["p", "p_adjusted"]] == 1).all(axis=None)
-
-
-def test_a_cut_is_no_further_hypothesis():
-    panel, y = data()
-    plain = ("m", y["01"], y["10"])
-    cut = ("image", y["11"], y["00"])
-    alone, both = run(panel, y, [plain]).table, run(panel, y, [plain, cut]).table
-    mine, own = both[both["mediator"] == "m"], both[both["mediator"] == "image"]
-    columns = ["effect", "functional", "p_adjusted", "p_bh"]
-    expected = alone.loc[alone["mediator"] == "m", columns].reset_index(drop=True)
-    pd.testing.assert_frame_equal(mine[columns].reset_index(drop=True), expected)
-    tested = own[own["p"].notna()]
-    assert (own["status"] == "cut").all()
-    assert (tested["p_adjusted"] == tested["p"]).all()
 
 
 def test_planted_mediated_share_is_recovered_on_scores():
@@ -150,28 +82,6 @@ def test_nothing_done_gives_exactly_nothing():
     assert (table["p"].dropna() == 1).all()
     assert (table["lo"] <= 0).all()
     assert (table["hi"] >= 0).all()
-
-
-def test_a_cut_mediator_is_called_cut_and_gets_no_share():
-    panel, y = data()
-    table = run(panel, y, [("whole", y["11"], y["00"]), ("m", y["01"], y["10"])]).table
-    whole = table[table["mediator"] == "whole"]
-    assert whole["cut"].all()
-    assert (whole["status"] == "cut").all()
-    assert whole["relative"].isna().all()
-    assert not table[table["mediator"] == "m"]["cut"].any()
-    for functional in whole["functional"].unique():
-        nie, te = (pick(table, e, functional, "whole")["estimate"] for e in ("NIE", "TE"))
-        assert nie == te
-
-
-def test_what_a_cut_leaves_no_room_for_has_limits_of_exactly_zero():
-    panel, y = data()
-    table = run(panel, y, [("whole", y["11"], y["00"])]).table
-    for functional in ("B_crossfit", "B_lin"):
-        for effect in ("NDE", "INT"):
-            row = pick(table, effect, functional, "whole")
-            assert (row["lo"], row["hi"], row["p"]) == (0, 0, 1)
 
 
 def test_relative_effects_share_one_named_denominator():
@@ -263,90 +173,6 @@ def test_many_mediators_are_corrected_and_tested_down_the_tree():
     tree = found.tree[found.tree["effect"] == "NIE"].set_index("node")["p_adjusted"]
     assert tree["image/layer 0/head 0"] <= 0.05
     assert tree["text"] > 0.5
-
-
-def test_modalities_interact_only_where_planted():
-    arms = {
-        "null": Condition(agreement=1.0),
-        "text": Condition(0.8, 0, 0.95),
-        "image": Condition(0.6, 0, 0.95),
-        "both": Condition(0.4, 0, 0.95),
-    }
-    panel, y = world().draw(6000, arms, np.random.default_rng(1))
-    table = combine(
-        panel, y, MODALITIES, base="null", rng=rng(), thresholds=ZERO, draws=300,
-        functionals=("score_gap_lin",),
-    ).set_index("effect")  # fmt: skip
-    assert table.loc["text", "relative"] == pytest.approx(-0.2, abs=0.05)
-    assert table.loc["image", "relative"] == pytest.approx(-0.4, abs=0.05)
-    assert table.loc["text x image", "lo"] < 0 < table.loc["text x image", "hi"]
-
-
-def test_effect_minus_placebo_has_a_smaller_error_than_unpaired_arms():
-    arms = {
-        "null": Condition(agreement=1.0),
-        "mask": Condition(0.5, 0.1, 0.95),
-        "placebo": Condition(1.0, 0.1, 0.95),
-    }
-    panel, y = world().draw(3000, arms, np.random.default_rng(1))
-    minus = Combination("mask - placebo", {"mask": 1, "placebo": -1})
-    table = combine(
-        panel,
-        y,
-        (minus,),
-        base="null",
-        rng=rng(),
-        thresholds=ZERO,
-        functionals=("B_lin",),
-        draws=300,
-    )
-    fresh = world().draw(3000, arms, np.random.default_rng(2))[1]
-    loose = combine(
-        panel, y | {"placebo": fresh["placebo"]}, (minus,), base="null", rng=rng(), thresholds=ZERO,
-        functionals=("B_lin",), draws=300,
-    )  # fmt: skip
-    assert table["hi"].iloc[0] < 0
-    assert table["se"].iloc[0] < 0.8 * loose["se"].iloc[0]
-
-
-def test_shapley_shares_add_up_and_are_order_free():
-    parts = ("image", "text", "fusion")
-    value = {coalition(()): 1.0}
-    generator = np.random.default_rng(0)
-    value |= {name: float(generator.random()) for name in coalitions(parts) if name != "none"}
-    shares = {c.name: sum(w * value[a] for a, w in c.terms.items()) for c in shapley(parts)}
-    turned = {c.name: sum(w * value[a] for a, w in c.terms.items()) for c in shapley(parts[::-1])}
-    assert len(coalitions(parts)) == 8
-    assert sum(shares.values()) == pytest.approx(value["fusion+image+text"] - 1.0)
-    assert shares == pytest.approx(turned)
-    additive = {name: float(len(name.split("+"))) if name != "none" else 0.0 for name in value}
-    for c in shapley(parts):
-        assert sum(w * additive[a] for a, w in c.terms.items()) == pytest.approx(1.0)
-
-
-def test_shapley_shares_come_with_limits():
-    arms = {
-        "none": Condition(agreement=1.0),
-        "image": Condition(0.6, 0, 0.95),
-        "text": Condition(0.9, 0, 0.95),
-        "image+text": Condition(0.5, 0, 0.95),
-    }
-    panel, y = world().draw(3000, arms, np.random.default_rng(1))
-    table = combine(
-        panel, y, shapley(("image", "text")), base="none", rng=rng(), thresholds=ZERO,
-        functionals=("score_gap_lin",), draws=300,
-    ).set_index("effect")  # fmt: skip
-    assert table.loc["share of image", "relative"] == pytest.approx(-0.4, abs=0.06)
-    assert table.loc["share of text", "lo"] < table.loc["share of text", "estimate"]
-
-
-def test_increments_of_cumulative_arms_telescope():
-    steps = increments(("none", "layer 0", "layers 0-1"))
-    value = {"none": 1.0, "layer 0": 0.8, "layers 0-1": 0.5}
-    found = [sum(w * value[a] for a, w in c.terms.items()) for c in steps]
-    assert found == pytest.approx([-0.2, -0.3])
-    with pytest.raises(MissingArms):
-        increments(("none",))
 
 
 def test_three_groups_keep_the_identities():
