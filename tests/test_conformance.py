@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from contract import COMPLETE, GIVES, HEARD, PORTS, REPEATS, REPLAY, ROOTS, ROWS, failed
 from engine_runs import ADAPTERS, Load
 from torch import Tensor, nn
 
 from vlbias.api import check
-from vlbias.causal.conformance import Finding, conformance
+from vlbias.causal.conformance import conformance
 from vlbias.causal.example import Inputs
 from vlbias.causal.staged import Port, Stage, Tower
 from vlbias.models import MODELS, load_model
@@ -20,20 +21,8 @@ from vlbias.models.toy import Toy
 
 pytestmark = pytest.mark.integration
 
-HEARD = "outcomes can be heard"
-REPEATS = "same batch, same answer"
-COMPLETE = "all stages together turn one world into the other"
-ROOTS = "a root stage equals its channel"
-ROWS = "rows do not see their neighbours"
-PORTS = "a port's replacement equals a plain hook's"
-REPLAY = "replay is bit-exact"
-GIVES = "readout has the keys it promises"
 
 Folder = Callable[[str], Path]
-
-
-def failed(findings: Sequence[Finding]) -> dict[str, str]:
-    return {finding.name: finding.detail for finding in findings if not finding.passed}
 
 
 @pytest.mark.parametrize("name", ADAPTERS)

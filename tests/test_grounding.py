@@ -1,3 +1,5 @@
+"""Grounding DINO: its contract, its engine, and the scores and boxes of the library."""
+
 from __future__ import annotations
 
 import math
@@ -8,9 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from contract import COMPLETE, ROOTS, ROWS, failed, text_bypasses_stages
 from naive import naive_arms
 from PIL import Image
-from test_conformance import COMPLETE, ROOTS, ROWS, failed
 from tiny_detectors import GROUNDED, SEPARATORS, bert_tokenizer, grounded
 from tiny_detectors import processor as processor_of
 from tiny_photos import CLASSES, pictures, sides
@@ -23,7 +25,6 @@ from vlbias.causal.detections import NEVER, class_logits, corners, detection_rea
 from vlbias.causal.engine import Engine, altered_channels
 from vlbias.causal.example import Example, GroundedText, Picture
 from vlbias.causal.site import Mediator
-from vlbias.errors import BadModel, BadStudy
 from vlbias.models import load_model
 from vlbias.models.grounding import GroundedDetector
 from vlbias.models.grounding.text import Reader
@@ -51,16 +52,6 @@ def _mask_ignored(model: GroundedDetector) -> None:
     model.collate = unmasked  # type: ignore[method-assign]
 
 
-def _text_bypasses(model: GroundedDetector) -> None:
-    encode = model.encode
-
-    def past_the_stages(tower: str, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        found = encode(tower, batch)
-        return {**found, "logits": found["logits"] + batch["input_ids"].sum(1)[:, None, None]}
-
-    model.encode = past_the_stages  # type: ignore[method-assign]
-
-
 def _stage_forgets_text(model: GroundedDetector) -> None:
     tower = model.towers[0]
     stages = tuple(
@@ -81,7 +72,7 @@ def _decoder_left_out(model: GroundedDetector) -> None:
     ("mutate", "caught_by"),
     [
         (_mask_ignored, ROWS),
-        (_text_bypasses, COMPLETE),
+        (text_bypasses_stages, COMPLETE),
         (_stage_forgets_text, ROOTS),
         (_decoder_left_out, COMPLETE),
     ],
@@ -156,83 +147,6 @@ def test_worlds_whose_texts_differ_in_length_are_misaligned(load: Any) -> None:
     for arm in engine.run([example]):
         assert bool(arm.misaligned.all()) == bool(arm.mediator)
         assert bool(arm.readout["class_logits"].isnan().all()) == bool(arm.mediator)
-
-
-class TestTexts:
-    def reader(self, limit: int = 48) -> Reader:
-        return Reader("tiny", bert_tokenizer(), limit, tuple(SEPARATORS))
-
-    def words(self, text: Any, reader: Reader | None = None) -> list[dict[int, str]]:
-        """The words of each class, piece by piece."""
-        reader = reader or self.reader()
-        pieces = reader.pieces(text)
-        batch, found = reader.read(pieces), []
-        for ids, roles in zip(batch["input_ids"], batch["roles"], strict=True):
-            classes = sorted({int(role) for role in roles if role >= 0})
-            found.append({k: reader.tokenizer.decode(ids[roles == k]) for k in classes})
-        return found
-
-    def test_classes_keep_their_own_tokens_beside_a_caption_that_names_them(self) -> None:
-        text = GroundedText("a man with a hot dog. ", ("dog", "hot dog", "stop sign"))
-        assert self.words(text) == [{0: "dog", 1: "hot dog", 2: "stop sign"}]
-        batch = self.reader().read(self.reader().pieces(text))
-        # [CLS] and seven words with their stop come before the first class
-        assert (batch["roles"][0] == 0).nonzero().tolist() == [[8]]
-        assert batch["input_ids"].tolist() == self.reader().tokenizer([str(text)])["input_ids"]
-
-    def test_a_list_that_is_too_long_is_cut_into_even_pieces(self) -> None:
-        names = ("dog", "hot dog", "cup", "horse", "bicycle", "umbrella", "stop sign", "person")
-        reader = self.reader(limit=20)
-        found = self.words(GroundedText("a man. ", names), reader)
-        assert len(found) == 2
-        assert {k: v for piece in found for k, v in piece.items()} == dict(enumerate(names))
-        batch = reader.read(reader.pieces(GroundedText("a man. ", names)))
-        assert batch["classes"].tolist() == [8, 8]
-        # the cut must not depend on the caption
-        others = self.words(GroundedText("", names), reader)
-        assert [list(piece) for piece in others] == [list(piece) for piece in found]
-
-    def test_a_list_that_fits_is_not_cut(self) -> None:
-        names = ("dog", "cup", "horse", "bicycle", "umbrella", "person")
-        pieces = self.reader(limit=20).pieces(GroundedText("a man. ", names))
-        # of 20 tokens 5 are kept for a caption, two stand around the text, each name has its stop
-        assert len(pieces) == 1
-        assert len(self.reader(limit=20).pieces(GroundedText("", (*names, "stop sign")))) == 2
-
-    def test_a_tuple_holds_one_phrase_per_class_and_a_plain_text_is_one(self) -> None:
-        assert self.words(("a man with a dog", "a cup")) == [{0: "a man with a dog", 1: "a cup"}]
-        assert self.words("a man with a dog") == [{0: "a man with a dog"}]
-
-    def test_texts_end_in_a_full_stop(self) -> None:
-        """Without one, the library reads the last words differently where padding follows."""
-        for text in ("a man with a dog", GroundedText("", ("dog",), " with a man")):
-            ids = self.reader().read(self.reader().pieces(text))["input_ids"][0].tolist()
-            assert ids[-2:] == [1012, 102]
-
-    def test_a_text_beyond_the_limit_is_refused(self) -> None:
-        reader = self.reader(limit=16)
-        with pytest.raises(BadModel, match="reads 16"):
-            reader.read(reader.pieces(GroundedText("a very " * 8 + "big man. ", CLASSES)))
-
-    @pytest.mark.parametrize("phrase", ["st. dog", "dog?", " "])
-    def test_class_names_that_would_be_torn_are_refused(self, phrase: str) -> None:
-        with pytest.raises(BadStudy, match="objects"):
-            self.reader().pieces(GroundedText("", ("cup", phrase)))
-
-    def test_class_names_the_tokenizer_does_not_know_are_refused(self) -> None:
-        reader = self.reader()
-        with pytest.raises(BadModel, match="hot zebra"):
-            reader.read(reader.pieces(GroundedText("", ("hot zebra", "hot dog"))))
-
-    def test_texts_that_ask_for_different_classes_are_refused(self) -> None:
-        reader = self.reader()
-        texts = GroundedText("", ("dog",)), GroundedText("", ("dog", "cup"))
-        with pytest.raises(BadModel, match="classes"):
-            reader.read([reader.pieces(text)[0] for text in texts])
-
-    def test_a_tokenizer_of_another_model_is_refused(self) -> None:
-        with pytest.raises(BadModel, match="separates"):
-            Reader("tiny", bert_tokenizer(), 48, (1, 2, 3, 4))
 
 
 def test_pieces_are_merged_by_score() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from contract import COMPLETE, HEARD, REPEATS, ROWS, failed
 from naive import naive_arms
-from test_conformance import COMPLETE, HEARD, REPEATS, ROWS, failed
 from tiny_language import CAUSAL, MASKED, cloze, language_sides, write_language
 from torch import Tensor
 

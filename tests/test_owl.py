@@ -4,15 +4,14 @@ from typing import Any
 
 import pytest
 import torch
+from contract import failed
+from detector_arms import run
 from naive import naive_arms
-from test_conformance import failed
 from tiny_detectors import OWLS
 from tiny_photos import pictures, sides
 
 from vlbias.causal.conformance import conformance
-from vlbias.causal.contrast import Contrast
-from vlbias.causal.engine import Engine, altered_channels
-from vlbias.causal.example import Example, GroundedText, Inputs, mix
+from vlbias.causal.example import GroundedText, Inputs, mix
 from vlbias.causal.site import Mediator
 from vlbias.errors import BadModel, BadStudy
 
@@ -23,13 +22,6 @@ def per_class(inputs: Inputs) -> Inputs:
     """One text for each class, told by the first words of the inputs' own text."""
     texts = tuple(f"{inputs['text']} and {name}" for name in NAMES)
     return mix(inputs, {"text": texts}, {"text"})
-
-
-def run(model: Any, worlds: dict[str, Inputs], mediators: list[Mediator]) -> dict[Any, Any]:
-    examples, contrast = [Example("0", "0", worlds)], Contrast("null", "both")
-    altered = altered_channels(examples, [contrast])
-    engine = Engine(model, [contrast], mediators, altered=altered)
-    return {(arm.mediator, arm.arm): arm.readout for arm in engine.run(examples)}
 
 
 @pytest.mark.parametrize("name", OWLS)
