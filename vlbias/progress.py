@@ -13,7 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vlbias.runs.runner import Events
+    from vlbias.runs.events import Events
 
 __all__ = ["loading_quietly", "watched"]
 
@@ -69,7 +69,7 @@ def watched(unit: str = "cell") -> Iterator[tuple[Events, Any]]:
         TimeRemainingColumn,
     )
 
-    from vlbias.runs.runner import Events
+    from vlbias.runs.events import Events
 
     console = Console(stderr=True)
     columns = (

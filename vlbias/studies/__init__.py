@@ -28,12 +28,14 @@ KINDS: dict[str, Kind] = {
 def kind_of(study: Mapping[str, Any]) -> Kind:
     """The kind of a study, as a file or the manifest of a run holds it.
 
+    A study without the key `kind` is told by its other keys; of bias, if they tell nothing.
+
     Raises:
         UnknownName: if it names a kind that does not exist, with suggestions.
     """
     if "kind" in study:
         return kind_named(study["kind"])
-    return next(kind for kind in KINDS.values() if kind.has_own(study))
+    return next((kind for kind in KINDS.values() if kind.has_own(study)), KINDS["bias"])
 
 
 def kind_named(name: str) -> Kind:

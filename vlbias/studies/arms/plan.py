@@ -32,6 +32,7 @@ class ArmsPlan(Plan, Generic[S]):
         examples: In their worlds, those of the asked splits and groups.
         mediators: With wildcards resolved.
         altered: Contrast to the channels in which its worlds differ.
+        unit: What an example is called, in the plural.
         rows: Of the long table, exactly.
     """
 
@@ -40,12 +41,18 @@ class ArmsPlan(Plan, Generic[S]):
     examples: tuple[Example, ...]
     mediators: tuple[Mediator, ...]
     altered: Mapping[Contrast, frozenset[str]]
+    unit: str
     rows: int = 0
 
     @property
     def funnel(self) -> str:
         """See `Plan.funnel`."""
         return funnel_in_lines(self.dataset.meta["funnel"])
+
+    @property
+    def summary(self) -> str:
+        """See `Plan.summary`."""
+        return f"{len(self.examples)} {self.unit}"
 
     @property
     def device(self) -> str:

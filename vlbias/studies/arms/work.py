@@ -125,16 +125,10 @@ class ArmsWork(Work, Generic[S]):
         yield from self.engine.run(part)
 
 
-def timed(work: ArmsWork[Any], unit: str, events: Events) -> Iterator[str]:
-    """What a run would take, line by line: cells, rows, and time from two timed samples.
-
-    Args:
-        work: Loaded.
-        unit: What a sample is called, in the plural.
-        events: Who watches.
-    """
+def timed(work: ArmsWork[Any], events: Events) -> Iterator[str]:
+    """What a run would take, line by line: cells, rows, and time from two timed samples."""
     plan = work.plan
-    yield f"{unit} {len(plan.examples)}, cells {len(plan.shards)}, mediators {len(plan.mediators)}"
+    yield f"{plan.unit} {len(plan.examples)}, cells {len(plan.shards)}, mediators {len(plan.mediators)}"
     yield f"rows {plan.rows:,} (about {plan.rows * 5 / 1e6:.0f} MB)"
     events.note("timing two of them")
     began = time.monotonic()
@@ -147,7 +141,7 @@ def timed(work: ArmsWork[Any], unit: str, events: Events) -> Iterator[str]:
     seconds = (time.monotonic() - began) / len(few) * len(plan.examples) + shared
     yield (
         f"estimated time {seconds / 60:.1f} min on {plan.study.device} "
-        f"(from two {unit}; shared rows {shared:.0f} s)"
+        f"(from two {plan.unit}; shared rows {shared:.0f} s)"
     )
 
 

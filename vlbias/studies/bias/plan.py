@@ -74,7 +74,7 @@ def plan_of(study: Study, photos: Photos, outline: StagedModel) -> ArmsPlan[Stud
     refuse_outcomes(study.outcomes, outline)
     worlds = {name: spec.world() for name, spec in study.worlds.items()}
     altered = {pair: channels_changed(worlds[pair.base], worlds[pair.cf]) for pair in study.pairs}
-    plan = ArmsPlan(study, photos.dataset, photos.examples, mediators, altered)
+    plan = ArmsPlan(study, photos.dataset, photos.examples, mediators, altered, "photos")
     return plan.counted(plan.engine(outline))
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from vlbias.errors import BadStudy
 from vlbias.progress import loading_quietly, watched
 
 __all__ = ["check", "init"]
@@ -19,14 +20,21 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable outpu
 def init(
     data: Annotated[
         Path,
-        typer.Argument(help="Folder of photos: COCO, PASCAL-Sentence, or a table of your own."),
+        typer.Argument(
+            help="Folder of photos (COCO, PASCAL-Sentence, your own table), or a set of texts."
+        ),
     ],
     model: Annotated[str, typer.Option(help="A registered name, a hub name or a folder.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The study file.")] = Path("study.toml"),
+    kind: Annotated[str, typer.Option(help="Kind of study: see vlbias list kinds.")] = "bias",
 ) -> None:
-    """Write a commented study for your model and your photos."""
-    from vlbias.studies.photos.init import start
+    """Write a commented study for your model and your photos or texts."""
+    from vlbias.studies import KINDS, kind_named
 
+    start = kind_named(kind).start
+    if start is None:
+        able = ", ".join(name for name, one in KINDS.items() if one.start)
+        raise BadStudy("kind", kind, f"a kind of study that can be begun with: {able}")
     with loading_quietly():
         begun = start(data, model, out)
     for remark in begun.remarks:
@@ -52,7 +60,7 @@ def check(
 def _study(path: Path, as_json: bool) -> bool:
     from dataclasses import asdict
 
-    from vlbias.studies.check import diagnose
+    from vlbias.studies.diagnosis import diagnose
 
     with loading_quietly():
         remarks = list(diagnose(path))
@@ -70,7 +78,6 @@ def _model(model: str, device: str, as_json: bool) -> bool:
     import resource
     from dataclasses import asdict
 
-    from vlbias import api
     from vlbias.causal.conformance import Finding
     from vlbias.runs.cells import keep_memory
 
@@ -85,7 +92,7 @@ def _model(model: str, device: str, as_json: bool) -> bool:
 
     with watched("step") as (events, _), loading_quietly():
         events.note("loading")
-        findings = api.check(
+        findings = check_model(
             model, device=device, tell=tell, step=lambda done, total: events.cells(done, total, 0)
         )
     if as_json:

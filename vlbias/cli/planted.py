@@ -20,10 +20,10 @@ OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for what is
 
 def demo(out: OutOption = Path("runs")) -> None:
     """Walk a small model with a planted bias through the whole job: measure, mediate, mitigate, report."""
-    from vlbias import api
+    from vlbias.studies.planted.demo import demo as walk
 
     with loading_quietly(), watched() as (events, _):
-        found = api.demo(out, events)
+        found = walk(out, events)
     _print(found.table, "Bias of every world")
     _print(found.mitigations, "Mitigations, each against its placebo")
     typer.echo(found.reading)
@@ -42,10 +42,10 @@ def benchmark(
     """Score methods on models whose bias is known; the same command goes on after a kill."""
     if what != "planted":
         raise UnknownName("benchmark", what, ["planted"])
-    from vlbias import api
+    from vlbias.studies.planted.benchmark import benchmark_planted
 
     with loading_quietly(), watched() as (events, _):
-        found = api.benchmark_planted(out, family=family, seeds=seeds, photos=photos, events=events)
+        found = benchmark_planted(out, family=family, seeds=seeds, photos=photos, events=events)
     _print(found.summary, f"Planted models, family {family}")
     typer.echo(
         "right: seeds in which the encoders named are those of the plant (none, where unbiased). "

@@ -18,7 +18,7 @@ from vlbias.data.prompts import GROUP_WORDS
 from vlbias.data.table import Dataset
 from vlbias.errors import BadData
 from vlbias.models import MODELS, outline_model
-from vlbias.studies.photos.study_text import Choices, study_text
+from vlbias.studies.bias.study_text import Choices, study_text
 
 __all__ = ["Start", "recognise", "start"]
 

@@ -1,0 +1,5 @@
+"""`python -m vlbias.cli`."""
+
+from vlbias.cli import main
+
+main()

@@ -1,0 +1,79 @@
+"""The command that lists what can be named in a study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from vlbias.errors import BadStudy
+from vlbias.progress import loading_quietly
+
+__all__ = ["list_"]
+
+
+def list_(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="kinds, models, datasets, texts, outcomes, mitigations, prompts or mediators."
+        ),
+    ],
+    model: Annotated[
+        str | None, typer.Argument(help="For mediators: a model name or folder.")
+    ] = None,
+) -> None:
+    """List what can be named in a study."""
+    if what == "mediators":
+        if model is None:
+            raise BadStudy("model", None, "a model after 'mediators': vlbias list mediators MODEL")
+        from vlbias.models import outline_model
+
+        with loading_quietly():
+            outline = outline_model(model)
+        for tower in outline.towers:
+            for stage in tower.stages:
+                typer.echo(f"{stage.name:42} whole stage")
+        for port in outline.ports:
+            pattern = f"{port.stage}/{port.name}" + (".*" if port.layers is not None else "")
+            units = f", {_counted(port.units)} units: {pattern}[*]" if port.units else ""
+            cut = ", cuts the tower" if port.cut else ""
+            typer.echo(f"{pattern:42} {port.layers or 1} layers{units}{cut}")
+        return
+    for name, about in _listed(what):
+        typer.echo(f"{name:22} {about}")
+
+
+def _counted(units: int | tuple[int, ...]) -> str:
+    return "/".join(map(str, dict.fromkeys(units))) if isinstance(units, tuple) else str(units)
+
+
+def _listed(what: str) -> Iterator[tuple[str, str]]:
+    if what == "prompts":
+        from vlbias.data.prompts import PROMPTS
+
+        yield from PROMPTS.items()
+        return
+    if what == "kinds":
+        from vlbias.studies import KINDS
+
+        yield from ((kind.name, kind.about) for kind in KINDS.values())
+        return
+    registries = {
+        "models": ("vlbias.models", "MODELS"),
+        "datasets": ("vlbias.data", "DATASETS"),
+        "texts": ("vlbias.data", "TEXTS"),
+        "outcomes": ("vlbias.outcomes", "OUTCOMES"),
+        "mitigations": ("vlbias.mitigations", "MITIGATIONS"),
+    }
+    if what not in registries:
+        from vlbias.errors import UnknownName
+
+        raise UnknownName("list", what, [*registries, "kinds", "prompts", "mediators"])
+    from importlib import import_module
+
+    module, name = registries[what]
+    registry = getattr(import_module(module), name)
+    for entry in registry:
+        yield entry, registry.entry(entry).about

@@ -1,0 +1,69 @@
+"""The commands that need no model: report, power."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vlbias.progress import watched
+
+__all__ = ["power", "report"]
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for the page.")] = None,
+    draws: Annotated[int, typer.Option(help="Resampling draws for intervals.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Of the resampling.")] = 0,
+    with_images: Annotated[
+        bool, typer.Option("--with-images", help="Show example photos, if their licence allows.")
+    ] = False,
+) -> None:
+    """Write tables, figures and a page of one or more runs; needs no model."""
+    from vlbias.studies.reporting import report as write
+
+    with watched() as (events, _):
+        page = write(runs, out, draws=draws, seed=seed, with_images=with_images, note=events.note)
+    typer.echo(page.summary)
+    typer.echo(f"page: {page.html}\ntables: {page.tables}, {page.json}")
+    typer.echo(f"for a model card: {page.card}")
+
+
+def power(
+    n: Annotated[
+        int, typer.Option(help="Photos that are reported, without the split that sets thresholds.")
+    ],
+    objects: Annotated[int, typer.Option(help="Object classes.")] = 79,
+    fpr: Annotated[float, typer.Option(help="False-positive rate at the operating point.")] = 0.02,
+    ratio: Annotated[float, typer.Option(help="Share of the larger group.")] = 0.68,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the noise floor and the smallest detectable bias and change, before a run."""
+    from vlbias.analysis.power import power as compute
+
+    plan = compute(n, objects, fpr, ratio)
+    if as_json:
+        typer.echo(plan.frame().to_json(orient="records", indent=2))
+        return
+    typer.echo(f"{n} photos, {ratio:.0%} in the larger group, false-positive rate {fpr:g}")
+    if plan.status != "ok":
+        typer.echo(
+            "insufficient: no object will have enough photos and false positives in both groups (50 without "
+            "the object and 5 to expect in each); raise --n or --fpr"
+        )
+        return
+    typer.echo(f"objects with support            {plan.objects_used} of {objects}")
+    below = f"95 % of such runs below {plan.floor_q95:.3f}"
+    typer.echo(f"floor of B with no bias at all  {plan.floor:.3f} ({below})")
+    typer.echo(
+        f"smallest detectable B           {plan.minimal_bias:.3f} in truth; the floor comes on top"
+    )
+    typer.echo(f"smallest detectable change      {plan.minimal_change:.3f} of B_lin, signs known")
+    typer.echo(f"                                {plan.minimal_change_crossfit:.3f} of B_crossfit")
+    typer.echo(
+        f"(with {plan.power:.0%} power at a two-sided level of {plan.level:g}; objects independent)"
+    )

@@ -1,0 +1,114 @@
+"""The commands that run a study: run, mitigate, resume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vlbias.errors import BadStudy
+from vlbias.progress import loading_quietly, watched
+
+if TYPE_CHECKING:
+    from vlbias.runs.runner import RunResult
+    from vlbias.runs.study import StudyBase
+
+__all__ = ["mitigate", "resume", "run"]
+
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for run folders.")]
+WorkersOption = Annotated[int, typer.Option(help="Processes; 0: one per core for long CPU runs.")]
+ScreenOption = Annotated[float | None, typer.Option(help="Share of units to run, see README.")]
+StudyArgument = Annotated[Path, typer.Argument(help="A study file (TOML).")]
+
+
+def run(
+    study: StudyArgument,
+    out: OutOption = Path("runs"),
+    shard: Annotated[str, typer.Option(help="i/n: this machine's part of the cells.")] = "0/1",
+    limit: Annotated[
+        int | None, typer.Option(help="Only so many photos or texts, chosen by the seed.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, run nothing.")
+    ] = False,
+    model: Annotated[str | None, typer.Option(help="Instead of the study's model.")] = None,
+    device: Annotated[str | None, typer.Option(help="Instead of the study's device.")] = None,
+    screen: ScreenOption = None,
+    workers: WorkersOption = 0,
+) -> None:
+    """Run a study; killed at any moment, the same command goes on where it was."""
+    from vlbias.studies.jobs import read_study
+
+    loaded = read_study(study, limit=limit, model=model, device=device, screen=screen)
+    _go(loaded, out, shard, workers, dry_run)
+
+
+def mitigate(
+    study: StudyArgument,
+    out: OutOption = Path("runs"),
+    limit: Annotated[
+        int | None, typer.Option(help="Only so many photos, chosen by the seed.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, run nothing.")
+    ] = False,
+    model: Annotated[str | None, typer.Option(help="Instead of the study's model.")] = None,
+    device: Annotated[str | None, typer.Option(help="Instead of the study's device.")] = None,
+    workers: WorkersOption = 0,
+) -> None:
+    """Fit, choose and judge the mitigations of a study; the same command goes on after a kill."""
+    from vlbias.studies.jobs import read_study
+
+    loaded = read_study(study, limit=limit, model=model, device=device)
+    if loaded.kind != "mitigation":
+        raise BadStudy(
+            "mitigation", None, "a table [mitigation]; for other studies use `vlbias run`"
+        )
+    _go(loaded, out, "0/1", workers, dry_run)
+
+
+def resume(
+    folder: Annotated[Path, typer.Argument(help="A run folder.")],
+    shard: Annotated[str, typer.Option(help="i/n: this machine's part of the cells.")] = "0/1",
+    workers: WorkersOption = 0,
+) -> None:
+    """Compute the cells that a run folder still lacks."""
+    from vlbias.studies.jobs import study_of
+
+    _go(study_of(folder), folder.resolve().parent, shard, workers, dry_run=False)
+
+
+def _go(study: StudyBase, out: Path, shard: str, workers: int, dry_run: bool) -> None:
+    from vlbias.studies.jobs import estimate, make_plan, run_plan
+
+    part, lines, result = _parts(shard), list[str](), None
+    with loading_quietly(), watched() as (events, say):
+        plan = make_plan(study, events.note)
+        say(plan.funnel)
+        if dry_run:
+            lines = list(estimate(plan, events))
+        else:
+            result = run_plan(plan, out, shard=part, workers=workers, events=events)
+    for line in lines:  # once the bar is gone: echo would write into its line
+        typer.echo(line)
+    if result is not None:
+        _finish(result)
+
+
+def _parts(text: str) -> tuple[int, int]:
+    index, _, parts = text.partition("/")
+    if not (index.isdigit() and parts.isdigit()):
+        raise BadStudy("shard", text, "i/n, for example 0/4")
+    return int(index), int(parts)
+
+
+def _finish(result: RunResult) -> None:
+    typer.echo(f"{result.done} cells computed, {result.skipped} were there, in {result.folder}")
+    if result.failed:
+        where = result.folder / "cells"
+        typer.echo(
+            f"{len(result.failed)} cells failed; see {where}/*.error.json, then run again", err=True
+        )
+        raise typer.Exit(1)
+    typer.echo(f"next: vlbias report {result.folder}")
