@@ -79,7 +79,8 @@ def _model(model: str, device: str, as_json: bool) -> bool:
     from dataclasses import asdict
 
     from vlbias.causal.conformance import Finding
-    from vlbias.runs.cells import keep_memory
+    from vlbias.models.contract import check as check_model
+    from vlbias.runs.memory import keep_memory
 
     began = time.monotonic()
     keep_memory()

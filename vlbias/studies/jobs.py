@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vlbias.errors import BadStudy, BadTable
+from vlbias.runs import runner
 from vlbias.runs.events import QUIET, Events, Note, silent
 from vlbias.runs.runner import RunResult
 from vlbias.runs.study import StudyBase, fields_at, read_toml
@@ -116,7 +117,7 @@ def run_plan(plan: Plan, out: Path, **options: Any) -> RunResult:
     Raises:
         VlbiasError: see `vlbias.runs.runner.run_plan`.
     """
-    return KINDS[plan.study.kind].run(plan, out, **options)
+    return runner.run_plan(plan, KINDS[plan.study.kind].work, out, **options)
 
 
 def run(

@@ -6,16 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlbias.runs.events import QUIET, Events, Note, silent
 
 if TYPE_CHECKING:
     from vlbias.report.blocks import Block, Section
-    from vlbias.runs.runner import RunResult
     from vlbias.runs.study import StudyBase
-    from vlbias.runs.work import Plan
+    from vlbias.runs.work import MakeWork, Plan
     from vlbias.store.run_folder import Run
 
 __all__ = ["Compare", "Kind"]
@@ -59,11 +57,11 @@ class Kind:
         """`work.estimate`: what a run would take, line by line."""
         yield from self._file("work").estimate(plan, events)
 
-    def run(self, plan: Plan, out: Path, **options: Any) -> RunResult:
-        """`work.Work`, run cell by cell; options are those of `vlbias.runs.runner.run_plan`."""
-        from vlbias.runs.runner import run_plan
-
-        return run_plan(plan, self._file("work").Work, out, **options)
+    @property
+    def work(self) -> MakeWork:
+        """`work.Work`: the study with its model loaded."""
+        work: MakeWork = self._file("work").Work
+        return work
 
     def numbers(self, run: Run, *, draws: int, seed: int, note: Note = silent) -> Any:
         """`numbers.numbers`: the tables of a run, a dataclass of frames."""
