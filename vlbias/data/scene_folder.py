@@ -16,7 +16,7 @@ from vlbias.data.pictograms import OBJECTS
 from vlbias.data.scenes import SHOWN, SIDE, Scene, SceneSpec, draw_scene
 from vlbias.data.table import Dataset, make_dataset, split_of_number
 from vlbias.errors import BadData
-from vlbias.files import write_json
+from vlbias.files import whole, write_json
 
 __all__ = ["read_scenes", "write_scenes"]
 
@@ -27,14 +27,16 @@ def write_scenes(folder: Path, spec: SceneSpec) -> Path:
     """Render a set into a folder that a study can name as data set "scenes"; gives the folder.
 
     Beside the images and scenes.json it writes cue.json, the boxes of the cue, for `[regions]` of a
-    study (`own = "cue.json"`). Images that are there already are kept.
+    study (`own = "cue.json"`). Images that are there already are kept; all files are written whole, so
+    that several processes can render the same set.
     """
     (folder / "images").mkdir(parents=True, exist_ok=True)
     boxes: dict[str, list[list[int]]] = {}
     for scene in _scenes(spec):
         path = folder / _file(scene)
         if not path.is_file():
-            scene.render().save(path)
+            with whole(path) as temporary:
+                scene.render().save(temporary, format="PNG")
         rows, columns = np.nonzero(scene.cue_mask())
         corners = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
         boxes[_id(scene)] = [list(map(int, corners))]

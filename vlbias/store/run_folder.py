@@ -4,7 +4,8 @@
       manifest.json          what was run, with what, on which data
       samples.parquet        one row an example: id, cluster, group, split, attributes
       present.parquet        which targets are truly there, one row per sample and target
-      cells/<key>.parquet    a part of the long table; a cell is there or it is not
+      cells/<key>.parquet    a part of the long table; a cell is there or it is not (some kinds of
+                             study write other files, cells/<key>.json)
       cells/<key>.error.json why a cell failed; removed when it succeeds
 
 The columns of the long table are described in `vlbias.store.cells`.
@@ -94,9 +95,10 @@ class Run:
 
     @cached_property
     def files(self) -> tuple[Path, ...]:
-        """The cells that are there, in the order of the manifest."""
-        paths = (self.folder / "cells" / f"{key}.parquet" for key in self.manifest["cells"])
-        return tuple(path for path in paths if path.is_file())
+        """The cells that are there, in the order of the manifest, whatever their suffix."""
+        # files beside a cell, such as <key>.boxes.parquet and <key>.error.json, have other stems
+        there = {path.stem: path for path in (self.folder / "cells").glob("*.*")}
+        return tuple(there[key] for key in self.manifest["cells"] if key in there)
 
     @property
     def missing(self) -> list[str]:
