@@ -1,1 +1,1 @@
-"""Models whose bias is known: the benchmark of methods, and the demo."""
+"""Models whose bias is known, and what each method says of them; the demo on one of them."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,20 +10,19 @@ import pandas as pd
 
 from vlbias.data.scene_folder import write_scenes
 from vlbias.data.scenes import SceneSpec
-from vlbias.report.page import Page, report
+from vlbias.report.page import Page
+from vlbias.runs.events import QUIET, Events
 from vlbias.runs.lock import locked
-from vlbias.runs.runner import QUIET, Events, run_plan
-from vlbias.runs.study import Study
-from vlbias.studies.arms.plan import make_plan
-from vlbias.studies.mitigation.plan import make_mitigation_plan
-from vlbias.studies.mitigation.study import MitigationStudy
-from vlbias.studies.mitigation.work.run import run_mitigation
+from vlbias.studies import jobs
+from vlbias.studies.reporting import report
 
 __all__ = ["MODEL", "Demo", "demo"]
 
 MODEL = "planted-detector-image"
 SEED = 77
 _DRAWS = 400
+_POINT = {"rule": "fpr", "value": 0.1}
+_COMMON = {"model": MODEL, "prompt": "template+categories", "seed": SEED}
 _CONTRASTS = (
     "null->mask-gender", "null->replace-gender", "null->both",
     "null->placebo-image", "null->placebo-text", "null->null",
@@ -75,52 +73,36 @@ def _walked(out: Path, scenes: Path, events: Events, photos: int) -> Page:
     events.note("rendering scenes")
     if not (scenes / "scenes.json").is_file():
         write_scenes(scenes, SceneSpec(photos=photos, seed=SEED, co_occurrence=0.0))
-    common = {
-        "model": MODEL,
-        "prompt": "template+categories",
-        "operating_point": {"rule": "fpr", "value": 0.1, "split": "dev", "report": ("test",)},
-        "seed": SEED,
+    folders = []
+    for content in (_bias(scenes), _mitigations(scenes)):
+        plan = jobs.make_plan(jobs.parse_study({**_COMMON, **content}), events.note)
+        folders.append(jobs.run_plan(plan, out, workers=0, events=events).folder)
+    return report(folders, out / "demo-report", draws=_DRAWS, note=events.note)
+
+
+def _bias(scenes: Path) -> dict[str, Any]:
+    """Bias in every world, through the encoders and the heads of the image encoder."""
+    return {
+        "kind": "bias",
+        "name": "demo",
+        "dataset": {"name": "scenes", "path": scenes.resolve(), "splits": ("dev", "test")},
+        "operating_point": {**_POINT, "split": "dev", "report": ("test",)},
+        "contrasts": _CONTRASTS,
+        "mediators": ("image_encoder", "text_encoder", "fusion_encoder", "image_encoder/head.*[*]"),
+        "shard_size": 100,
     }
-    study = Study.parse(
-        {
-            **common,
-            "name": "demo",
-            "dataset": {"name": "scenes", "path": scenes.resolve(), "splits": ("dev", "test")},
-            "contrasts": _CONTRASTS,
-            "mediators": (
-                "image_encoder",
-                "text_encoder",
-                "fusion_encoder",
-                "image_encoder/head.*[*]",
-            ),
-            "shard_size": 100,
-        }
-    )
-    measured = run_plan(make_plan(study, events.note), out, workers=0, events=events)
-    mitigated = run_mitigation(
-        make_mitigation_plan(_mitigations(common, scenes), events.note),
-        out,
-        workers=0,
-        events=events,
-    )
-    return report(
-        [measured.folder, mitigated.folder], out / "demo-report", draws=_DRAWS, note=events.note
-    )
 
 
-def _mitigations(common: Mapping[str, Any], scenes: Path) -> MitigationStudy:
+def _mitigations(scenes: Path) -> dict[str, Any]:
     """At the right encoder, and at the wrong one, to see that it does nothing there."""
     methods = [{"name": "feature-blur"}, {"name": "text-neutral"}]
-    study = MitigationStudy.parse(
-        {
-            **common,
-            "name": "demo-mitigations",
-            "dataset": {"name": "scenes", "path": scenes.resolve()},
-            "mitigation": {"methods": methods, "strengths": (1.0,), "margin": 0.02, "timed": 0},
-        }
-    )
-    assert isinstance(study, MitigationStudy)
-    return study
+    return {
+        "kind": "mitigation",
+        "name": "demo-mitigations",
+        "dataset": {"name": "scenes", "path": scenes.resolve()},
+        "operating_point": _POINT,
+        "mitigation": {"methods": methods, "strengths": (1.0,), "margin": 0.02, "timed": 0},
+    }
 
 
 def _found(page: Page) -> Demo:

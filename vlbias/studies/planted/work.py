@@ -1,137 +1,151 @@
-"""The planted-bias benchmark: models whose bias is known, and what each method says of them."""
+"""The cells of a study of planted models: scenes, a study of bias on them, and every method's answer."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from vlbias.analysis.inference import student
 from vlbias.data.scene_folder import write_scenes
 from vlbias.data.scenes import SceneSpec
-from vlbias.errors import BadStudy, UnknownName
 from vlbias.files import hash_of_weights, write_json
-from vlbias.models import MODELS
-from vlbias.runs.lock import locked
-from vlbias.runs.runner import QUIET, Events, model_of, run_plan
-from vlbias.runs.study import Study
+from vlbias.models import MODELS, load_model
+from vlbias.runs.events import QUIET, Events, Note, Progress, silent
+from vlbias.runs.manifest import provenance, updated
+from vlbias.runs.work import Cell
+from vlbias.runs.work import Work as AnyWork
+from vlbias.store.cells import cell_key
 from vlbias.store.run_folder import Run
-from vlbias.studies.arms.plan import make_plan
-from vlbias.studies.photos.scores import Numbers
-from vlbias.studies.planted.methods import ENCODERS, MASKED, METHODS, PLACEBO, Job
+from vlbias.studies import jobs
+from vlbias.studies.arms.plan import ArmsPlan
+from vlbias.studies.photos.scores import PresenceScores
+from vlbias.studies.planted.methods import METHODS, Job
+from vlbias.studies.planted.plan import Part, PlantedPlan
+from vlbias.studies.planted.plants import ENCODERS, FAMILIES, MASKED, PLACEBO, TRUTH, model_name
 
-__all__ = ["FAMILIES", "TRUTH", "Benchmark", "benchmark_planted", "summary"]
+__all__ = ["Work", "estimate"]
 
-TRUTH = {
-    "image": {"image_encoder"},
-    "text": {"text_encoder"},
-    "both": {"image_encoder", "text_encoder"},
-    "unbiased": set[str](),
-}
-"""Plant to the encoders through which its bias comes."""
-FAMILIES = {"dual": "template", "detector": "template+categories"}
-"""Family to the prompt its models were trained with."""
-QUIET_SEEDS = 4  # times as many sets of scenes for the model that should say nothing
-FIRST_SEED = 5000  # far from the seeds that the models were trained and checked on
+_FIRST_SEED = 5000  # far from the seeds that the models were trained and checked on
+_FEW = 200  # scenes that are timed for an estimate
 
 
-@dataclass(frozen=True)
-class Benchmark:
-    """What a benchmark found.
+class Work(AnyWork):
+    """What all cells of a process share: the revisions of the models, and the scenes.
+
+    Below the run folder stand `scenes`, a folder for each set, and `runs`, a study of bias for each cell.
 
     Args:
-        table: One row per model, seed, method and encoder: printed, change, share, named, right.
-        summary: One row per method and plant.
-        path: The table as CSV.
+        plan: The study.
+        folder: The run folder.
+        note: Told what is being done.
     """
 
-    table: pd.DataFrame
-    summary: pd.DataFrame
-    path: Path
+    def __init__(self, plan: PlantedPlan, folder: Path, note: Note = silent) -> None:
+        self.plan, self.folder = plan, folder
+        self.revisions = {plant: _revision(plan.study.family, plant) for plant in TRUTH}
+        draws = plan.study.draws
+        self.cells = [
+            Cell(cell_key({**self._determined_by(part), "draws": draws}), part, ".json")
+            for part in plan.parts
+        ]
 
+    def _determined_by(self, part: Part) -> dict[str, Any]:
+        """What determines the potential outcomes of a cell."""
+        return {
+            "model": model_name(self.plan.study.family, part.plant),
+            "revision": self.revisions[part.plant],
+            "version": version("vlbias"),
+            **asdict(part),
+        }
 
-def benchmark_planted(
-    out: Path,
-    *,
-    family: str = "dual",
-    seeds: int = 5,
-    photos: int = 1000,
-    draws: int = 1000,
-    events: Events = QUIET,
-) -> Benchmark:
-    """Score every method on the planted models of a family; the same call goes on after a kill.
-
-    Args:
-        out: A folder `planted-<family>` is made here.
-        family: One of `FAMILIES`.
-        seeds: Sets of scenes for each model; four times as many for the unbiased one.
-        photos: Scenes in a set; a fifth of them sets thresholds, four fifths are reported.
-        draws: Resampling draws of the effects' tests.
-        events: Who watches.
-
-    Raises:
-        UnknownName: if there is no such family.
-        BadStudy: if seeds or photos are too few, or vlbias comes without a model of the family.
-        FolderInUse: if another process works on the same benchmark.
-    """
-    if family not in FAMILIES:
-        raise UnknownName("family of planted models", family, FAMILIES)
-    for field, value, least in (("seeds", seeds, 2), ("photos", photos, 200)):
-        if value < least:
-            raise BadStudy(field, value, f"{least} or more")
-    lacking = [name for plant in TRUTH if (name := f"planted-{family}-{plant}") not in MODELS]
-    if lacking:
-        raise BadStudy("family", family, f"a whole family; there is no {', '.join(lacking)}")
-    folder = out / f"planted-{family}"
-    with locked(folder, note=events.note):
-        table = _table(folder, family, seeds, photos, draws, events)
-        table.to_csv(folder / "benchmark.csv", index=False)
-        found_summary = summary(table)
-        found_summary.to_csv(folder / "summary.csv", index=False)
-    return Benchmark(table, found_summary, folder / "benchmark.csv")
-
-
-def _table(
-    folder: Path, family: str, seeds: int, photos: int, draws: int, events: Events
-) -> pd.DataFrame:
-    """What every method says of every model and seed, judged."""
-    cells = [
-        (plant, seed)
-        for plant in TRUTH
-        for seed in range(seeds * (1 if TRUTH[plant] else QUIET_SEEDS))
-    ]
-    rows: list[dict[str, Any]] = []
-    for done, (plant, seed) in enumerate(cells):
-        events.cells(done, len(cells), photos)
-        study = _study(family, plant, seed, photos, folder)
-        path = folder / "scored" / f"{study.name}-{draws}.json"
-        if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, list(_scored(study, folder, draws)))
-        known = json.loads(path.read_text())
-        rows += [{"family": family, "plant": plant, "seed": seed, **row} for row in known]
-    events.cells(len(cells), len(cells), photos)
-    return _judged(pd.DataFrame(rows))
-
-
-def _study(family: str, plant: str, seed: int, photos: int, folder: Path) -> Study:
-    model = f"planted-{family}-{plant}"
-    revision = _revision(model).rpartition(":")[2][:8]
-    return Study.parse(
-        {
-            "name": f"{plant}-{revision.rpartition(':')[2][:8]}-{seed}-{photos}",
-            "model": model,
-            "prompt": FAMILIES[family],
-            "dataset": {
-                "name": "scenes",
-                "path": folder / "scenes" / f"{seed}-{photos}",
-                "splits": ("fit", "dev", "test"),
+    def manifest(self) -> dict[str, Any]:
+        """See `Work.manifest`."""
+        study = self.plan.study
+        return {
+            **provenance("cpu"),
+            "study": study.model_dump(mode="json"),
+            "model": {
+                "name": f"planted-{study.family}",
+                "revision": cell_key(self.revisions),
+                "revisions": self.revisions,
             },
+            "data": {
+                "content_hash": cell_key({"scenes": [asdict(part) for part in self.plan.parts]}),
+                "meta": {"reader": "scenes", "funnel": {}},
+            },
+            "cells": [cell.key for cell in self.cells],
+            "rows": self.plan.rows,
+            "paper_unknowns": {},
+        }
+
+    def resumed(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any] | None:
+        """See `Work.resumed`; a folder takes more sets of the same family, and keeps those it has."""
+        same = before["study"].get("family") == now["study"]["family"]
+        return updated(before, now) if same else None
+
+    def write_samples(self) -> None:
+        """Write samples.parquet, one row for each model and set of scenes."""
+        rows = [
+            {"sample_id": sample, "cluster": cluster, "plant": part.plant}
+            for part in self.plan.parts
+            for sample, cluster in self.samples(part)
+        ]
+        pd.DataFrame(rows).to_parquet(self.folder / "samples.parquet")
+
+    def samples(self, part: Any) -> list[tuple[str, str]]:
+        """The model and set of scenes of a cell; sets of one seed are the same scenes."""
+        return [(f"{part.plant}/{part.seed}", str(part.seed))]
+
+    def prepare(self, todo: Sequence[Cell], progress: Progress) -> Collection[str]:
+        """Render the scenes that several cells share."""
+        parts: list[Any] = [cell.part for cell in todo]
+        for part in {part.seed: part for part in parts}.values():
+            path, seed = self._scenes(part), _FIRST_SEED + part.seed
+            if not (path / "scenes.json").is_file():
+                progress.events.note(f"rendering set {part.seed} of {len(part)} scenes")
+                write_scenes(path, SceneSpec(photos=len(part), seed=seed, co_occurrence=0.0))
+        return ()
+
+    def fill(self, key: str, part: Any) -> None:
+        """See `Work.fill`."""
+        family = self.plan.study.family
+        rows = [
+            {"family": family, "plant": part.plant, "seed": part.seed, **said}
+            for said in self._said(part)
+        ]
+        write_json(Cell(key, part, ".json").path(self.folder), rows)
+
+    def _scenes(self, part: Part) -> Path:
+        return self.folder.resolve() / "scenes" / f"{part.seed}-{part.photos}"
+
+    def _said(self, part: Part) -> Iterator[dict[str, Any]]:
+        """What every method says of each encoder."""
+        study = jobs.parse_study(self._bias_study(part))
+        plan = jobs.make_plan(study)
+        assert isinstance(plan, ArmsPlan)
+        result = jobs.run_plan(plan, self.folder / "runs")
+        scores = PresenceScores(Run(result.folder), draws=self.plan.study.draws, seed=part.seed)
+        job = Job(plan.examples, load_model(plan.study.model), scores)
+        for method, say in METHODS.items():
+            for said in say(job):
+                yield {"method": method, **asdict(said)}
+
+    def _bias_study(self, part: Part) -> dict[str, Any]:
+        """The study of bias of a cell, as TOML gives it."""
+        family = self.plan.study.family
+        scenes = {"name": "scenes", "path": self._scenes(part), "splits": ("fit", "dev", "test")}
+        return {
+            "kind": "bias",
+            "name": f"{part.plant}-{part.seed}-{cell_key(self._determined_by(part))[:8]}",
+            "model": model_name(family, part.plant),
+            "prompt": FAMILIES[family],
+            "dataset": scenes,
             "contrasts": (MASKED, PLACEBO),
             "mediators": ENCODERS,
             "operating_point": {
@@ -141,72 +155,26 @@ def _study(family: str, plant: str, seed: int, photos: int, folder: Path) -> Stu
                 "report": ("fit", "test"),
             },
             "shard_size": 100,
-            "seed": seed,
+            "seed": part.seed,
         }
-    )
 
 
-def _revision(model: str) -> str:
-    return hash_of_weights(Path(dict(MODELS.entry(model).options)["checkpoint"]))
+def estimate(plan: PlantedPlan, events: Events = QUIET) -> Iterator[str]:
+    """What a run would take, line by line: cells, and time from one that is small."""
+    yield f"cells {len(plan.parts)}, {plan.study.photos} scenes each"
+    events.note("timing a small one")
+    part = Part("image", plan.parts[0].seed, _FEW)
+    with TemporaryDirectory() as folder:
+        work = Work(plan, Path(folder))
+        (work.folder / "cells").mkdir()
+        cell = Cell("timed", part, ".json")
+        began = time.monotonic()
+        work.prepare([cell], Progress(QUIET, 0, 1))
+        work.fill(cell.key, part)
+        seconds = (time.monotonic() - began) / _FEW * sum(map(len, plan.parts))
+    yield f"estimated time {seconds / 60:.1f} min on cpu (from {_FEW} scenes; one process)"
 
 
-def _scored(study: Study, folder: Path, draws: int) -> Iterator[dict[str, Any]]:
-    path = study.dataset.path
-    assert path is not None
-    if not (path / "scenes.json").is_file():
-        spec = SceneSpec(
-            photos=int(path.name.split("-")[1]), seed=FIRST_SEED + study.seed, co_occurrence=0.0
-        )
-        write_scenes(path, spec)
-    plan = make_plan(study)
-    result = run_plan(plan, folder / "runs")
-    numbers = Numbers(Run(result.folder), draws=draws, seed=study.seed)
-    job = Job(plan, model_of(plan), numbers)
-    for method, say in METHODS.items():
-        for said in say(job):
-            yield {"method": method, **asdict(said)}
-
-
-def _judged(table: pd.DataFrame) -> pd.DataFrame:
-    """With the share of each encoder in what both change, and whether what is named is the truth."""
-    cell = ["method", "plant", "seed"]
-    size = table["change"].abs()
-    total = size.groupby([table[name] for name in cell]).transform("sum")
-    table = table.assign(share=np.where(total > 0, size / total, 0.0))
-    named = table[table["named"]].groupby(cell)["encoder"].agg(set).to_dict()
-    right = [
-        named.get(key, set()) == TRUTH[key[1]]
-        for key in table[cell].itertuples(index=False, name=None)
-    ]
-    return table.assign(right=right)
-
-
-def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """One row per method and plant: how often right, and the share of the wrong encoder with limits.
-
-    Limits are Student's over seeds, whose scenes are independent; clipped to shares.
-    """
-    rows = []
-    for (method, plant), part in table.groupby(["method", "plant"], sort=False):
-        wrong = part[~part["encoder"].isin(TRUTH[str(plant)])]
-        cells = part.drop_duplicates("seed")
-        row = {
-            "method": method,
-            "plant": plant,
-            "right": int(cells["right"].sum()),
-            "seeds": len(cells),
-            "printed": float(cells["printed"].mean()),
-            "wrong_share": np.nan,
-            "lo": np.nan,
-            "hi": np.nan,
-        }
-        if len(TRUTH[str(plant)]) == 1:
-            shares = wrong["share"].to_numpy(float)
-            found = student(shares, np.ones(len(shares), dtype=np.intp))
-            row |= {
-                "wrong_share": found.estimate,
-                "lo": max(found.lo, 0.0),
-                "hi": min(found.hi, 1.0),
-            }
-        rows.append(row)
-    return pd.DataFrame(rows)
+def _revision(family: str, plant: str) -> str:
+    entry = MODELS.entry(model_name(family, plant))
+    return hash_of_weights(Path(dict(entry.options)["checkpoint"]))

@@ -1,0 +1,111 @@
+"""What a page says of planted models: which method names the right encoder, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from vlbias.report.blocks import Block, Guidance, Part, Section, block
+from vlbias.store.run_folder import Run
+from vlbias.studies.planted.figures import wrong_shares
+from vlbias.studies.planted.numbers import Tables
+from vlbias.studies.planted.plants import TRUTH
+
+__all__ = ["section"]
+
+_GUIDANCE = Guidance(
+    limits=(
+        "Planted models have one cue, planted as cleanly as training allows, and their scenes are not photos. "
+        "A method that fails here will fail on photos; one that passes here has passed here.",
+        "No method names an encoder through which less than 5 % of its number falls: tests find effects of any "
+        "size, and no plant is perfect.",
+        "Limits of shares are Student's over the sets of scenes; they are not resampled.",
+    ),
+    wording=(
+        (
+            "effects named the planted encoder in 5 of 5 sets of scenes",
+            "effects always finds the encoder; effects is correct",
+            "What is counted is a few sets of rendered scenes of a few small models.",
+        ),
+    ),
+    glossary=(
+        ("plant", "Through which encoder a model's bias comes: image, text, both, or none (unbiased)."),
+        ("effects", "Change of B, cross-fit, through each encoder, averaged over both orders; tested against 0 "
+         "and against the placebo, and B against its noise floor."),
+        ("percent change", "Change of B, plug-in, where one encoder gets the masked input; no test."),
+        ("gradient", "First-order change of the gap of mean scores along the change of an encoder's output; "
+         "no test."),
+        ("right", "Sets of scenes in which exactly the planted encoders are named; none, without bias."),
+        ("printed", "The number whose cause is asked for, mean over sets of scenes."),
+        ("wrong share", "What of the changes through both encoders is put down to the one without bias."),
+    ),
+)  # fmt: skip
+
+
+def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
+    """Headline, readings and blocks of one run for the page's template.
+
+    Args:
+        run: The run.
+        tables: Its tables.
+        with_images: Not used: the study has no photos.
+    """
+    said = [_counted(str(name), rows) for name, rows in _methods(tables.summary)]
+    first, *others = said
+    return Section(
+        f"Of the planted models, {first}.",
+        [f"{one[0].upper()}{one[1:]}." for one in others],
+        [Part("What the methods say", list(_blocks(run, tables)))],
+        _GUIDANCE,
+    )
+
+
+def _methods(summary: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    yield from summary.groupby("method", sort=False)
+
+
+def _counted(method: str, rows: pd.DataFrame) -> str:
+    """How often a method is right, where there is a bias and where there is none."""
+    biased = rows["plant"].map(lambda plant: bool(TRUTH[plant]))
+    (right, sets), (quiet, empty) = (
+        (int(part["right"].sum()), int(part["seeds"].sum()))
+        for part in (rows[biased], rows[~biased])
+    )
+    return (
+        f"{method} names exactly the planted encoders in {right} of {sets} sets of scenes, and none in "
+        f"{quiet} of {empty} where there is no bias"
+    )
+
+
+def _blocks(run: Run, tables: Tables) -> Iterator[Block]:
+    study = run.manifest["study"]
+    yield block(
+        "How often each method is right",
+        f"Models of family {study['family']}, sets of {study['photos']} scenes in which no object goes with "
+        "anybody: all bias is the model's. Right counts sets in which exactly the planted encoders are named.",
+        table=tables.summary,
+    )
+    yield block(
+        "What is put down to the wrong encoder",
+        "Of what the changes through both encoders are in size, the share of the one without bias, where bias "
+        "comes through one alone. Mean over sets of scenes, with Student's 95 % limits.",
+        figure=wrong_shares(tables.summary),
+        alt=_shares_in_words(tables.summary),
+    )
+    yield block(
+        "Every model, set of scenes, method and encoder",
+        "The change is of the printed number, through the encoder; the share is of both encoders' changes.",
+        table=tables.methods,
+        folded=True,
+    )
+
+
+def _shares_in_words(summary: pd.DataFrame) -> str:
+    rows = summary.dropna(subset=["wrong_share"])
+    said = (
+        f"{row['method']}, bias in the {row['plant']}: {row['wrong_share']:.1%} "
+        f"[{row['lo']:.1%}, {row['hi']:.1%}]"
+        for _, row in rows.iterrows()
+    )
+    return f"Points with limits, one a method and model. {'; '.join(said)}."
