@@ -13,11 +13,11 @@ from pathlib import Path
 
 from script import main_of
 
-from vlbias import api
 from vlbias.models import outline_model
 from vlbias.progress import loading_quietly, watched
-from vlbias.report.page import report
-from vlbias.runs.study import Study
+from vlbias.studies.jobs import make_plan, read_study, run_plan
+from vlbias.studies.language.study import Study
+from vlbias.studies.reporting import report
 
 HERE = Path(__file__).parent
 STUDIES = ("lm_professions", "lm_winobias", "lm_winogender")
@@ -38,7 +38,7 @@ def studies(args: argparse.Namespace) -> list[Study]:
     for name in args.studies:
         for model in args.models:
             file = HERE / f"{name}.toml"
-            study = api.read_study(file, model=model, limit=args.limit, screen=args.screen)
+            study = read_study(file, model=model, limit=args.limit, screen=args.screen)
             path = None if args.data is None else args.data.resolve()
             changes = {"dataset": study.dataset.model_copy(update={"path": path})}
             name_of = f"{study.name}-{outline_model(study.model).name}"
@@ -63,9 +63,7 @@ def main() -> None:
     for number, study in enumerate(asked, start=1):
         with loading_quietly(), watched(f"{study.name} ({number} of {len(asked)}): cell") as seen:
             events, _ = seen
-            result = api.run_plan(
-                api.make_plan(study), args.out, workers=args.workers, events=events
-            )
+            result = run_plan(make_plan(study), args.out, workers=args.workers, events=events)
         if result.failed:
             raise SystemExit(f"{len(result.failed)} cells failed in {result.folder}; run again")
         folders.append(result.folder)

@@ -24,9 +24,10 @@ from vlbias.mitigations.ablation import MeanAblation, matched_sites
 from vlbias.mitigations.base import Fitted, Learned
 from vlbias.models.language.adapter import LanguageModel
 from vlbias.models.language.perplexity import perplexity
-from vlbias.runs.runner import Events
+from vlbias.runs.events import Events
 from vlbias.store.run_folder import Run
-from vlbias.studies.language.numbers import language_numbers
+from vlbias.studies.jobs import make_plan, read_study, run_plan
+from vlbias.studies.language.numbers import numbers
 
 __all__ = ["Setting", "Trial", "ranking", "settings", "table"]
 
@@ -35,7 +36,7 @@ CONTRAST = "null->swap-gender"
 
 def ranking(model: str, data: Path | None, fit: int, out: Path, events: Events) -> list[str]:
     """All heads, largest mean log indirect effect on professions first; a run of its own, resumable."""
-    study = api.read_study(Path(__file__).parent / "lm_professions.toml", model=model, limit=fit)
+    study = read_study(Path(__file__).parent / "lm_professions.toml", model=model, limit=fit)
     changes = {"path": data.resolve()} if data else {}
     study = study.model_copy(
         update={
@@ -48,8 +49,8 @@ def ranking(model: str, data: Path | None, fit: int, out: Path, events: Events) 
             "dataset": study.dataset.model_copy(update=changes),
         }
     )
-    result = api.run_plan(api.make_plan(study, events.note), out, events=events)
-    effects = language_numbers(Run(result.folder), draws=200, note=events.note).effects
+    result = run_plan(make_plan(study, events.note), out, events=events)
+    effects = numbers(Run(result.folder), draws=200, note=events.note).effects
     rows = effects[(effects["effect"] == "NIE") & (effects["summary"] == "log")]
     rows = rows[rows["samples"] == "all"].sort_values("estimate", ascending=False)
     return list(rows["mediator"])

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from vlbias.analysis.odds import Odds, decomposition, identity_error
-from vlbias.studies.language import figures as drawn
-from vlbias.studies.language.numbers import _finest, _synergy
-from vlbias.studies.photos.words import TEXT_LIMITS
+from vlbias.studies.language import figures
+from vlbias.studies.language.guidance import GUIDANCE
+from vlbias.studies.language.numbers.joint_mediators import finest_parts, synergies
 
 
 def effects_of(values: dict[str, float]) -> pd.DataFrame:
@@ -23,13 +23,13 @@ def effects_of(values: dict[str, float]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def test_components_are_sites_with_their_layer_unit_and_place() -> None:
+def test_single_sites_have_their_layer_unit_and_position() -> None:
     names = ["lm/mlp.3[17]@word", "lm/embed[2]@word", "lm/head.0", "all lm/head.*", "lm/resid.1@-1"]
-    parts = drawn.components(effects_of(dict.fromkeys(names, 0.0)))
-    assert list(parts["mediator"]) == [n for n in names if not n.startswith("all")]
-    assert list(parts["layer"]) == [3, drawn.EMBEDDING, 0, 1]
-    assert parts["unit"].fillna(-9).tolist() == [17, 2, -9, -9]
-    assert list(parts["place"]) == ["word", "word", "", "-1"]
+    sites = figures.single_sites(effects_of(dict.fromkeys(names, 0.0)))
+    assert list(sites["mediator"]) == [n for n in names if not n.startswith("all")]
+    assert list(sites["layer"]) == [3, figures.EMBEDDING_LAYER, 0, 1]
+    assert sites["unit"].fillna(-9).tolist() == [17, 2, -9, -9]
+    assert list(sites["position"]) == ["word", "word", "", "-1"]
 
 
 def lines_of(figure: Any) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def test_neurons_by_layer_are_the_means_of_the_top_share() -> None:
     values = {f"lm/mlp.{i}[{u}]@word": float(rng.normal()) for i in range(3) for u in range(80)}
     values |= {f"lm/embed[{u}]@word": 10.0 + u for u in range(40)}
     values |= {f"lm/head.0[{u}]": 99.0 for u in range(4)}
-    (line,) = lines_of(drawn.neurons(drawn.components(effects_of(values)))).values()
+    (line,) = lines_of(figures.top_neurons(figures.single_sites(effects_of(values)))).values()
     assert line.get_label() == "mlp at word"
     expected = [49.0] + [
         np.mean(sorted(values[f"lm/mlp.{i}[{u}]@word"] for u in range(80))[-2:]) for i in range(3)
@@ -51,23 +51,23 @@ def test_neurons_by_layer_are_the_means_of_the_top_share() -> None:
     np.testing.assert_allclose(line.get_ydata(), expected)
 
 
-def test_heads_have_their_own_place_and_mark() -> None:
+def test_heads_have_their_own_cell_and_mark() -> None:
     values = {f"lm/head.{i}[{u}]": float(10 * i + u) for i in range(3) for u in range(2)}
     effects = effects_of(values)
     effects.loc[effects["mediator"] == "lm/head.2[1]", "p_adjusted"] = 0.01
-    axis = drawn.heads(drawn.components(effects), "head").axes[0]
+    axis = figures.effects_by_head(figures.single_sites(effects), "head").axes[0]
     assert np.asarray(axis.images[0].get_array()).tolist() == [[0, 1], [10, 11], [20, 21]]
     assert [line.get_xydata().tolist() for line in axis.lines] == [[[1.0, 2.0]]]
 
 
-def test_places_are_a_panel_for_each_port() -> None:
+def test_positions_are_a_panel_for_each_port() -> None:
     values = {
-        f"lm/{port}.{i}@{place}": float(i)
+        f"lm/{port}.{i}@{position}": float(i)
         for port in ("attn", "mlp")
         for i in range(4)
-        for place in ("word", "-1")
+        for position in ("word", "-1")
     }
-    figure = drawn.places(drawn.components(effects_of(values)))
+    figure = figures.effects_by_position(figures.single_sites(effects_of(values)))
     panels = [axis for axis in figure.axes if axis.images]
     assert [axis.get_title() for axis in panels] == ["attn", "mlp"]
     assert np.asarray(panels[0].images[0].get_array()).shape == (4, 2)
@@ -75,7 +75,7 @@ def test_places_are_a_panel_for_each_port() -> None:
 
 def test_sparsity_reaches_everything_that_is_positive() -> None:
     values = {"lm/head.0[0]": 3.0, "lm/head.0[1]": 1.0, "lm/head.1[0]": -5.0, "lm/head.1[1]": 0.0}
-    (line,) = lines_of(drawn.sparsity(drawn.components(effects_of(values)))).values()
+    (line,) = lines_of(figures.sparsity(figures.single_sites(effects_of(values)))).values()
     assert line.get_ydata().tolist() == [0.75, 1.0, 1.0, 1.0]
 
 
@@ -88,7 +88,7 @@ def test_random_weights_are_drawn_apart() -> None:
                 ("small", 1e8, False, 1.0), ("large", 1e9, False, 2.0), ("small-random0", 1e8, True, 0.0))
         ]
     )  # fmt: skip
-    axis = drawn.size(models).axes[0]
+    axis = figures.effects_by_model_size(models).axes[0]
     labels = axis.get_legend_handles_labels()[1]
     assert labels == ["all", "all, random weights"]
     assert {text.get_text() for text in axis.texts} == {"small", "large"}
@@ -121,7 +121,7 @@ def test_the_identity_holds_where_no_sum_does() -> None:
 
 def test_the_sum_of_the_smallest_parts_stands_beside_the_sum_of_layers() -> None:
     parts = {"all": ("l0", "l1"), "l0": ("h00", "h01"), "l1": ("h10", "h11")}
-    assert _finest(parts, "all") == ("h00", "h01", "h10", "h11")
+    assert finest_parts(parts, "all") == ("h00", "h01", "h10", "h11")
     names = ["all", "l0", "l1", "h00", "h01", "h10", "h11"]
     effects = pd.DataFrame(
         [
@@ -130,14 +130,14 @@ def test_the_sum_of_the_smallest_parts_stands_beside_the_sum_of_layers() -> None
             for summary in ("mean", "log")
         ]
     )
-    table = _synergy(effects, parts).set_index(["mediator", "parts"])
+    table = synergies(effects, parts).set_index(["mediator", "parts"])
     assert table.loc[("all", 2), "sum_of_parts"] == 3
     assert table.loc[("all", 4), "sum_of_parts"] == 18
     assert not any(re.search("total", column) for column in table.columns)
 
 
 def test_limits_of_texts_speak_of_texts() -> None:
-    text = " ".join(TEXT_LIMITS)
+    text = " ".join(GUIDANCE.limits)
     assert "photo" not in text
     assert "person" in text
     assert "random weights" in text

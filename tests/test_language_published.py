@@ -24,7 +24,7 @@ from vlbias.data.coreference import read_winobias
 from vlbias.data.professions import read_professions
 from vlbias.models import load_model
 from vlbias.models.language.adapter import LanguageModel
-from vlbias.studies.language.subsets import rank_components, select_components
+from vlbias.studies.language.component_selection import rank_components, select_components
 
 pytestmark = pytest.mark.slow
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"

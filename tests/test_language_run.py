@@ -10,12 +10,13 @@ import pytest
 from explained import Heads, unexplained
 from tiny_language import write_language
 
-from vlbias import api
 from vlbias.analysis.odds import Odds, odds_effects
 from vlbias.errors import BadData, BadStudy, UnknownName
-from vlbias.report.page import report
-from vlbias.runs.study import Study
 from vlbias.store.run_folder import Run
+from vlbias.studies import jobs
+from vlbias.studies.jobs import make_plan, read_study, run_plan, study_of
+from vlbias.studies.language.study import Study
+from vlbias.studies.reporting import report
 
 pytestmark = pytest.mark.integration
 
@@ -42,7 +43,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("run")
     (folder / "study.toml").write_text(STUDY.format(model=model))
-    return Run(api.run(folder / "study.toml", folder).folder)
+    return Run(jobs.run(folder / "study.toml", folder).folder)
 
 
 def log_odds(run: Run, contrast: str, arm: str, mediator: str = "") -> np.ndarray:
@@ -121,9 +122,9 @@ def test_the_page_prints_the_sum_beside_the_joint_effect(run: Run, tmp_path: Pat
 
 
 def test_the_page_says_so_where_no_joint_effect_was_run(model: Path, tmp_path: Path) -> None:
-    study = api.read_study(ROOT / "experiments" / "lm_winobias.toml", limit=2, model=str(model))
+    study = read_study(ROOT / "experiments" / "lm_winobias.toml", limit=2, model=str(model))
     study = study.model_copy(update={"mediators": ("lm/head.*[*]",)})
-    page = report(api.run_plan(api.make_plan(study), tmp_path).folder, draws=20)
+    page = report(run_plan(make_plan(study), tmp_path).folder, draws=20)
     assert "no mediator whose parts were run on their own" in page.html.read_text()
 
 
@@ -135,18 +136,18 @@ def test_the_page_says_so_where_no_joint_effect_was_run(model: Path, tmp_path: P
     ],
 )
 def test_the_studies_of_the_repository_run(name: str, model: Path, tmp_path: Path) -> None:
-    study = api.read_study(ROOT / "experiments" / f"{name}.toml", limit=4, model=str(model))
-    plan = api.make_plan(study)
-    result = api.run_plan(plan, tmp_path)
+    study = read_study(ROOT / "experiments" / f"{name}.toml", limit=4, model=str(model))
+    plan = make_plan(study)
+    result = run_plan(plan, tmp_path)
     assert not result.failed
     assert report(result.folder, draws=20).html.is_file()
-    assert api.study_of(result.folder) == study
+    assert study_of(result.folder) == study
 
 
 def test_random_weights_are_a_study_of_their_own(model: Path, tmp_path: Path) -> None:
-    study = api.read_study(ROOT / "experiments" / "lm_winobias.toml", limit=2, model=str(model))
+    study = read_study(ROOT / "experiments" / "lm_winobias.toml", limit=2, model=str(model))
     trained, random = (
-        api.run_plan(api.make_plan(one), tmp_path)
+        run_plan(make_plan(one), tmp_path)
         for one in (study, study.model_copy(update={"random_weights": 0, "name": "random"}))
     )
     names = [Run(result.folder).manifest["model"]["name"] for result in (trained, random)]
@@ -170,4 +171,4 @@ def test_mistakes_are_named(
     text = STUDY.format(model=model)
     assert old in text
     with pytest.raises(error, match=match):
-        api.make_plan(Study.parse(tomllib.loads(text.replace(old, new))))
+        make_plan(Study.parse(tomllib.loads(text.replace(old, new))))

@@ -10,7 +10,6 @@ from explained import Heads, unexplained
 from tiny_language import CAUSAL, MASKED, cloze, language_sides, write_language
 from torch import Tensor
 
-from vlbias import api
 from vlbias.analysis.preselection import choose, screening_quality
 from vlbias.causal.attribution import attributions
 from vlbias.causal.conformance_tools import state_of
@@ -21,8 +20,9 @@ from vlbias.causal.staged import Readout, find_port, resolve
 from vlbias.errors import BadStudy
 from vlbias.models import load_model
 from vlbias.models.language.adapter import LanguageModel
-from vlbias.report.page import report
 from vlbias.store.run_folder import Run
+from vlbias.studies.jobs import make_plan, read_study, run_plan, study_of
+from vlbias.studies.reporting import report
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTRAST = Contrast("a", "b")
@@ -158,10 +158,10 @@ def test_quality_is_measured_on_controls_too() -> None:
 @pytest.mark.integration
 def test_a_screened_run_is_exact_in_what_it_runs(tmp_path: Path) -> None:
     model = write_language("gpt2", tmp_path / "gpt2")
-    study = api.read_study(ROOT / "experiments" / "lm_winobias.toml", model=str(model), screen=0.25)
+    study = read_study(ROOT / "experiments" / "lm_winobias.toml", model=str(model), screen=0.25)
     study = study.model_copy(update={"mediators": ("lm/mlp.*[*]", "lm/mlp.*", "all lm/mlp.*")})
     whole = study.model_copy(update={"screen": None, "name": "whole"})
-    run, every = (Run(api.run_plan(api.make_plan(one), tmp_path).folder) for one in (study, whole))
+    run, every = (Run(run_plan(make_plan(one), tmp_path).folder) for one in (study, whole))
     about = run.manifest["screen"]
     assert (about["chosen"], about["control"], about["skipped"]) == (12, 20, 16)
     assert run.folder.name == "lm-winobias-screen0.25"
@@ -172,7 +172,7 @@ def test_a_screened_run_is_exact_in_what_it_runs(tmp_path: Path) -> None:
         for arm in ("01", "10"):
             one, other = (r.slab(contrast, mediator, arm, "log-odds") for r in (run, every))
             np.testing.assert_allclose(one, other, atol=1e-5)
-    again = api.run_plan(api.make_plan(api.study_of(run.folder)), tmp_path)
+    again = run_plan(make_plan(study_of(run.folder)), tmp_path)
     assert (again.done, again.failed) == (0, ())
     page = report(run.folder, draws=20)
     assert Heads(page.html).codes() == set()
@@ -187,7 +187,7 @@ def test_a_screened_run_is_exact_in_what_it_runs(tmp_path: Path) -> None:
 @pytest.mark.integration
 def test_screening_needs_units(tmp_path: Path) -> None:
     model = write_language("gpt2", tmp_path / "gpt2")
-    study = api.read_study(ROOT / "experiments" / "lm_winobias.toml", model=str(model), screen=0.5)
+    study = read_study(ROOT / "experiments" / "lm_winobias.toml", model=str(model), screen=0.5)
     study = study.model_copy(update={"mediators": ("lm/mlp.*",)})
     with pytest.raises(BadStudy, match="units"):
-        api.run_plan(api.make_plan(study), tmp_path)
+        run_plan(make_plan(study), tmp_path)

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from tiny_language import write_language
 
-from vlbias import api
-from vlbias.report.page import report
-from vlbias.runs.study import Study
 from vlbias.store.run_folder import Run
+from vlbias.studies.jobs import make_plan, run_plan
+from vlbias.studies.language.study import Study
+from vlbias.studies.reporting import report
 
 pytestmark = pytest.mark.integration
 CONTRAST = "null->set-gender"
@@ -37,7 +37,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
                 },
             }
         )
-        found[align] = Run(api.run_plan(api.make_plan(study), folder).folder)
+        found[align] = Run(run_plan(make_plan(study), folder).folder)
     return found
 
 

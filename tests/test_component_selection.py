@@ -13,7 +13,7 @@ from vlbias.data.professions import read_professions
 from vlbias.errors import BadStudy
 from vlbias.models import load_model
 from vlbias.models.language.adapter import LanguageModel
-from vlbias.studies.language.subsets import _indirect, select_components
+from vlbias.studies.language.component_selection import _indirect, select_components
 
 HEADS = ["lm/head.*[*]"]
 
