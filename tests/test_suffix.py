@@ -11,7 +11,7 @@ import torch
 from tiny_language import CAUSAL, cloze, language_sides, write_language
 from torch import Tensor
 
-from vlbias.causal import jobs
+from vlbias.causal import unit_jobs
 from vlbias.causal.contrast import Contrast
 from vlbias.causal.engine import Engine
 from vlbias.causal.example import Example, Inputs
@@ -219,13 +219,13 @@ def test_jobs_of_all_layers_share_a_pass(
     passes: list[list[int]] = []
 
     def counting(*args: Any, **options: Any) -> Any:
-        passes.append([len(entrance.own) for entrance in args[3]])
+        passes.append([len(entry.own) for entry in args[3]])
         return run_joint_pass(*args, **options)
 
-    monkeypatch.setattr(jobs, "run_joint_pass", counting)
+    monkeypatch.setattr(unit_jobs, "run_joint_pass", counting)
     together = swept(model, True, patterns)
     assert max(len(rows) for rows in passes) == 18
-    monkeypatch.setattr(jobs, "is_worth_it", lambda *_: False)
+    monkeypatch.setattr(unit_jobs, "is_joint_cheaper", lambda *_: False)
     apart, whole = swept(model, True, patterns), swept(model, False, patterns)
     for name, expected in whole.patched.items():
         for found in (together, apart):

@@ -11,7 +11,7 @@ import torch
 from engine_runs import Load
 from tiny_language import cloze, language_sides, write_language
 
-from vlbias.causal import sweep as sweeping
+from vlbias.causal import entry_groups
 from vlbias.causal.staged import Batch, StagedModel, resolve
 from vlbias.causal.sweep import Sweep, SweepPlan
 from vlbias.causal.unit_batch import unit_batches
@@ -50,7 +50,7 @@ def compare(
     monkeypatch: pytest.MonkeyPatch, run: Callable[[], Sweep], tolerance: float = 1e-5
 ) -> None:
     together = run()
-    monkeypatch.setattr(sweeping, "panels_of", lambda targets, names: ([], list(names)))
+    monkeypatch.setattr(entry_groups, "unit_batches", lambda targets, names: ([], list(names)))
     singly = run()
     assert list(together.patched) == list(singly.patched)
     moved, largest = 0, 0.0

@@ -18,33 +18,26 @@ import argparse
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 from unittest.mock import patch
 
 import torch
+from detector_ceiling import least
+from detector_inputs import WORLDS, Held, example, published
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
-from transformers import (
-    BertConfig,
-    GroundingDinoConfig,
-    GroundingDinoForObjectDetection,
-    SwinConfig,
-)
+from transformers import GroundingDinoForObjectDetection
 
+from vlbias.causal import mediator_jobs
 from vlbias.causal.contrast import Contrast
 from vlbias.causal.engine import Engine
-from vlbias.causal.example import Example
-from vlbias.causal.jobs import Jobs
 from vlbias.causal.site import Mediator
 from vlbias.causal.staged import resolve
 from vlbias.causal.sweep import SweepPlan
-from vlbias.models.grounding import GroundedDetector
-from vlbias.runs.cells import keep_memory
+from vlbias.runs.memory import keep_memory
 
-WORLDS = {"null": (0, 0), "image": (1, 0), "text": (0, 1), "both": (1, 1)}
 CONTRASTS = [Contrast("null", world) for world in ("image", "text", "both")]
 ENCODERS = ("image_encoder", "text_encoder", "fusion_encoder")
 BRANCHES = (
@@ -52,75 +45,6 @@ BRANCHES = (
     "fusion_encoder/text_stream.*", "fusion_encoder/vision_stream.*",
     "fusion_encoder/text_to_image.*", "fusion_encoder/image_to_text.*",
 )  # fmt: skip
-
-
-def published() -> GroundingDinoForObjectDetection:
-    """The shape of the published Grounding DINO tiny, with random weights."""
-    swin = SwinConfig(
-        image_size=224,
-        embed_dim=96,
-        depths=[2, 2, 6, 2],
-        num_heads=[3, 6, 12, 24],
-        window_size=7,
-        out_indices=[2, 3, 4],
-    )
-    config = GroundingDinoConfig(backbone_config=swin, text_config=BertConfig())
-    return GroundingDinoForObjectDetection(config).eval()
-
-
-class Held(GroundedDetector):
-    """The detector on two images and two texts that are tensors already.
-
-    Args:
-        net: The detector.
-        pixels: Side of the images.
-        tokens: Of each text.
-        classes: How many of the last tokens are classes of one word.
-    """
-
-    def __init__(
-        self,
-        net: GroundingDinoForObjectDetection,
-        pixels: int,
-        tokens: int = 210,
-        classes: int = 80,
-    ) -> None:
-        super().__init__(net, None, None, name="held", revision="held")
-        self.images = torch.randn(2, 3, pixels, pixels, dtype=net.dtype)
-        self.texts = torch.randint(2000, 3000, (2, tokens))
-        self.texts[:, 0], self.texts[:, -1] = 101, 102
-        self.texts[:, 12::2] = 1012  # a caption, then names with a full stop each
-        self.roles = torch.full((tokens,), -1)
-        places = torch.arange(13, tokens - 1, 2)[:classes]
-        self.roles[places] = torch.arange(len(places))
-        self.classes = len(places)
-
-    def split(self, inputs: Any) -> dict[str, tuple[Any, ...]]:
-        """One row: the numbers of an image and a text."""
-        return {"model": ((inputs["image"], inputs["text"]),)}
-
-    def collate(self, tower: str, rows: Sequence[Any]) -> dict[str, Tensor]:
-        """The tensors of these rows."""
-        images, texts = zip(*rows, strict=True)
-        pixels, ids = self.images[list(images)], self.texts[list(texts)]
-        side = pixels.shape[-1]
-        return {
-            "pixel_values": pixels,
-            "pixel_mask": torch.ones(len(rows), side, side, dtype=torch.long),
-            "input_ids": ids,
-            "attention_mask": torch.ones_like(ids),
-            "token_type_ids": torch.zeros_like(ids),
-            "roles": self.roles.expand(len(rows), -1),
-            "classes": torch.full((len(rows),), self.classes),
-            "length": torch.full((len(rows),), ids.shape[1]),
-            "size": torch.full((len(rows), 2), side),
-        }
-
-
-def example() -> Example:
-    """The photo in its four worlds."""
-    worlds = {name: {"image": image, "text": text} for name, (image, text) in WORLDS.items()}
-    return Example("0", "0", worlds)
 
 
 @contextmanager
@@ -187,67 +111,18 @@ def prepared(model: Held, mediators: Sequence[Mediator], batch: int) -> Engine:
 def engine(made: Engine) -> tuple[dict[Any, Tensor], list[str]]:
     """The same arms by the engine, and the mediator of every job that it ran."""
     work: list[str] = []
-    chunk = Jobs._chunk
+    resumed = mediator_jobs.resume_mediators
 
-    def counted(jobs: Jobs, tape: Any, plan: Any, spans: Any, *rows: Any) -> Any:
+    def counted(jobs: Any, tape: Any, plan: Any, spans: Any, *rows: Any) -> Any:
         work.extend(name for name, span in spans.items() for _ in span)
-        return chunk(jobs, tape, plan, spans, *rows)
+        return resumed(jobs, tape, plan, spans, *rows)
 
     found = {}
-    with patch.object(Jobs, "_chunk", counted):
+    with patch.object(mediator_jobs, "resume_mediators", counted):
         for arm in made.run([example()]):
             key = (arm.contrast, arm.mediator, arm.arm)
             found[key] = arm.readout["class_logits"][0]
     return found, work
-
-
-@torch.inference_mode()
-def stage_times(model: Held, plan: SweepPlan) -> tuple[float, dict[str, float], dict[str, float]]:
-    """Seconds of one pass, of each stage, and from each mediator's entry to the end."""
-    batch = model.collate("model", [WORLDS["null"]])
-    stages: dict[str, float] = {}
-    marks: dict[str, float] = {}
-    with ExitStack() as stack:
-        for stage in plan.tower.stages:
-            module = model.net.get_submodule(stage.module)
-            begin = partial(_mark, stages, stage.name, -1.0)
-            stack.callback(module.register_forward_pre_hook(begin).remove)
-            end = partial(_mark, stages, stage.name, 1.0)
-            stack.callback(module.register_forward_hook(end).remove)
-        for mediator in plan.mediators:
-            path, slot = plan.target(mediator.sites[0]).point
-            note = partial(_mark, marks, mediator.name, 1.0)
-            module = model.net.get_submodule(path)
-            register = (
-                module.register_forward_pre_hook if slot == "in" else module.register_forward_hook
-            )
-            stack.callback(register(note).remove)
-        began = time.perf_counter()
-        model.encode("model", batch)
-        ended = time.perf_counter()
-    return ended - began, stages, {name: ended - at for name, at in marks.items()}
-
-
-def _mark(book: dict[str, float], name: str, sign: float, *_: Any) -> None:
-    book[name] = book.get(name, 0.0) + sign * time.perf_counter()
-
-
-def least(model: Held, plan: SweepPlan, work: Sequence[str]) -> tuple[float, dict[str, float]]:
-    """The time that cannot be saved, and the share of each stage in a pass.
-
-    Args:
-        model: The detector.
-        plan: Of its tower.
-        work: The mediator of every job that has to be run.
-    """
-    whole, stages, behind = stage_times(model, plan)
-    rest = whole - stages["image_encoder"] - stages["text_encoder"]
-    shared = 2 * (stages["image_encoder"] + stages["text_encoder"]) + len(WORLDS) * rest
-    idle = {  # behind an entry in the text encoder the forward still calls the image encoder
-        name: stages["image_encoder"] if name.startswith("text_encoder") else 0.0 for name in behind
-    }
-    total = shared + sum(behind[name] - idle[name] for name in work)
-    return total, {name: seconds / whole for name, seconds in stages.items()}
 
 
 def compared(model: Held, patterns: Sequence[str], given: argparse.Namespace, title: str) -> None:

@@ -82,7 +82,9 @@ class Distinct:
         for name in [name for name in outputs if name.startswith(inside)]:
             call = _inside(self.call, name)
             if call is not None and call.rows is not None:
-                outputs[name] = select_output_rows(outputs[name], call, self._back, count, blank=False)
+                outputs[name] = select_output_rows(
+                    outputs[name], call, self._back, count, blank=False
+                )
             else:
                 wide = self._wide(first_tensor(outputs[name]), count)
                 outputs[name] = with_first_tensor(outputs[name], wide)

@@ -31,7 +31,9 @@ __all__ = [
 ]
 
 
-def register_write_hook(net: nn.Module, point: Point, write: Callable[[Tensor], Tensor]) -> Callable[[], None]:
+def register_write_hook(
+    net: nn.Module, point: Point, write: Callable[[Tensor], Tensor]
+) -> Callable[[], None]:
     """Let `write` change the first tensor at a point; gives back how to remove the hook."""
     module, slot = net.get_submodule(point[0]), point[1]
     if slot == "in":

@@ -171,7 +171,9 @@ class _Train:
             stack.enter_context(patched_forward(block, forward))
             for call in plan.given:
                 if plan.block is not None and is_inside(call, plan.block):
-                    output = select_output_rows(tape.outputs[call.module], call, entrance.own, tape.rows, False)
+                    output = select_output_rows(
+                        tape.outputs[call.module], call, entrance.own, tape.rows, False
+                    )
                     stack.enter_context(replaced_output(net.get_submodule(call.module), output))
             patch_entry(stack, net, tape, entrance.own, plan, entrance.value)
             self._on_tail(stack, plan.narrow)
@@ -191,7 +193,9 @@ class _Train:
             token = slice(self.tape.tail, self.tape.tail + 1)
             for module in modules:
                 stack.callback(
-                    register_write_hook(self.model.net, (module, "in"), lambda tensor: tensor[:, token])
+                    register_write_hook(
+                        self.model.net, (module, "in"), lambda tensor: tensor[:, token]
+                    )
                 )
 
     def _of_rows(self, taken: Any, hidden: Tensor, rows: slice) -> Any:

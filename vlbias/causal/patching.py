@@ -112,7 +112,11 @@ class PatchTarget:
     length: str | None = None
 
     def write(
-        self, tensor: Tensor, donor: Tensor, tokens: Tokens = UNKNOWN_TOKENS, units: Tensor | None = None
+        self,
+        tensor: Tensor,
+        donor: Tensor,
+        tokens: Tokens = UNKNOWN_TOKENS,
+        units: Tensor | None = None,
     ) -> Tensor:
         """`tensor` with this site's units and positions taken from `donor` of the same shape.
 
@@ -143,7 +147,11 @@ class PatchTarget:
         return torch.where(picked, other, mine).flatten(-2)
 
     def differing(
-        self, tensor: Tensor, donor: Tensor, tokens: Tokens = UNKNOWN_TOKENS, rows: int | None = None
+        self,
+        tensor: Tensor,
+        donor: Tensor,
+        tokens: Tokens = UNKNOWN_TOKENS,
+        rows: int | None = None,
     ) -> Tensor:
         """The units [rows, units] in which `donor` differs at this site's positions.
 

@@ -16,16 +16,19 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from vlbias.causal.cut import cuts_tower
+from vlbias.causal.entry_groups import EntryGroup, entry_groups, patch_target
 from vlbias.causal.hooks import tree_fill_nan_, tree_index_select
 from vlbias.causal.jobs import Jobs
+from vlbias.causal.mediator_jobs import run_mediators
 from vlbias.causal.patching import PatchTarget, aligned_pairs
-from vlbias.causal.resumption import Resumption, plan_resumption
 from vlbias.causal.site import Mediator, Site
-from vlbias.causal.staged import Batch, Encoded, StagedModel, Tower, find_port
+from vlbias.causal.staged import Batch, Encoded, StagedModel, Tower
 from vlbias.causal.suffix import narrowed, views
 from vlbias.causal.tape import Tape, record
-from vlbias.causal.trace import Point, Trace, trace
-from vlbias.causal.unit_batch import UnitBatch, unit_batches
+from vlbias.causal.trace import Trace, trace
+from vlbias.causal.unit_batch import UnitBatch
+from vlbias.causal.unit_jobs import run_unit_batches
 
 __all__ = ["Sweep", "SweepPlan"]
 
@@ -45,16 +48,6 @@ class Sweep:
     encoded: Encoded
     patched: Mapping[str, Encoded]
     aligned: Tensor
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Mediators whose first replacement enters at one point; `others` are those in no panel."""
-
-    plan: Resumption
-    names: list[str]
-    panels: list[UnitBatch]
-    others: list[str]
 
 
 @dataclass
@@ -101,8 +94,10 @@ class SweepPlan:
         donor = torch.tensor([j for _, j in pairs], dtype=torch.long, device=_device(batch))
         aligned = aligned_pairs(self.tower, batch, own, donor)
         # a stage that ran once per distinct input asks which jobs are twins, one by one
-        together = [panel for group in groups for panel in group.panels] if not tape.alike else []
-        blocks = {panel.names: _block(tape.encoded, own, aligned, panel) for panel in together}
+        together = [some for group in groups for some in group.unit_batches]
+        if tape.alike:
+            together = []
+        blocks = {some.names: _block(tape.encoded, own, aligned, some) for some in together}
         patched = self._unchanged(tape, own, donor, aligned, blocks)
         jobs = Jobs(
             *(self.model, self.tower, self._targets, own, donor),
@@ -114,14 +109,14 @@ class SweepPlan:
             wanted, cuts = aligned & served, [narrowed(group.plan, view) for group in groups]
             for group, cut in zip(groups, cuts, strict=True):
                 names = group.others if together else group.names
-                jobs.run_singly(view, cut, names, wanted, patched)
+                run_mediators(jobs, view, cut, names, wanted, patched)
             if together:
-                panels = [
-                    (cut, panel)
+                batches = [
+                    (cut, some)
                     for group, cut in zip(groups, cuts, strict=True)
-                    for panel in group.panels
+                    for some in group.unit_batches
                 ]
-                jobs.run_panels(view, panels, wanted, blocks)
+                run_unit_batches(jobs, view, batches, wanted, blocks)
         return Sweep(tape.encoded, {m.name: patched[m.name] for m in self.mediators}, aligned)
 
     def _unchanged(
@@ -132,7 +127,7 @@ class SweepPlan:
         aligned: Tensor,
         blocks: Mapping[tuple[str, ...], Encoded],
     ) -> dict[str, Encoded]:
-        """What every mediator gives where nothing changes; those of panels are rows of a block."""
+        """What every mediator gives where nothing changes; those of unit batches are rows of a block."""
         patched = {
             name: tree_map(lambda leaf, row=row: leaf[row], block)
             for names, block in blocks.items()
@@ -152,23 +147,8 @@ class SweepPlan:
         return views(self.model, self.tower, tape, own, donor)
 
     def is_cut(self, mediator: Mediator) -> bool:
-        """Whether replacing the mediator replaces all that the tower passes on.
-
-        True if every path from an input to the end of the tower leads through a stage that is
-        replaced whole, or through its replaced residual stream. Then NIE = TE by construction, and
-        no share is worth printing.
-        """
-        closed = set()
-        for site in mediator.sites:
-            port = find_port(self.model, site)
-            if (port is None or port.cut) and (site.units, site.positions) == (None, None):
-                closed.add(site.stage)
-        reached: set[str] = set()
-        for stage in self.tower.stages:
-            if stage.name not in closed and (not stage.parents or reached & set(stage.parents)):
-                reached.add(stage.name)
-        passed_on = {parent for stage in self.tower.stages for parent in stage.parents}
-        return not reached - passed_on
+        """Whether replacing the mediator replaces all that the tower passes on."""
+        return cuts_tower(self.model, self.tower, mediator)
 
     def _ensure_trace(self, batch: Batch) -> None:
         if self._trace is None:
@@ -187,14 +167,7 @@ class SweepPlan:
 
     def target(self, site: Site) -> PatchTarget:
         """Where a site lies in the trace."""
-        port = find_port(self.model, site)
-        if port is None:
-            stage = next(stage for stage in self.tower.stages if stage.name == site.stage)
-            point: Point = (stage.module, "out")
-        else:
-            point = (port.path(site.layer), port.slot)
-        length = (port.length if port is not None else None) or self.tower.length
-        return PatchTarget(site, port, point, self.trace.moment(point, self.model.name), length)
+        return patch_target(self.model, self.tower, self.trace, site)
 
     @cached_property
     def _targets(self) -> dict[str, list[PatchTarget]]:
@@ -207,18 +180,8 @@ class SweepPlan:
         }
 
     @cached_property
-    def _groups(self) -> list[_Group]:
-        members: dict[Point, list[str]] = {}
-        for name, targets in self._targets.items():
-            members.setdefault(targets[0].point, []).append(name)
-        groups = []
-        for point, names in sorted(
-            members.items(), key=lambda item: self.trace.moment(item[0], self.model.name)
-        ):
-            stage = self._targets[names[0]][0].site.stage
-            plan = plan_resumption(self.trace, self.tower, point, stage, self.model.name)
-            groups.append(_Group(plan, names, *unit_batches(self._targets, names)))
-        return groups
+    def _groups(self) -> list[EntryGroup]:
+        return entry_groups(self.model, self.tower, self.trace, self._targets)
 
     def _points(self, slot: str) -> set[str]:
         return {
@@ -229,12 +192,12 @@ class SweepPlan:
         }
 
 
-def _block(encoded: Encoded, own: Tensor, aligned: Tensor, panel: UnitBatch) -> Encoded:
-    """What a panel gives where nothing changes, [mediators, pairs, …]; NaN where not aligned."""
+def _block(encoded: Encoded, own: Tensor, aligned: Tensor, batch: UnitBatch) -> Encoded:
+    """What a unit batch gives where nothing changes, [mediators, pairs, …]; NaN where not aligned."""
     values = tree_index_select(encoded, own)
     if not bool(aligned.all()):
         tree_fill_nan_(values, ~aligned)
-    return tree_map(lambda leaf: leaf.expand(len(panel.names), *leaf.shape).clone(), values)
+    return tree_map(lambda leaf: leaf.expand(len(batch.names), *leaf.shape).clone(), values)
 
 
 def _device(batch: Batch) -> torch.device:

@@ -34,7 +34,16 @@ from vlbias.causal.staged import Batch, CausalModel, Encoded, StagedModel, Tower
 from vlbias.causal.trace import Call, Point, Trace
 from vlbias.errors import BadModel
 
-__all__ = ["PointPatch", "Tape", "checked_output", "encode_unrecorded", "patch_entry", "record", "resume", "resumed_batch"]
+__all__ = [
+    "PointPatch",
+    "Tape",
+    "checked_output",
+    "encode_unrecorded",
+    "patch_entry",
+    "record",
+    "resume",
+    "resumed_batch",
+]
 
 
 @dataclass(frozen=True)
@@ -180,7 +189,9 @@ def resume(
         if narrow and tape.tail is not None and not edits:
             token = slice(tape.tail, tape.tail + 1)
             for module in plan.narrow:
-                stack.callback(register_write_hook(model.net, (module, "in"), lambda tensor: tensor[:, token]))
+                stack.callback(
+                    register_write_hook(model.net, (module, "in"), lambda tensor: tensor[:, token])
+                )
         for edit in edits:
             stack.callback(register_write_hook(model.net, edit.point, edit.write))
             if edit.whole is not None:
@@ -199,7 +210,9 @@ def resumed_batch(tape: Tape, own: Tensor, *, skipped: bool) -> Batch:
     }
 
 
-def encode_unrecorded(model: StagedModel, tower: Tower, tape: Tape, batch: Batch, own: Tensor) -> Encoded:
+def encode_unrecorded(
+    model: StagedModel, tower: Tower, tape: Tape, batch: Batch, own: Tensor
+) -> Encoded:
     """The tower's output for a batch of jobs, behind the tokens that the tape leaves off."""
     if tape.start:
         causal = cast(CausalModel, model)
@@ -240,7 +253,9 @@ def patch_entry(
         stack.callback(register_write_hook(net, plan.entry, lambda _: value))
         return
     result = first_tensor(net.get_submodule(module)(value)) if slot == "in" else value
-    output = select_output_rows(tape.outputs[plan.carrier.module], plan.carrier, rest, tape.rows, blank=False)
+    output = select_output_rows(
+        tape.outputs[plan.carrier.module], plan.carrier, rest, tape.rows, blank=False
+    )
     stack.enter_context(
         replaced_output(net.get_submodule(plan.carrier.module), with_first_tensor(output, result))
     )
