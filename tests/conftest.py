@@ -59,10 +59,11 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The finished run of the toy study, whose answer is known; no test may change its tables."""
-    from vlbias.runs.runner import run_plan
-    from vlbias.studies.planted.toy_study import toy_study
+    from toy_studies import toy_study
 
-    return run_plan(toy_study(photos=600), tmp_path_factory.mktemp("runs")).folder
+    from vlbias.studies import jobs
+
+    return jobs.run_plan(toy_study(photos=600), tmp_path_factory.mktemp("runs")).folder
 
 
 @pytest.fixture

@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 from killed_runs import after
+from toy_studies import planted_plan
 
 from vlbias.runs import workers
 from vlbias.store import cells as store
 from vlbias.studies.mitigation.work import fits
 from vlbias.studies.mitigation.work import run as mitigate
 from vlbias.studies.mitigation.work.run import run_mitigation
-from vlbias.studies.planted.toy_mitigations import planted_plan
 
 METHODS = [{"name": "leace", "options": {"sites": ["image_encoder/neuron"]}}]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toy_studies import planted_plan
 from typer.testing import CliRunner
 
 from vlbias import api, cli
@@ -19,9 +20,8 @@ from vlbias.errors import BadTable, FolderInUse
 from vlbias.runs.lock import locked
 from vlbias.runs.runner import run_plan
 from vlbias.studies.mitigation.work.run import run_mitigation
+from vlbias.studies.planted.benchmark import benchmark_planted
 from vlbias.studies.planted.demo import demo
-from vlbias.studies.planted.toy_mitigations import planted_plan
-from vlbias.studies.planted.work import benchmark_planted
 
 ROOT = Path(__file__).resolve().parents[1]
 Process = subprocess.Popen[str]

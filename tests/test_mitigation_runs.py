@@ -16,6 +16,7 @@ import pytest
 from explained import Heads, unexplained
 from PIL import Image
 from sklearn.metrics import average_precision_score
+from toy_studies import planted_plan
 
 from vlbias.causal.example import Example, Picture
 from vlbias.errors import BadData, BadStudy, BadTable, UnknownName
@@ -28,7 +29,6 @@ from vlbias.studies.mitigation.page import mitigation_section
 from vlbias.studies.mitigation.stored import Conditions
 from vlbias.studies.mitigation.study import MitigationStudy
 from vlbias.studies.mitigation.work.run import run_mitigation
-from vlbias.studies.planted.toy_mitigations import planted_plan
 
 pytestmark = pytest.mark.integration
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from toy_studies import toy_study
 
 from vlbias.analysis.disparity import disparity
 from vlbias.analysis.functionals import crossfit
@@ -23,7 +24,6 @@ from vlbias.studies.bias.numbers.label_sensitivity import sensitivity
 from vlbias.studies.bias.numbers.strictness import strictness
 from vlbias.studies.photos.scores import Numbers, presence_map
 from vlbias.studies.photos.words import bias_in_words, contrast_in_words, floor_in_words
-from vlbias.studies.planted.toy_study import toy_study
 
 
 @pytest.fixture(scope="module")

@@ -1,24 +1,30 @@
-"""A study of the toy model on vectors in place of photos: made in a second, for tests of the whole job."""
+"""Studies of the toy model on vectors in place of photos: made in a second, for tests of whole runs."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from vlbias.causal.example import Example
-from vlbias.causal.staged import resolve
 from vlbias.data.table import Dataset
-from vlbias.models import outline_model
+from vlbias.models import load_model, outline_model
 from vlbias.models.toy import Toy
-from vlbias.runs.study import DatasetSpec, OperatingPoint, Study
-from vlbias.studies.arms.plan import Plan, count_rows
+from vlbias.studies.arms.plan import ArmsPlan
+from vlbias.studies.bias import plan as bias_plan
+from vlbias.studies.bias.study import Study as BiasStudy
+from vlbias.studies.mitigation import plan as mitigation_plan
+from vlbias.studies.mitigation.plan import MitigationPlan
+from vlbias.studies.mitigation.settings import settings_of
+from vlbias.studies.mitigation.study import Study as MitigationStudy
+from vlbias.studies.photos.plan import Photos
 
-__all__ = ["CLASSES", "toy_examples", "toy_plan", "toy_study"]
+__all__ = ["CLASSES", "planted_plan", "toy_examples", "toy_photos", "toy_study"]
 
 CLASSES = (
     "bench",
@@ -35,43 +41,85 @@ CLASSES = (
     "wine glass",
 )
 _MEDIATORS = ("image_encoder", "text_encoder", "image_encoder/neuron[*]", "text_encoder/neuron[*]")
+_CUE = 6.0
+"""Strength of the cue that the toy of `planted_plan` is misled by."""
 _CONTRASTS = (
     "null->mask-gender", "null->replace-gender", "null->both",
     "null->placebo-image", "null->placebo-text", "null->null",
 )  # fmt: skip
 
 
-def toy_study(photos: int = 900, seed: int = 0) -> Plan:
+def toy_study(photos: int = 900, seed: int = 0) -> ArmsPlan:
     """A study whose answer is known: vectors instead of photos, drawn from a seed.
 
     Every "photo" holds content, a cue of its group and clutter, in the image and in the text vector;
     mask-gender and replace-gender take the cue out, the placebos as much clutter. An object counts as
     present where the toy's score of the content alone is high, so the cue is all that misleads it.
     """
-    study = Study(
-        name="toy",
-        model="toy",
-        dataset=DatasetSpec(name="toy", splits=("dev", "test")),
-        contrasts=_CONTRASTS,
-        mediators=_MEDIATORS,
-        operating_point=OperatingPoint(rule="fpr", value=0.1, split="dev", report=("test",)),
-        shard_size=150,
-        seed=seed,
+    study = BiasStudy.model_validate(
+        {
+            "name": "toy",
+            "model": "toy",
+            "dataset": {"name": "toy", "splits": ("dev", "test")},
+            "contrasts": _CONTRASTS,
+            "mediators": _MEDIATORS,
+            "operating_point": {"rule": "fpr", "value": 0.1, "split": "dev", "report": ("test",)},
+            "shard_size": 150,
+            "seed": seed,
+        }
     )
-    toy = Toy()
     examples = toy_examples(
-        toy,
+        Toy(),
         photos,
         np.random.default_rng(seed),
         {"image": 1.0, "text": 0.5},
         ("dev", "test", "test"),
     )
-    plan = toy_plan(study, examples)
-    return plan.with_rows(count_rows(plan, toy))
+    return bias_plan.plan_of(study, toy_photos(examples), outline_model("toy"))
 
 
-def toy_plan(study: Study, examples: Sequence[Example]) -> Plan:
-    """The plan of a study of a toy on vectors that were drawn."""
+def planted_plan(
+    methods: Sequence[Mapping[str, Any]],
+    route: Literal["image", "text"] = "image",
+    *,
+    photos: int = 3000,
+    seed: int = 0,
+    name: str = "planted",
+    **protocol: Any,
+) -> MitigationPlan:
+    """The study of some methods on the toy, where a group's cue enters through one encoder alone.
+
+    The toy's encoders keep all that they are given, so that a mitigation can take the cue out and
+    leave the content: objects are there by the content alone, and the cue is all that misleads.
+
+    Args:
+        methods: As `[[mitigation.methods]]` of a study file.
+        route: The encoder the cue enters through.
+        photos: How many are drawn, a third for each split.
+        seed: Of everything.
+        name: Of the run folder.
+        **protocol: Further settings of `[mitigation]`.
+    """
+    study = MitigationStudy.model_validate(
+        {
+            "name": name,
+            "model": "toy-wide",
+            "dataset": {"name": "toy"},
+            "mitigation": {"methods": list(methods), **protocol},
+            "seed": seed,
+        }
+    )
+    toy: Any = load_model(study.model)
+    strength = {channel: _CUE * (channel == route) for channel in ("image", "text")}
+    examples = toy_examples(
+        toy, photos, np.random.default_rng(seed), strength, ("dev", "fit", "test")
+    )
+    settings = settings_of(study.mitigation)
+    return mitigation_plan.plan_of(study, toy_photos(examples), settings, toy)
+
+
+def toy_photos(examples: Sequence[Example]) -> Photos:
+    """Vectors that were drawn, as the photos of a study."""
     described = repr([sorted(example.worlds.items()) for example in examples])
     dataset = Dataset(
         pd.DataFrame(),
@@ -80,8 +128,7 @@ def toy_plan(study: Study, examples: Sequence[Example]) -> Plan:
         {"reader": "toy", "funnel": {"photos drawn": len(examples)}},
         hashlib.sha256(described.encode()).hexdigest(),
     )
-    outline = outline_model(study.model)
-    return Plan(study, dataset, tuple(examples), tuple(resolve(outline, study.mediators)), 0)
+    return Photos(dataset, tuple(examples), {})
 
 
 def toy_examples(
