@@ -30,8 +30,9 @@ from pathlib import Path
 import pandas as pd
 from coverage_measures import measures
 from coverage_others import only_odds, others
+from coverage_scenarios import SCENARIOS
 from coverage_table import markdown
-from replicates import KINDS, SCENARIOS
+from replicates import KINDS
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 

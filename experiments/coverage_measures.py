@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from replicates import DRAWS, SCENARIOS, ZERO, planted_world, record, record_test
+from coverage_scenarios import DRAWS, SCENARIOS, ZERO, planted_world, record, record_test
 from scipy.special import ndtr
 
 from vlbias.analysis.arm_estimates import Combination

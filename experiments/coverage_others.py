@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from replicates import DRAWS, SCENARIOS, ZERO, Truth, planted_world, record, record_test
+from coverage_scenarios import DRAWS, SCENARIOS, ZERO, Truth, planted_world, record, record_test
 from scipy.special import ndtr
 
 from vlbias.analysis.arm_estimates import Combination
-from vlbias.analysis.curves import auc_gaps
+from vlbias.analysis.curve_gaps import auc_gaps
 from vlbias.analysis.decomposition import coalitions, increments, shapley
 from vlbias.analysis.disparity import disparity, support
 from vlbias.analysis.effects import MODALITIES, combine

@@ -2,173 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import numpy as np
-from scipy.optimize import brentq
+from coverage_alternatives import alternatives, one_direction
+from coverage_scenarios import DRAWS, SCENARIOS, ZERO, Truth, planted_world, record, record_test
 
 from vlbias.analysis.arm_estimates import Combination
 from vlbias.analysis.disparity import disparity, held_out_signs, support
 from vlbias.analysis.effects import EFFECTS, combine, effects
-from vlbias.analysis.functionals import crossfit_target
-from vlbias.analysis.inference import cluster_weights, multipliers
 from vlbias.analysis.operating_point import attributable
 from vlbias.analysis.permutation import swap_test
-from vlbias.analysis.rates import measure_rates, noise
-from vlbias.analysis.simulated_scores import (
-    Condition,
-    PlantedWorld,
-    make_world,
-    mediated_conditions,
-)
+from vlbias.analysis.simulated_scores import Condition
 
-DRAWS = 300
 PERMUTATIONS = 199
 OF_OTHERS = 200  # headline replicates that also try what is not offered
-ZERO = np.zeros(79)
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """What is planted: a share of biased objects and the conditions of the arms."""
-
-    biased: float
-    arms: Mapping[str, Condition]
-
-
-def _scenario(biased: float, effect: float = 0.0, shift: float = 0.0) -> Scenario:
-    arms = mediated_conditions(effect, 0.5)
-    arms = {
-        a: Condition(c.scale, shift if a in ("11", "01") else 0.0, c.agreement)
-        for a, c in arms.items()
-    }
-    # the placebo shares the shift but not the effect: what is left of the effect is the truth
-    return Scenario(biased, arms | {"placebo": Condition(1.0, shift, 0.9)})
-
-
-SCENARIOS = {
-    "no bias, nothing done": _scenario(0.0),
-    "no bias, threshold +0.15 SD": _scenario(0.0, shift=0.15),
-    "bias, nothing done": _scenario(0.5),
-    "bias, threshold +0.15 SD": _scenario(0.5, shift=0.15),
-    "bias, 25 % removed": _scenario(0.5, effect=0.25),
-}
-
-
-def planted_world(biased: float) -> PlantedWorld:
-    """The objects of all replicates."""
-    return make_world(np.random.default_rng(7), biased=biased)
-
-
-class Truth:
-    """True functionals over the objects used."""
-
-    def __init__(self, world: PlantedWorld, arms: Mapping[str, Condition], n: int) -> None:
-        self.world, self.arms, self.n = world, dict(arms), n
-
-    def gap(self, arm: str, used: np.ndarray, measure: str = "fpr") -> np.ndarray:
-        """True gaps."""
-        return self.world.gaps(self.arms[arm], measure)[:, used]
-
-    def spread(self, arm: str, used: np.ndarray, measure: str = "fpr") -> np.ndarray:
-        """True standard errors of the gaps."""
-        return self.world.spread(self.arms[arm], self.n, measure)[:, used]
-
-    def value(self, arm: str, functional: str, used: np.ndarray) -> float:
-        """The true functional of one arm."""
-        measure = "score" if functional.startswith("score") else "fpr"
-        gap = self.gap(arm, used, measure)
-        if functional == "B_plugin":
-            return float(np.abs(gap).sum())
-        if functional.endswith("crossfit"):
-            return crossfit_target(gap, self.spread(arm, used, measure))
-        null = self.gap("00", used, measure), self.spread("00", used, measure)
-        return crossfit_target(*null, gap)
-
-    def combination(self, terms: Mapping[str, float], functional: str, used: np.ndarray) -> float:
-        """The true sum of arms."""
-        return sum(c * self.value(a, functional, used) for a, c in terms.items())
-
-    def add_matched(self, used: np.ndarray) -> None:
-        """The threshold-only baseline with the mean FPR of arm 11."""
-
-        def mean(condition: Condition) -> float:
-            rates = self.world.rates(condition)[:, used]
-            return float((rates.T @ [self.world.ratio, 1 - self.world.ratio]).mean())
-
-        goal = mean(self.arms["11"])
-        shift = brentq(lambda t: mean(Condition(1.0, t, 1.0)) - goal, -1, 1)
-        self.arms["matched"] = Condition(1.0, float(shift), 1.0)
-
-
-def record(rows: list[dict], name: str, lo: float, hi: float, truth: float, **more: float) -> None:
-    """Adds whether an interval holds the truth."""
-    rows.append(
-        {
-            "quantity": name,
-            "covered": float(lo - 1e-12 <= truth <= hi + 1e-12),
-            "width": hi - lo,
-            "rejected": float(lo > 0 or hi < 0),
-            "truth": truth,
-        }
-        | more
-    )
-
-
-def record_test(rows: list[dict], name: str, p: float) -> None:
-    """Adds whether a test rejects."""
-    rows.append({"quantity": name, "rejected": float(p <= 0.05)})
-
-
-def _one_direction(panel, y, used, combos, truth, rng) -> list[dict]:
-    """The alternative: signs from one random half, a plain paired interval in the other."""
-    half = rng.permutation(len(panel))
-    a, b = np.sort(half[::2]), np.sort(half[1::2])
-    signs = np.sign(measure_rates(panel.take(a), y["00"][a], "fpr", ZERO, objects=used).gap)
-    rates = {
-        k: measure_rates(panel.take(b), y[k][b], "fpr", ZERO, objects=used) for k in ("00", "11")
-    }
-    rows: list[dict] = []
-    for name, terms in combos.items():
-        gradient = np.stack([signs[0], -signs[0]])
-        value = sum(c * float((signs * rates[k].gap).sum()) for k, c in terms.items())
-        part = sum(c * rates[k].influence(gradient) for k, c in terms.items())
-        reach = 1.96 * float(np.sqrt((part**2).sum()))
-        goal = sum(c * float((signs * truth.gap(k, used)).sum()) for k, c in terms.items())
-        record(rows, f"one-direction split: {name}", value - reach, value + reach, goal)
-    return rows
-
-
-def _alternatives(panel, y, used, truth, rng) -> list[dict]:
-    """Other constructions for B: L1 ball, simultaneous set, and the naive percentile bootstrap."""
-    rows: list[dict] = []
-    rates = measure_rates(panel, y["00"], "fpr", ZERO, objects=used)
-    error = np.abs(noise([rates], multipliers(panel.layout, DRAWS, rng))[0][:, 0])
-    gap, spread = np.abs(rates.gap[0]), rates.spread[0]
-    ball = float(np.quantile(error.sum(axis=1), 0.95))
-    total, goal = float(gap.sum()), truth.value("00", "B_plugin", used)
-    record(rows, "L1 ball: B", max(0.0, total - ball), total + ball, goal)
-    reach = float(np.quantile((error / spread).max(axis=1), 0.95)) * spread
-    lower = float(np.maximum(gap - reach, 0).sum())
-    record(rows, "simultaneous set: B", lower, float((gap + reach).sum()), goal)
-    weights = cluster_weights(panel.layout.n_clusters, DRAWS, rng)
-    order = panel.layout.order
-    use = (~panel.present)[order][:, used].astype(np.float32)
-    flip = weights[:, panel.layout.cluster].astype(np.float32)
-    sums = {}
-    for arm in ("00", "11"):
-        hit = (y[arm][order][:, used] >= 0) * use
-        parts = [
-            flip[:, s] @ hit[s] / np.maximum(flip[:, s] @ use[s], 1) for s in rates.layout.spans
-        ]
-        sums[arm] = np.abs(parts[0] - parts[1]).sum(axis=1)
-    lo, hi = np.quantile(sums["00"], [0.025, 0.975])
-    record(rows, "NAIVE percentile bootstrap: B", lo, hi, goal)
-    lo, hi = np.quantile(sums["11"] - sums["00"], [0.025, 0.975])
-    change = truth.combination({"11": 1, "00": -1}, "B_plugin", used)
-    record(rows, "NAIVE paired percentile bootstrap: change of B", lo, hi, change, reduced=hi < 0)
-    return rows
 
 
 def replicate(n: int, scenario: str, seed: int) -> list[dict]:
@@ -184,9 +30,9 @@ def replicate(n: int, scenario: str, seed: int) -> list[dict]:
     truth.add_matched(used)
     rows: list[dict] = [{"quantity": "objects with support", "truth": float(len(used))}]
     rows += _disparity(panel, y, used, truth, rng, permutations=PERMUTATIONS)
-    rows += _alternatives(panel, y, used, truth, rng)
+    rows += alternatives(panel, y, used, truth, rng)
     goals = {"00": {"00": 1.0}, "TE": {"11": 1.0, "00": -1.0}}
-    rows += _one_direction(panel, y, used, goals, truth, rng)
+    rows += one_direction(panel, y, used, goals, truth, rng)
     rows += _effects(n, world, panel, y, used, truth, rng)
     p = swap_test(panel, y["00"], y["11"], ZERO, objects=used, permutations=PERMUTATIONS, rng=rng)
     record_test(rows, "swap permutation: predictions changed", p)
@@ -209,9 +55,9 @@ def headline(n: int, scenario: str, seed: int) -> list[dict]:
     rows += _disparity(panel, y, used, truth, rng, permutations=99)
     rows += _attributable(panel, y, used, truth, rng, with_total=True)
     if seed < OF_OTHERS:
-        rows += _alternatives(panel, y, used, truth, rng)
+        rows += alternatives(panel, y, used, truth, rng)
         goals = {"00": {"00": 1.0}, "TE": {"11": 1.0, "00": -1.0}}
-        rows += _one_direction(panel, y, used, goals, truth, rng)
+        rows += one_direction(panel, y, used, goals, truth, rng)
     p = swap_test(panel, y["00"], y["11"], ZERO, objects=used, permutations=99, rng=rng)
     record_test(rows, "swap permutation: predictions changed", p)
     return rows
