@@ -49,6 +49,36 @@ def load(model_folder: Callable[[str], Path]) -> Callable[[str], Any]:
 
 
 @pytest.fixture(scope="session")
+def language_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folder of a tiny language model by its family's name."""
+    from tiny_language import write_language
+
+    root, made = tmp_path_factory.mktemp("language"), {}
+
+    def folder(kind: str) -> Path:
+        if kind not in made:
+            made[kind] = write_language(kind, root / kind)
+        return made[kind]
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def language(language_folder: Callable[[str], Path]) -> Callable[[str], Any]:
+    """The loaded model of such a folder, one for all tests: none may change it."""
+    from vlbias.models import load_model
+
+    loaded: dict[str, Any] = {}
+
+    def model(kind: str) -> Any:
+        if kind not in loaded:
+            loaded[kind] = load_model(str(language_folder(kind)))
+        return loaded[kind]
+
+    return model
+
+
+@pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A COCO layout of 24 photos; no test may change it."""
     import tiny_photos
@@ -61,9 +91,9 @@ def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The finished run of the toy study, whose answer is known; no test may change its tables."""
     from toy_studies import toy_study
 
-    from vlbias.studies import jobs
+    from vlbias.studies.jobs import run_plan
 
-    return jobs.run_plan(toy_study(photos=600), tmp_path_factory.mktemp("runs")).folder
+    return run_plan(toy_study(photos=600), tmp_path_factory.mktemp("runs")).folder
 
 
 @pytest.fixture
