@@ -10,12 +10,20 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "vlbias").rglob("*.py"))
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+BINARY = (
+    ".whl", ".egg", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".tar", ".rar", ".jar",
+    ".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".onnx", ".gguf", ".h5", ".hdf5", ".parquet",
+    ".feather", ".arrow", ".npz", ".npy", ".mat", ".pkl", ".pickle", ".joblib", ".db", ".sqlite",
+    ".so", ".dll", ".dylib", ".pyd", ".pyc", ".a", ".o", ".exe", ".jpg", ".jpeg", ".png", ".gif",
+    ".webp", ".bmp", ".tif", ".tiff", ".ico", ".pdf", ".ttf", ".otf", ".woff", ".woff2", ".mp4",
+)  # fmt: skip
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -102,6 +110,24 @@ def test_files_and_functions_are_short(path: Path) -> None:
     assert {name: lines for name, lines in long.items() if lines > 50} == {}
 
 
+def test_no_file_is_long_and_the_package_s_are_short() -> None:
+    paths = [path for path in tracked() if path.suffix == ".py" and path.exists()]
+    lines = {path: len(path.read_text().splitlines()) for path in paths}
+    assert {str(path.relative_to(ROOT)): n for path, n in lines.items() if n > 300} == {}
+    assert median(n for path, n in lines.items() if ROOT / "vlbias" in path.parents) <= 130
+
+
+def test_no_class_is_long() -> None:
+    long = {
+        f"{path.relative_to(ROOT)}: {node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for folder in ("vlbias", "experiments", "tests")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    }
+    assert {name: lines for name, lines in long.items() if lines > 150} == {}
+
+
 def test_whatever_is_public_is_documented() -> None:
     bare = [
         name
@@ -164,6 +190,16 @@ def tracked() -> list[Path]:
     if answer.returncode:
         pytest.skip("no git checkout")
     return [ROOT / name for name in answer.stdout.split("\0") if name]
+
+
+def test_binary_files_are_the_package_s_own_or_old_runs() -> None:
+    """Models and data of the package, and run folders of 0.1.0 that it must still read; no other."""
+    allowed = ("vlbias/data/", "tests/old_runs/")
+    names = (path.relative_to(ROOT).as_posix() for path in tracked())
+    strange = [
+        name for name in names if name.lower().endswith(BINARY) and not name.startswith(allowed)
+    ]
+    assert strange == []
 
 
 def test_nothing_of_one_machine_is_in_the_repository() -> None:
