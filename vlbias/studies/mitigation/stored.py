@@ -1,4 +1,4 @@
-"""Reading what a study of mitigations stored: scores, ranks and answers of every condition.
+"""What a run of mitigations stored: scores, ranks and answers of every condition.
 
 Beside what every run folder has: fits/<key>/ is a fitted mitigation or placebo, as `Fitted.load` reads
 it; cells/<key>.parquet the long table, one condition on one split a cell; cells/<key>.npz the norms of
@@ -8,9 +8,10 @@ every token before and after, and of its change; overhead/<key>.json what a meth
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,10 @@ from numpy.typing import NDArray
 from vlbias.errors import BadTable, UnknownName
 from vlbias.store.run_folder import Run
 
-__all__ = ["Conditions"]
+__all__ = ["RANKS", "Conditions"]
 
+RANKS = ("photo to caption", "caption to photo")
+"""Targets of the outcome "rank": the place of a photo's own caption, and of a caption's own photo."""
 _COLUMNS = ["mitigation", "outcome", "sample_id", "target", "value"]
 
 
@@ -40,9 +43,11 @@ class Conditions:
     run: Run
 
     def __post_init__(self) -> None:
-        if self.run.manifest.get("kind") != "mitigation":
+        # runs of version 0.1.0 name no kind in their study
+        if "mitigation" not in self.run.manifest["study"]:
             raise BadTable(
-                f"{self.run.folder} is no run of mitigations; give one of `vlbias mitigate`"
+                f"{self.run.folder} is no run of mitigations; give the folder of a study with a table "
+                "[mitigation]"
             )
         lacking = [key for key in self.parts if not self._path(key).is_file()]
         if lacking:
@@ -66,6 +71,19 @@ class Conditions:
         joined = frame.join(about[columns], on="setting")
         joined[columns] = joined[columns].fillna("")
         return joined
+
+    def placebos(self, about: Mapping[str, Any]) -> dict[str, str]:
+        """The placebos of a condition at its strength: number to name.
+
+        Args:
+            about: A row of `frame`.
+        """
+        rows = self.frame[
+            (self.frame["setting"] == about["setting"])
+            & (self.frame["role"] == "placebo")
+            & (self.frame["strength"] == about["strength"])
+        ]
+        return {f"placebo {row['draw']}": row["name"] for _, row in rows.iterrows()}
 
     def scores(self, condition: str, outcome: str, targets: Sequence[str]) -> NDArray[np.float32]:
         """Values [samples, targets] of one condition; NaN for photos of splits it was not run on.
@@ -151,6 +169,6 @@ class Conditions:
                 )
         return {name: pd.concat(tables, ignore_index=True) for name, tables in by.items()}
 
-    def _path(self, key: str) -> Any:
+    def _path(self, key: str) -> Path:
         ending = "npz" if self.parts[key]["kind"] == "map" else "parquet"
         return self.run.folder / "cells" / f"{key}.{ending}"
