@@ -1,22 +1,16 @@
-"""The conditions of a study of mitigations, and the cells in which they are computed."""
+"""The conditions of a study of mitigations: the model as it is, then every fit at every strength."""
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Literal
 
-from vlbias.causal.example import Example, Picture
-from vlbias.causal.staged import StagedModel
-from vlbias.errors import BadData
-from vlbias.store.cells import cell_key
-from vlbias.studies.mitigation.study import Setting
+from vlbias.causal.example import Example
+from vlbias.mitigations.base import Mitigation
+from vlbias.studies.mitigation.settings import Setting
 
-__all__ = ["Condition", "Fit", "Part", "conditions_of", "fits_of", "refuse_same_photo"]
+__all__ = ["Condition", "Fit", "Part", "conditions_of", "fits_of", "mitigation_of"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +55,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Part:
-    """One cell: a condition on the photos of one split, or the map of one.
+    """What a cell computes: a condition on the photos of one split, or the map of one.
 
     Args:
         condition: Which.
@@ -99,47 +93,9 @@ def conditions_of(settings: Sequence[Setting]) -> list[Condition]:
     ]
 
 
-def fit_key(setting: Setting, fit: Fit, model: StagedModel, common: Any) -> str:
-    """A hash of everything that determines a fit."""
-    return cell_key(
-        {
-            "fit": asdict(fit),
-            "spec": setting.make().spec,
-            "pick": setting.pick.model_dump() if setting.pick else None,
-            "revision": model.revision,
-            "common": common,
-            "version": version("vlbias"),
-        }
-    )
-
-
-def refuse_same_photo(examples: Sequence[Example]) -> None:
-    """Nothing, if no photo is in two splits: not by its cluster, its file, nor its content.
-
-    Raises:
-        BadData: if there are such; names the ids.
-    """
-    seen: dict[object, list[Example]] = defaultdict(list)
-    for example in examples:
-        seen["cluster", example.cluster].append(example)
-        image = example.worlds["null"].get("image")
-        if isinstance(image, Picture):
-            seen["content", _content(image)].append(example)
-    shared = {
-        tuple(sorted(f"{one.id} ({one.attributes['split']})" for one in same))
-        for same in seen.values()
-        if len({one.attributes["split"] for one in same}) > 1
-    }
-    if shared:
-        shown = "; ".join(" = ".join(pair) for pair in sorted(shared)[:10])
-        raise BadData(
-            f"{len(shared)} photos are in more than one split, so that what is fitted would be tested on "
-            f"itself: {shown}{' …' if len(shared) > 10 else ''}. Give each photo, and all that is taken of "
-            "the same scene, to one split"
-        )
-
-
-def _content(image: Picture) -> str:
-    source = image.source
-    content = source.read_bytes() if isinstance(source, Path) else source.tobytes()
-    return hashlib.sha256(content).hexdigest()
+def mitigation_of(setting: Setting, fit: Fit) -> Mitigation:
+    """The method of a setting, or its placebo."""
+    made = setting.make()
+    placebo = made.placebo() if fit.role == "placebo" else made
+    assert placebo is not None
+    return placebo

@@ -1,27 +1,38 @@
-"""The study of mitigations: which methods, at which settings and strengths, judged how."""
+"""A study of mitigations: which methods, at which settings and strengths, judged how."""
 
 from __future__ import annotations
 
-import itertools
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from vlbias.errors import BadStudy, UnknownName
-from vlbias.mitigations import MITIGATIONS, make_mitigation
-from vlbias.mitigations.base import Mitigation
-from vlbias.runs.study import DatasetSpec, Frozen, OperatingPoint, Study, WorldSpec
+from vlbias.runs.study import Frozen
+from vlbias.studies.photos.study import PhotoSet, PhotoStudy, Split
 
-__all__ = ["MethodSpec", "MitigationStudy", "PickSpec", "Protocol", "Setting"]
+__all__ = ["SPLITS", "MethodSpec", "Protocol", "SiteSelection", "SplitPhotos", "Study"]
 
-Split = Literal["fit", "dev", "test"]
+SPLITS: tuple[Split, ...] = ("fit", "dev", "test")
+"""The splits that every study of mitigations reads."""
 
 
-class PickSpec(Frozen):
-    """How the sites of a method are picked on the fit split; see `picking.pick_sites`.
+class SplitPhotos(PhotoSet):
+    """Photos of all three splits: one to fit on, one to choose strengths on, one to report on."""
+
+    splits: tuple[Split, ...] = SPLITS
+
+    @field_validator("splits")
+    @classmethod
+    def _all(cls, splits: tuple[Split, ...]) -> tuple[Split, ...]:
+        if splits != SPLITS:
+            raise ValueError(
+                "no splits: fit, dev and test are always read; [mitigation] says what each is for"
+            )
+        return splits
+
+
+class SiteSelection(Frozen):
+    """How the sites of a method are chosen on the fit split; see `work.site_selection.choose_sites`.
 
     Args:
         candidates: Sites, with wildcards.
@@ -44,7 +55,7 @@ class MethodSpec(Frozen):
     Args:
         name: See `vlbias list mitigations`.
         options: Settings of the method.
-        pick: How its sites are picked, in place of giving them.
+        pick: How its sites are chosen, in place of giving them.
         vary: Settings of which several values are tried, each with each: sites, for example.
         strengths: In place of the protocol's.
         placebos: In place of the protocol's.
@@ -52,7 +63,7 @@ class MethodSpec(Frozen):
 
     name: str
     options: Mapping[str, Any] = {}
-    pick: PickSpec | None = None
+    pick: SiteSelection | None = None
     vary: Mapping[str, tuple[Any, ...]] = {}
     strengths: tuple[float, ...] = ()
     placebos: int | None = Field(None, ge=0)
@@ -108,119 +119,37 @@ class Protocol(Frozen):
         return self
 
 
-@dataclass(frozen=True)
-class Setting:
-    """One method with one value for each of its settings.
+class Study(PhotoStudy):
+    """A study with a table `[mitigation]`: photos as they are, the model under several methods.
 
     Args:
-        label: What tables call it; tells the settings that vary.
-        method: Registered name.
-        options: Its settings.
-        varied: The settings that vary, in words; empty if none does.
-        strengths: At which it is run.
-        placebos: How many it is compared with.
-        pick: How its sites are picked; None where they are given.
+        mitigation: How mitigations are fitted, chosen and judged.
     """
 
-    label: str
-    method: str
-    options: Mapping[str, Any]
-    varied: str
-    strengths: tuple[float, ...]
-    placebos: int
-    pick: PickSpec | None = None
-
-    def make(self) -> Mitigation:
-        """The method with these settings.
-
-        Raises:
-            BadStudy: if a setting cannot have its value.
-        """
-        return make_mitigation(self.method, **self.options)
-
-
-class MitigationStudy(Study):
-    """A study with a table `[mitigation]`; all else is as in any study, in the null world only."""
-
-    contrasts: tuple[str, ...] = ("null->null",)
-    worlds: Mapping[str, WorldSpec] = {"null": WorldSpec()}
+    kind: Literal["mitigation"] = "mitigation"
+    dataset: SplitPhotos = SplitPhotos()
     mitigation: Protocol
 
-    @field_validator("contrasts")
-    @classmethod
-    def _null_only(cls, contrasts: tuple[str, ...]) -> tuple[str, ...]:
-        if contrasts != ("null->null",):
-            raise ValueError("no contrasts: mitigations are compared in the null world")
-        return contrasts
-
-    @field_validator("mediators")
-    @classmethod
-    def _no_mediators(cls, mediators: tuple[str, ...]) -> tuple[str, ...]:
-        if mediators:
-            raise ValueError("no mediators: give sites as options of the methods")
-        return mediators
-
-    @field_validator("outcomes")
-    @classmethod
-    def _presence_only(cls, outcomes: tuple[str, ...]) -> tuple[str, ...]:
-        if outcomes != ("presence",):
-            raise ValueError("presence alone: what else is measured follows from the model")
-        return outcomes
-
-    @field_validator("operating_point")
-    @classmethod
-    def _of_all_photos(cls, point: OperatingPoint) -> OperatingPoint:
-        if point.min_captions > 1:
-            raise ValueError(
-                "no min_captions: all photos are judged; set dataset.labels.min_captions"
-            )
-        return point
-
-    @field_validator("dataset")
-    @classmethod
-    def _all_splits(cls, dataset: DatasetSpec) -> DatasetSpec:
-        # the protocol's three splits are always read, whatever a file says or leaves out
-        return dataset.model_copy(update={"splits": ("fit", "dev", "test")})
-
-    def settings(self) -> tuple[Setting, ...]:
-        """Every method with every combination of what varies, checked.
-
-        Raises:
-            UnknownName: for a method or a setting that does not exist, with suggestions.
-            BadStudy: if two settings are the same.
-        """
-        found = [one for spec in self.mitigation.methods for one in self._settings_of(spec)]
-        labels = [one.label for one in found]
-        twice = sorted({label for label in labels if labels.count(label) > 1})
-        if twice:
-            raise BadStudy("mitigation.methods", twice, "methods that differ in what varies")
-        return tuple(found)
-
-    def _settings_of(self, spec: MethodSpec) -> list[Setting]:
-        known = [field.name for field in fields(MITIGATIONS.load(spec.name)) if field.init]
-        for name in (*spec.options, *spec.vary, *(("sites",) if spec.pick else ())):
-            if name not in known:
-                raise UnknownName(f"setting of {spec.name}", name, known)
-        protocol = self.mitigation
-        found = []
-        for values in itertools.product(*spec.vary.values()):
-            chosen = dict(zip(spec.vary, values, strict=True))
-            varied = ", ".join(f"{name}={_short(value)}" for name, value in chosen.items())
-            found.append(
-                Setting(
-                    f"{spec.name} ({varied})" if varied else spec.name,
-                    spec.name,
-                    {**spec.options, **chosen},
-                    varied,
-                    spec.strengths or protocol.strengths,
-                    protocol.placebos if spec.placebos is None else spec.placebos,
-                    spec.pick,
-                )
-            )
-        return found
+    def keyed(self) -> dict[str, Any]:
+        """The fields that enter the key of every fit and cell."""
+        fields = {"dtype", "prompt", "regions", "objects", "keep_boxes", "seed"}
+        return {**_KEYED_CONSTANTS, **self.model_dump(mode="json", include=fields)}
 
 
-def _short(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return " ".join(map(_short, value))
-    return value if isinstance(value, str) else json.dumps(value)
+# version 0.1.0 hashed all fields of a study of bias; the fields that this kind has not are here, with
+# the values they then had, so that its fits and cells are still found
+_KEYED_CONSTANTS: dict[str, Any] = {
+    "worlds": {
+        "null": {
+            "image": None, "text": None, "fill": "blur", "strength": 1.0, "region": "person",
+            "keep_objects": False,
+        }
+    },
+    "contrasts": ["null->null"],
+    "unmediated": [],
+    "mediators": [],
+    "outcomes": ["presence"],
+    "mediator_batch": 64,
+    "screen": None,
+    "align": "record",
+}  # fmt: skip

@@ -1,1 +1,8 @@
-"""What a study of mitigations computes."""
+"""The work of a study of mitigations: fits, cells, overheads."""
+
+from __future__ import annotations
+
+from vlbias.studies.mitigation.work.estimate import estimate
+from vlbias.studies.mitigation.work.run import Work
+
+__all__ = ["Work", "estimate"]

@@ -8,25 +8,23 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from vlbias.causal.example import Inputs
 from vlbias.causal.staged import StagedModel
 from vlbias.files import write_json
+from vlbias.studies.mitigation.conditions import Condition
+from vlbias.studies.mitigation.work.condition_models import ConditionModels
 from vlbias.studies.mitigation.work.passes import encoded, nulls, rows_of
-
-if TYPE_CHECKING:
-    from vlbias.studies.mitigation.conditions import Fit
-    from vlbias.studies.mitigation.work.cells import MitigationWork
 
 __all__ = ["measure_overhead"]
 
 _ROUNDS = 5
 
 
-def measure_overhead(work: MitigationWork, fit: Fit, strength: float, path: Path) -> None:
+def measure_overhead(models: ConditionModels, condition: Condition, path: Path) -> None:
     """Write median milliseconds a row of every tower, plain and mitigated in turn, and memory.
 
     The time is that of preparing and encoding: opening photos, tokenising, and the forward pass; on a
@@ -34,22 +32,19 @@ def measure_overhead(work: MitigationWork, fit: Fit, strength: float, path: Path
     memory is how much higher the peak of the process rises under the mitigation than without it, and
     what is stored of the mitigation.
     """
-    from vlbias.studies.mitigation.conditions import Condition
-
-    protocol = work.plan.study.mitigation
-    photos = work.plan.split[protocol.report]
-    unusable = work.fitted[fit].mitigation.unusable(photos)
+    assert condition.fit is not None
+    protocol = models.plan.study.mitigation
+    photos = models.plan.split[protocol.report]
+    unusable = models.unusable(condition.fit, photos)
     examples = [photo for photo in photos if photo.id not in unusable][: protocol.timed]
     inputs = nulls(examples)
-    found: dict[str, Any] = {"name": fit.name, "strength": strength, "photos": len(examples)}
+    about = {"name": condition.fit.name, "strength": condition.strength}
+    found: dict[str, Any] = {**about, "photos": len(examples)}
     times: dict[str, dict[str, list[float]]] = {}
     peaks = {"plain": 0.0, "mitigated": 0.0}
     for number in range(_ROUNDS + 1):
-        for which, condition in (
-            ("plain", Condition(None)),
-            ("mitigated", Condition(fit, strength)),
-        ):
-            with work.under(condition) as model:
+        for which, one in (("plain", Condition(None)), ("mitigated", condition)):
+            with models.applied(one) as model:
                 _reset_peak()
                 spent = _milliseconds(model, inputs, protocol.batch)
                 peaks[which] = max(peaks[which], _peak_mib())
@@ -61,7 +56,7 @@ def measure_overhead(work: MitigationWork, fit: Fit, strength: float, path: Path
         for tower, both in times.items()
     }
     found["extra_peak_mib"] = max(0.0, peaks["mitigated"] - peaks["plain"])
-    tensors = work.fitted[fit].learned.tensors.values()
+    tensors = models.fitted[condition.fit].learned.tensors.values()
     found["stored_mib"] = sum(t.numel() * t.element_size() for t in tensors) / 2**20
     write_json(path, found)
 

@@ -1,57 +1,23 @@
-"""Forward passes over many photos: scores of classes, ranks of captions, answers to queries."""
+"""Forward passes over many photos, each distinct row of a tower encoded once."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from vlbias.causal.example import Example, Inputs, channel_key
 from vlbias.causal.rows import Rows
-from vlbias.causal.staged import Batch, Encoded, Readout, StagedModel, Tower
+from vlbias.causal.staged import Encoded, Readout, StagedModel, Tower
 
-__all__ = [
-    "Asked",
-    "Known",
-    "Remembering",
-    "encoded",
-    "is_dual",
-    "mid_ranks",
-    "nulls",
-    "readouts",
-    "rows_of",
-]
+__all__ = ["Known", "encoded", "nulls", "readouts", "rows_of"]
 
-
-@dataclass(frozen=True)
-class Asked:
-    """Texts that photos are compared with, beside the class prompts.
-
-    Args:
-        captions: One for every photo, in their order; empty where there is no retrieval.
-        queries: Group to a text that asks for it; empty where none is asked.
-    """
-
-    captions: tuple[str, ...] = ()
-    queries: Mapping[str, str] | None = None
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """All of them in order."""
-        return (*self.captions, *(self.queries or {}).values())
-
-
-def is_dual(model: StagedModel) -> bool:
-    """Whether any text can be compared with any photo: one tower for each, and scores per text."""
-    channels = sorted(tower.channels for tower in model.towers)
-    return channels == [("image",), ("text",)] and "class_logits" in model.gives
+Known = Mapping[str, Mapping[Hashable, Tensor]]
+"""Tower to rows that were encoded before, by their `channel_key`; each [1, D]."""
 
 
 def nulls(examples: Sequence[Example]) -> list[Inputs]:
@@ -78,10 +44,6 @@ def _further(
     return [rows.rows_of(model.split({**inputs[0], "text": t})[tower.name])[0] for t in texts]
 
 
-Known = Mapping[str, Mapping[Hashable, Tensor]]
-"""Tower to rows that were encoded before, by their `channel_key`; each [1, D]."""
-
-
 @torch.inference_mode()
 def encoded(
     model: StagedModel,
@@ -103,62 +65,6 @@ def encoded(
     return torch.cat([known[key] if key in known else next(fresh) for key in keys])
 
 
-class Remembering:
-    """A model whose towers run once for every row, for mitigations that change only what towers give.
-
-    A batch is the numbers of its rows; `encode` looks them up. The network itself never runs twice on
-    a row, so that a change inside of it would not be seen: see `reach.acts_on_outputs`.
-
-    Args:
-        inner: The model.
-        batch: Rows that are encoded together.
-    """
-
-    def __init__(self, inner: StagedModel, batch: int) -> None:
-        self.inner, self._batch = inner, batch
-        self.name, self.revision, self.net = inner.name, inner.revision, inner.net
-        self.towers, self.ports, self.gives = inner.towers, inner.ports, inner.gives
-        self._rows: dict[str, dict[Hashable, int]] = {tower.name: {} for tower in inner.towers}
-        self._encoded: dict[str, list[Tensor]] = {tower.name: [] for tower in inner.towers}
-
-    def known(self, tower: str) -> Mapping[Hashable, Tensor]:
-        """Every row that was encoded."""
-        table = self._encoded[tower]
-        return {key: table[number] for key, number in self._rows[tower].items()}
-
-    def learn(self, inputs: Sequence[Inputs], texts: Sequence[str] = ()) -> None:
-        """Encode what these inputs and texts need, in the batches of `readouts`."""
-        for tower in self.towers:
-            self._add(tower.name, rows_of(self.inner, tower, inputs, texts))
-
-    def _add(self, tower: str, values: Sequence[Any]) -> None:
-        lacking = {channel_key(value): value for value in values}
-        lacking = {key: value for key, value in lacking.items() if key not in self._rows[tower]}
-        if lacking:
-            output = encoded(self.inner, tower, list(lacking.values()), self._batch)
-            for key, row in zip(lacking, output.split(1), strict=True):
-                self._rows[tower][key] = len(self._encoded[tower])
-                self._encoded[tower].append(row)
-
-    def split(self, inputs: Inputs) -> Mapping[str, tuple[Any, ...]]:
-        """See `StagedModel.split`."""
-        return self.inner.split(inputs)
-
-    def collate(self, tower: str, rows: Sequence[Any]) -> Batch:
-        """The numbers of the rows."""
-        self._add(tower, rows)
-        return {"row": torch.tensor([self._rows[tower][channel_key(value)] for value in rows])}
-
-    def encode(self, tower: str, batch: Batch) -> Encoded:
-        """What the tower gave for these rows."""
-        table = self._encoded[tower]
-        return torch.cat([table[number] for number in batch["row"].tolist()])
-
-    def join(self, values: Mapping[str, Encoded], index: Mapping[str, Tensor]) -> Readout:
-        """See `StagedModel.join`."""
-        return self.inner.join(values, index)
-
-
 @torch.inference_mode()
 def readouts(
     model: StagedModel,
@@ -175,7 +81,7 @@ def readouts(
         model: Mitigated or not.
         inputs: One world of every example.
         batch: How many at a time.
-        known: Rows that this model would encode to the same; see `remembered`.
+        known: Rows that this model would encode to the same; see `CachedTowers.known`.
         texts: Compared with every photo too, behind its class prompts; dual encoders only.
 
     Raises:
@@ -207,19 +113,3 @@ def readouts(
                 once[name][1] if name in once else encoded(model, name, rows.values, batch, seen)
             )
         yield part, model.join(values, index)
-
-
-def mid_ranks(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[n, 2] rank of every photo's own caption, and of every caption's own photo; 1 is first.
-
-    Equal scores share a place, so that a model that scores all alike is not called perfect.
-
-    Args:
-        scores: [n, n], photos by captions, partners on the diagonal.
-    """
-    own = np.diagonal(scores)
-    ranks = []
-    for table, mine in ((scores, own[:, None]), (scores.T, own[:, None])):
-        above, equal = (table > mine).sum(axis=1), (table == mine).sum(axis=1)
-        ranks.append(1 + above + (equal - 1) / 2)
-    return np.stack(ranks, axis=1)

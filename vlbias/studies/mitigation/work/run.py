@@ -1,189 +1,134 @@
-"""Run a study of mitigations: fit each once, then one cell per condition and split; nothing is lost."""
+"""Run a study of mitigations: fit each once, then a cell per condition and split, then the overhead."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlbias.causal.staged import StagedModel
-from vlbias.files import write_json
-from vlbias.runs.cells import keep_memory
-from vlbias.runs.lock import locked
-from vlbias.runs.manifest import manifest_of
-from vlbias.runs.runner import (
-    BYTES_PER_ROW,
-    QUIET,
-    Events,
-    RunResult,
-    log_session,
-    model_of,
-    refuse_unwritable,
-    refuse_workers,
-    start_run,
-    workers_for,
-)
-from vlbias.runs.workers import in_this_process, in_workers
-from vlbias.store.cells import cell_key
-from vlbias.store.run_folder import Run
-from vlbias.studies.arms.plan import engine_of
-from vlbias.studies.mitigation.conditions import Fit, Part, fit_key, fits_of
+from vlbias.mitigations.base import Fitted
+from vlbias.models import load_model
+from vlbias.runs.events import Note, Progress, silent
+from vlbias.runs.work import Cell
+from vlbias.runs.work import Work as AnyWork
+from vlbias.studies.arms.work import write_examples
+from vlbias.studies.mitigation.conditions import Condition, Fit, Part, fits_of
 from vlbias.studies.mitigation.plan import MitigationPlan
-from vlbias.studies.mitigation.study import Setting
-from vlbias.studies.mitigation.work.cells import MitigationWork
-from vlbias.studies.mitigation.work.fits import Progress, common_of, fit_all
+from vlbias.studies.mitigation.work.cells import cells_of
+from vlbias.studies.mitigation.work.condition_models import ConditionModels
+from vlbias.studies.mitigation.work.fits import Fitter
+from vlbias.studies.mitigation.work.keys import Keys
+from vlbias.studies.mitigation.work.manifest import manifest_of
+from vlbias.studies.mitigation.work.maps import write_map
 from vlbias.studies.mitigation.work.overhead import measure_overhead
+from vlbias.studies.mitigation.work.scores import ScoreCell
+from vlbias.studies.photos.work import write_boxes
 
-__all__ = ["run_mitigation"]
+__all__ = ["Work"]
 
 
-def run_mitigation(
-    plan: MitigationPlan, out: Path, *, workers: int = 1, events: Events = QUIET
-) -> RunResult:
-    """Compute what a study of mitigations still lacks: fits, cells, overheads.
+class Work(AnyWork):
+    """What all cells of a process share: the model and the fitted mitigations.
 
     Every fit is a folder below `fits/`, every cell a file below `cells/`, every overhead a file below
     `overhead/`: each is there or it is not, so that a killed run goes on where it was.
 
     Args:
-        plan: A checked study.
-        out: Where the run folder is made.
-        workers: As in `runner.run_plan`.
-        events: Who watches.
-
-    Raises:
-        BadStudy: if the folder holds another study.
-        BadTable: if the folder cannot be written, or the disk is full.
-        FolderInUse: if another process works on it.
-        BadModel: if the model cannot be loaded.
+        plan: The study.
+        folder: The run folder.
+        note: Told what is being done.
     """
-    study = plan.study
-    refuse_workers(workers, study.device)
-    folder = out / study.name
-    refuse_unwritable(folder, plan.plan.rows * len(plan.conditions) * BYTES_PER_ROW)
-    with locked(folder, note=events.note):
-        return _run(plan, folder, workers, events)
 
+    def __init__(self, plan: MitigationPlan, folder: Path, note: Note = silent) -> None:
+        study = plan.study
+        self.plan, self.folder = plan, folder
+        self.model = load_model(study.model, device=study.device, dtype=study.dtype)
+        self.keys = Keys(plan, self.model.revision)
+        self.cells = cells_of(plan, self.model, self.keys)
+        self.models = self._models({})
 
-def _run(plan: MitigationPlan, folder: Path, workers: int, events: Events) -> RunResult:
-    events.note("loading the model")
-    keep_memory()
-    model = model_of(plan.plan)
-    common = common_of(plan)
-    keys = {fit: fit_key(setting, fit, model, common) for setting, fit in fits_of(plan.settings)}
-    cells = [(_cell_key(part, keys, model, common), part) for part in plan.parts(model)]
-    _start(folder, plan, model, cells, keys)
-    todo = [cell for cell in cells if not cell_path(folder, *cell).is_file()]
-    timed = _untimed(folder, plan, keys)
-    if not todo and not timed:
-        return RunResult(folder, 0, len(cells))
-    began = time.monotonic()
-    wanted = {part.condition.fit for _, part in todo} | {fit for _, fit in timed}
-    steps = len(cells) + len(wanted - {None}) + len(timed)
-    progress = Progress(events, len(cells) - len(todo), steps)
-    fits = fit_all(plan, model, folder, keys, wanted, progress)
-    work = MitigationWork(plan, folder, model, fits.fitted)
-    ready = [cell for cell in todo if (cell[1].condition.fit or None) in {None, *fits.fitted}]
-    count = workers_for(workers, plan.study.device, len(ready)) if ready else 1
-    broken, peak = _score(work, ready, count, progress)
-    events.note("timing every method beside the model as it is")
-    for setting, fit in timed:
-        if fit in fits.fitted:
-            measure_overhead(work, fit, max(setting.strengths), overhead_path(folder, keys[fit]))
-        progress.step()
-    undone = [key for key, _ in todo if key in broken or key not in dict(ready)]
-    log_session(folder, count, len(todo), len(undone), time.monotonic() - began, peak)
-    return RunResult(
-        folder, len(todo) - len(undone), len(cells) - len(todo), (*fits.failed, *undone)
-    )
+    def manifest(self) -> dict[str, Any]:
+        """See `Work.manifest`."""
+        return manifest_of(self.plan, self.model, self.keys, self.cells)
 
+    def resumed(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any] | None:
+        """See `Work.resumed`; methods can be added, since each has fits and cells of its own."""
+        # the first cell is of the model as it is: with it, model and photos are the same
+        if before["cells"][:1] != now["cells"][:1]:
+            return None
+        return {**now, **{name: before[name] for name in ("created", "sessions")}}
 
-def _score(
-    work: MitigationWork, ready: Sequence[tuple[str, Part]], count: int, progress: Progress
-) -> tuple[set[str], float]:
-    """Computes cells; keys of those that failed, and the largest memory in MiB."""
-    progress.events.note("scores of every condition")
-    work.remember(ready)
-    peak, broken = 0.0, set()
-    for step in in_this_process(work, ready) if count == 1 else in_workers(work, ready, count):
-        peak = max(peak, step.peak_mib)
-        broken |= set() if step.ok else {step.key}
-        progress.step(step.examples)
-    return broken, peak
+    def write_samples(self) -> None:
+        """See `Work.write_samples`."""
+        examples, classes = self.plan.examples, self.plan.dataset.classes
+        write_examples(self.folder, examples, classes)
+        if self.plan.study.keep_boxes:
+            write_boxes(self.folder, examples, classes)
 
+    def n_extra(self, todo: Sequence[Cell]) -> int:
+        """See `Work.n_extra`: fits and overheads."""
+        return len(self._wanted(todo)) + len(self._untimed())
 
-def _cell_key(part: Part, fits: dict[Fit, str], model: StagedModel, common: Any) -> str:
-    fit = part.condition.fit
-    return cell_key(
-        {
-            "fit": fits[fit] if fit else "none",
-            "strength": part.condition.strength,
-            "split": part.split,
-            "kind": part.kind,
-            "revision": model.revision,
-            "common": common,
-        }
-    )
+    def prepare(self, todo: Sequence[Cell], progress: Progress) -> tuple[str, ...]:
+        """See `Work.prepare`: fits, and encodes what several cells need.
 
+        Returns:
+            Keys of the fits that failed, and of the cells that need them.
+        """
+        fitter = Fitter(self.plan, self.model, self.folder, self.keys)
+        fits = fitter.fit_all(self._wanted(todo), progress)
+        self.models = self._models(fits.fitted)
+        parts: dict[str, Part] = {cell.key: _part(cell) for cell in todo}
+        ready = {None, *fits.fitted}
+        progress.events.note("scores of every condition")
+        self.models.encode_shared([p for p in parts.values() if p.condition.fit in ready])
+        refused = [key for key, part in parts.items() if part.condition.fit not in ready]
+        return (*fits.failed, *refused)
 
-def cell_path(folder: Path, key: str, part: Part) -> Path:
-    """The file of a cell: a table of scores, or arrays of a map."""
-    return folder / "cells" / f"{key}{'.npz' if part.kind == 'map' else '.parquet'}"
+    def samples(self, part: Part) -> list[tuple[str, str]]:
+        """See `Work.samples`."""
+        return [(example.id, example.cluster) for example in part.examples]
 
+    def fill(self, key: str, part: Part) -> None:
+        """See `Work.fill`."""
+        if part.kind == "map":
+            write_map(self.models, part, self.folder / "cells" / f"{key}.npz")
+        else:
+            ScoreCell(self.models, self.folder, key, part).write()
 
-def overhead_path(folder: Path, key: str) -> Path:
-    """The file of a fit's overhead."""
-    return folder / "overhead" / f"{key}.json"
+    def finish(self, progress: Progress) -> None:
+        """See `Work.finish`: times every method."""
+        progress.events.note("timing every method beside the model as it is")
+        for condition, path in self._untimed():
+            if condition.fit in self.models.fitted:
+                path.parent.mkdir(exist_ok=True)
+                measure_overhead(self.models, condition, path)
+            progress.step()
 
+    def _models(self, fitted: Mapping[Fit, Fitted]) -> ConditionModels:
+        return ConditionModels(self.plan, self.model, fitted)
 
-def _untimed(folder: Path, plan: MitigationPlan, keys: dict[Fit, str]) -> list[tuple[Setting, Fit]]:
-    if not plan.study.mitigation.timed:
-        return []
-    own = [(setting, fit) for setting, fit in fits_of(plan.settings) if fit.role == "mitigated"]
-    return [one for one in own if not overhead_path(folder, keys[one[1]]).is_file()]
+    def _wanted(self, todo: Sequence[Cell]) -> set[Fit]:
+        """The fits that cells and overheads need."""
+        scored = {_part(cell).condition.fit for cell in todo}
+        timed = {condition.fit for condition, _ in self._untimed()}
+        return {fit for fit in scored | timed if fit is not None}
 
-
-def _start(
-    folder: Path,
-    plan: MitigationPlan,
-    model: StagedModel,
-    cells: Sequence[tuple[str, Part]],
-    keys: dict[Fit, str],
-) -> None:
-    for name in ("fits", "overhead"):
-        (folder / name).mkdir(exist_ok=True)
-    scores = [key for key, part in cells if part.kind == "scores"]
-    manifest = manifest_of(plan.plan, model, engine_of(plan.plan, model), scores)
-    manifest["study"] = plan.study.model_dump(mode="json")
-    manifest["kind"] = "mitigation"
-    manifest["conditions"] = [
-        {**condition.about(), "fit": keys[condition.fit] if condition.fit else ""}
-        for condition in plan.conditions
-    ]
-    manifest["settings"] = {
-        setting.label: {
-            "method": setting.method,
-            "varied": setting.varied,
-            "spec": setting.make().spec,
-            "place": setting.make().place,
-        }
-        for setting in plan.settings
-    }
-    manifest["parts"] = {
-        key: {"condition": part.condition.name, "split": part.split, "kind": part.kind}
-        for key, part in cells
-    }
-    asked = plan.asked[plan.study.mitigation.report]
-    manifest["queries"] = dict(asked.queries or {})
-    manifest["retrieval"] = bool(asked.captions)
-    if (folder / "manifest.json").is_file():
-        before = Run(folder).manifest
-        if before["cells"][:1] == scores[:1] and before.get("kind") == "mitigation":
-            # the same model on the same photos: more methods, or numbers read otherwise
-            write_json(
-                folder / "manifest.json",
-                {**manifest, **{name: before[name] for name in ("created", "sessions")}},
+    def _untimed(self) -> list[tuple[Condition, Path]]:
+        """Every method at its largest strength whose overhead is missing, and the file for it."""
+        if not self.plan.study.mitigation.timed:
+            return []
+        files = [
+            (
+                Condition(fit, max(setting.strengths)),
+                self.folder / "overhead" / f"{self.keys.fits[fit]}.json",
             )
-            return
-    start_run(folder, plan.plan, manifest)
+            for setting, fit in fits_of(self.plan.settings)
+            if fit.role == "mitigated"
+        ]
+        return [(condition, path) for condition, path in files if not path.is_file()]
+
+
+def _part(cell: Cell) -> Part:
+    assert isinstance(cell.part, Part)
+    return cell.part

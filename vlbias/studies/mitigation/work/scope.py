@@ -1,4 +1,4 @@
-"""What a mitigation reaches in a model: which towers and stages, and whether only what towers give.
+"""What a mitigation changes in a model: which towers and stages, and whether only what towers give.
 
 Told by its places, so that what it cannot change is computed once for all methods, and exactly.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 from vlbias.causal.staged import StagedModel
 from vlbias.mitigations.base import Mitigation
 from vlbias.mitigations.sites import placed
-from vlbias.studies.mitigation.study import Setting
+from vlbias.studies.mitigation.settings import Setting
 
-__all__ = ["acts_on_outputs", "changes_tokens", "spared", "touched"]
+__all__ = ["acts_on_outputs", "changed_stages", "changes_tokens", "unchanged_towers"]
 
 
-def spared(mitigation: Mitigation | None, model: StagedModel) -> frozenset[str]:
+def unchanged_towers(mitigation: Mitigation | None, model: StagedModel) -> frozenset[str]:
     """Towers that encode a row as they do without the mitigation; a changed input is another row."""
     places = mitigation.places(model) if mitigation else []
     return frozenset(t.name for t in model.towers) - {place.tower.name for place in places}
@@ -25,7 +25,7 @@ def acts_on_outputs(mitigation: Mitigation, model: StagedModel) -> bool:
     return bool(places) and all(place.port is None for place in places)
 
 
-def touched(mitigation: Mitigation | None, model: StagedModel) -> frozenset[str]:
+def changed_stages(mitigation: Mitigation | None, model: StagedModel) -> frozenset[str]:
     """Stages that do other than without the mitigation on the same input."""
     places = mitigation.places(model) if mitigation else []
     return frozenset(place.site.stage for place in places)
@@ -36,6 +36,6 @@ def changes_tokens(setting: Setting, model: StagedModel) -> bool:
     mitigation = setting.make()
     if mitigation.place == "input":
         return "regions" in mitigation.needs
-    pick = setting.pick
-    places = placed(model, pick.candidates) if pick else mitigation.places(model)
+    spec = setting.selection
+    places = placed(model, spec.candidates) if spec else mitigation.places(model)
     return any(p.site.stage == "image_encoder" and p.port is not None for p in places)

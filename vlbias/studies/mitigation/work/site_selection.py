@@ -20,23 +20,19 @@ from vlbias.files import write_json
 from vlbias.mitigations.base import Fitted, Learned, Mitigation
 from vlbias.mitigations.greedy_search import greedy_sites
 from vlbias.mitigations.sites import placed
-from vlbias.studies.mitigation.study import PickSpec
-from vlbias.studies.mitigation.work.passes import (
-    Known,
-    Remembering,
-    is_dual,
-    nulls,
-    readouts,
-    rows_of,
-)
-from vlbias.studies.mitigation.work.stage_cache import Recall
+from vlbias.runs.events import Note, silent
+from vlbias.studies.mitigation.comparison_texts import is_dual
+from vlbias.studies.mitigation.study import SiteSelection
+from vlbias.studies.mitigation.work.cached_towers import CachedTowers
+from vlbias.studies.mitigation.work.passes import Known, nulls, readouts, rows_of
+from vlbias.studies.mitigation.work.stage_cache import StageCache
 
-__all__ = ["Picking", "candidates_of", "pick_sites", "standardised_gap", "with_sites"]
+__all__ = ["SiteSearch", "candidates_of", "choose_sites", "standardised_gap", "with_sites"]
 
 
 @dataclass(frozen=True)
-class Picking:
-    """What sites are picked with.
+class SiteSearch:
+    """Where sites are searched: a model, photos, and what is tried.
 
     Args:
         model: Unmitigated.
@@ -49,7 +45,7 @@ class Picking:
     model: StagedModel
     examples: Sequence[Example]
     classes: tuple[str, ...]
-    spec: PickSpec
+    spec: SiteSelection
     batch: int
 
     def known(self, photos: Sequence[Example], candidates: Sequence[str]) -> Known:
@@ -58,32 +54,32 @@ class Picking:
             return {}
         touched = {place.tower.name for place in placed(self.model, tuple(candidates))}
         towers = {tower.name for tower in self.model.towers} - touched
-        memory = Remembering(self.model, self.batch)
+        cache = CachedTowers(self.model, self.batch)
         for tower in self.model.towers:
             if tower.name in towers:
-                memory.collate(tower.name, rows_of(self.model, tower, nulls(photos)))
-        return {tower: memory.known(tower) for tower in towers}
+                cache.collate(tower.name, rows_of(self.model, tower, nulls(photos)))
+        return {tower: cache.known(tower) for tower in towers}
 
     def gap(
         self, photos: Sequence[Example], candidates: Sequence[str]
     ) -> Callable[[StagedModel], float]:
-        """What gives the gap of a model in which some of the candidates are changed."""
+        """A function from a model in which some of the candidates are changed to its gap."""
         panel, known = _panel(photos, self.classes), self.known(photos, candidates)
         stages = {place.site.stage for place in placed(self.model, tuple(candidates))}
-        recall = Recall(self.model)
+        cache = StageCache(self.model)
 
-        def measured(model: StagedModel) -> float:
-            with recall.without(stages):
+        def gap_of(model: StagedModel) -> float:
+            with cache.used(stages):
                 parts = [
                     readout["class_logits"].cpu().numpy()
                     for _, readout in readouts(model, nulls(photos), self.batch, known)
                 ]
             return standardised_gap(panel, np.concatenate(parts))
 
-        return measured
+        return gap_of
 
 
-def candidates_of(model: StagedModel, spec: PickSpec) -> list[str]:
+def candidates_of(model: StagedModel, spec: SiteSelection) -> list[str]:
     """The sites that patterns name.
 
     Raises:
@@ -92,12 +88,12 @@ def candidates_of(model: StagedModel, spec: PickSpec) -> list[str]:
     return [str(site) for one in resolve(model, spec.candidates) for site in one.sites]
 
 
-def pick_sites(
-    picking: Picking,
+def choose_sites(
+    search: SiteSearch,
     mitigation: Any,
     path: Path,
     rng: np.random.Generator,
-    note: Callable[[str], None] = lambda text: None,
+    note: Note = silent,
 ) -> tuple[str, ...]:
     """The sites of an ablation, chosen on photos of the fit split; `path` keeps how.
 
@@ -108,25 +104,25 @@ def pick_sites(
     merely shrink do not count. Where no site lowers it, the one that raises it least is taken.
 
     Args:
-        picking: Where it is done.
+        search: Where it is done.
         mitigation: Its `sites` are chosen; all else is kept.
         path: A JSON file that is written.
         rng: Draws the photos.
         note: Hears how far it is.
     """
-    photos = _drawn(picking.examples, picking.spec.photos, rng)
-    candidates = candidates_of(picking.model, picking.spec)
-    gap = picking.gap(photos, candidates)
-    means = replace(mitigation, sites=tuple(candidates)).fit(picking.model, photos, rng=rng)
+    photos = _drawn(search.examples, search.spec.photos, rng)
+    candidates = candidates_of(search.model, search.spec)
+    gap = search.gap(photos, candidates)
+    means = replace(mitigation, sites=tuple(candidates)).fit(search.model, photos, rng=rng)
 
     def gap_without(sites: tuple[str, ...]) -> float:
         if not sites:
-            return gap(picking.model)
+            return gap(search.model)
         part = Learned({site: means.learned.tensors[site] for site in sites})
-        with Fitted(replace(mitigation, sites=sites), part).applied(picking.model) as model:
+        with Fitted(replace(mitigation, sites=sites), part).applied(search.model) as model:
             return gap(model)
 
-    every = 1 + len(candidates) + (picking.spec.most - 1) * picking.spec.width
+    every = 1 + len(candidates) + (search.spec.most - 1) * search.spec.width
     tried = _Tried(path.with_suffix(".tried.json"), gap_without, every, note)
     whole = tried.gap(())
 
@@ -136,8 +132,8 @@ def pick_sites(
     singles = {site: reduction((site,)) for site in candidates}
     ranked = sorted(candidates, key=lambda site: -singles[site])
     found = greedy_sites(
-        ranked, reduction, target=picking.spec.share * whole, width=picking.spec.width,
-        most=picking.spec.most,
+        ranked, reduction, target=search.spec.share * whole, width=search.spec.width,
+        most=search.spec.most,
     )  # fmt: skip
     if not found.sites:
         # none lowers the gap on these photos: the best of them is judged all the same
@@ -163,7 +159,7 @@ class _Tried:
         path: Path,
         compute: Callable[[tuple[str, ...]], float],
         most: int,
-        note: Callable[[str], None],
+        note: Note,
     ) -> None:
         self._path, self._compute, self._most, self._note = path, compute, most, note
         self._gaps: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}

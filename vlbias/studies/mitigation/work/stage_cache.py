@@ -1,4 +1,4 @@
-"""What stages gave, kept by what they were given: on the very same input they do not run again.
+"""Outputs of stages, kept by their inputs: on the very same input a stage does not run again.
 
 Where encoders of photos and of texts lie in one tower, its rows are photos with a text, and a changed
 photo or a mitigated encoder makes every row another. The other encoder still reads the same bytes.
@@ -19,16 +19,16 @@ from torch.utils._pytree import tree_flatten
 from vlbias.causal.hooks import cloned, patched_forward
 from vlbias.causal.staged import StagedModel
 
-__all__ = ["Recall"]
+__all__ = ["StageCache"]
 
 _LIMIT = 2 << 30
 _PLAIN = (bool, int, float, str, torch.dtype, torch.device, torch.Size, type(None))
 
 
-class Recall:
+class StageCache:
     """Outputs of the stages that no other stage feeds, by the bytes of all they were given.
 
-    What is recalled is what was computed, to the last bit; the same photos in other batches are other
+    What is found is what was computed, to the last bit; the same photos in other batches are other
     bytes. A stage that is given anything else than tensors and plain values is run every time.
 
     Args:
@@ -45,21 +45,21 @@ class Recall:
         self._left = limit
 
     @contextmanager
-    def without(self, touched: Collection[str]) -> Iterator[None]:
-        """The model, mitigated or not, runs its first stages on new input alone, but for `touched`.
+    def used(self, besides: Collection[str]) -> Iterator[None]:
+        """A context in which the model, mitigated or not, runs its first stages on new input alone.
 
         Args:
-            touched: Stages inside of which something is changed; they run as ever.
+            besides: Stages inside of which something is changed; they run as ever.
         """
         with ExitStack() as stack:
             for stage in self._stages:
-                if stage.name not in touched:
+                if stage.name not in besides:
                     module = self._net.get_submodule(stage.module)
-                    recalled = partial(self._recalled, stage.name, module.forward)
-                    stack.enter_context(patched_forward(module, recalled))
+                    cached = partial(self._found, stage.name, module.forward)
+                    stack.enter_context(patched_forward(module, cached))
             yield
 
-    def _recalled(self, name: str, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def _found(self, name: str, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         key = _key(name, (args, kwargs))
         if key is None:
             return forward(*args, **kwargs)

@@ -11,41 +11,45 @@ from vlbias.causal.example import Example
 from vlbias.causal.staged import StagedModel
 from vlbias.errors import VlbiasError
 from vlbias.mitigations.base import Mitigation
-from vlbias.runs.runner import QUIET, Events, model_of
-from vlbias.studies.mitigation.conditions import Fit, fits_of
+from vlbias.models import load_model
+from vlbias.runs.events import QUIET, Events
+from vlbias.studies.mitigation.comparison_texts import is_dual
+from vlbias.studies.mitigation.conditions import Fit, fits_of, mitigation_of
 from vlbias.studies.mitigation.plan import MitigationPlan
-from vlbias.studies.mitigation.study import PickSpec, Setting
-from vlbias.studies.mitigation.work.fits import mitigation_of
-from vlbias.studies.mitigation.work.passes import Remembering, encoded, is_dual, nulls, rows_of
-from vlbias.studies.mitigation.work.scope import acts_on_outputs, spared, touched
+from vlbias.studies.mitigation.settings import Setting
+from vlbias.studies.mitigation.study import SiteSelection
+from vlbias.studies.mitigation.work.cached_towers import CachedTowers
+from vlbias.studies.mitigation.work.cells import parts_of
+from vlbias.studies.mitigation.work.passes import encoded, nulls, rows_of
+from vlbias.studies.mitigation.work.scope import acts_on_outputs, changed_stages, unchanged_towers
 from vlbias.studies.mitigation.work.site_selection import candidates_of, with_sites
-from vlbias.studies.mitigation.work.stage_cache import Recall
+from vlbias.studies.mitigation.work.stage_cache import StageCache
 
-__all__ = ["estimate_mitigation"]
+__all__ = ["estimate"]
 
 _ROWS = 16
 _PHOTOS = 64
 
 
-def estimate_mitigation(plan: MitigationPlan, events: Events = QUIET) -> Iterator[str]:
+def estimate(plan: MitigationPlan, events: Events = QUIET) -> Iterator[str]:
     """Lines on settings, cells and time; every method is fitted on 64 photos and timed on 16 rows.
 
     The time is that of one process; the fit is taken to grow with the number of photos, which a method
     that searches sites need not do.
     """
-    protocol = plan.study.mitigation
+    study, protocol = plan.study, plan.study.mitigation
     events.note("timing every method on a few photos")
-    model = model_of(plan.plan)
-    parts, fits = plan.parts(model), fits_of(plan.settings)
+    model = load_model(study.model, device=study.device, dtype=study.dtype)
+    parts, fits = parts_of(plan, model), fits_of(plan.settings)
     counts = ", ".join(f"{split} {len(photos)}" for split, photos in plan.split.items())
     sizes = f"settings {len(plan.settings)}, fits {len(fits)}, conditions {len(plan.conditions)}"
     yield f"photos: {counts}; {sizes}"
     yield f"cells {len(parts)}: a condition on one split each, and maps of what changed"
-    recall = Recall(model)
-    with recall.without(()):
+    stages = StageCache(model)
+    with stages.used(()):
         _pass(plan, model, model)  # warms up, and fills what later conditions find
     plain = _pass(plan, model, model)
-    timer = _Timer(plan, model, plain, recall)
+    timer = _Timer(plan, model, plain, stages)
     for setting, fit in fits:
         events.note(f"timing {fit.name}")
         timer.add(setting, fit)
@@ -56,7 +60,7 @@ def estimate_mitigation(plan: MitigationPlan, events: Events = QUIET) -> Iterato
     yield from timer.notes
     total = plain + timer.fitting + timer.scoring + maps
     yield (
-        f"estimated time {total / 60:.1f} min on {plan.study.device} in one process: fits "
+        f"estimated time {total / 60:.1f} min on {study.device} in one process: fits "
         f"{timer.fitting / 60:.1f} min, conditions {(plain + timer.scoring) / 60:.1f} min, maps "
         f"{maps / 60:.1f} min (the model as it is: {plain:.1f} s)"
     )
@@ -66,26 +70,26 @@ class _Timer:
     """Adds up what fits and conditions take."""
 
     def __init__(
-        self, plan: MitigationPlan, model: StagedModel, plain: float, recall: Recall
+        self, plan: MitigationPlan, model: StagedModel, plain: float, stages: StageCache
     ) -> None:
-        self.plan, self.model, self.plain, self.recall = plan, model, plain, recall
-        self.memory = Remembering(model, _ROWS) if is_dual(model) else None
+        self.plan, self.model, self.plain, self.stages = plan, model, plain, stages
+        self.cached = CachedTowers(model, _ROWS) if is_dual(model) else None
         self.fitting, self.scoring, self.notes = 0.0, 0.0, list[str]()
 
     def add(self, setting: Setting, fit: Fit) -> None:
         """Fit on a few photos, and time one pass."""
         mitigation = mitigation_of(setting, fit)
         photos = self.plan.split[self.plan.study.mitigation.fit]
-        if setting.pick:
-            mitigation = self._picked(setting.pick, mitigation, fit)
-        outputs = self.memory is not None and acts_on_outputs(mitigation, self.model)
-        few = _balanced(photos)
+        if setting.selection:
+            mitigation = self._with_some_sites(setting.selection, mitigation, fit)
+        outputs = self.cached is not None and acts_on_outputs(mitigation, self.model)
+        few = _some_of_each_group(photos)
         unusable = mitigation.unusable(few)
         few = [photo for photo in few if photo.id not in unusable]
         began = time.monotonic()
         try:
             fitted = mitigation.fit(
-                self.memory if outputs and self.memory else self.model,
+                self.cached if outputs and self.cached else self.model,
                 few,
                 rng=np.random.default_rng(self.plan.study.seed),
             )
@@ -95,12 +99,13 @@ class _Timer:
             return
         self.fitting += (time.monotonic() - began) / max(len(few), 1) * len(photos)
         if not outputs:
-            same = self.recall.without(touched(mitigation, self.model))
+            same = self.stages.used(changed_stages(mitigation, self.model))
             with fitted.applied(self.model, 1.0) as changed, same:
                 once = _pass(self.plan, changed, self.model, mitigation)
             self.scoring += once * len(setting.strengths)
 
-    def _picked(self, spec: PickSpec, mitigation: Mitigation, fit: Fit) -> Mitigation:
+    def _with_some_sites(self, spec: SiteSelection, mitigation: Mitigation, fit: Fit) -> Mitigation:
+        """The mitigation at the first candidates; adds the time of the choice."""
         candidates = candidates_of(self.model, spec)
         photos = sum(len(self.plan.split[name]) for name in self.plan.asked)
         tries = len(candidates) + spec.most * spec.width
@@ -108,7 +113,7 @@ class _Timer:
         return with_sites(mitigation, tuple(candidates[: spec.most]))
 
 
-def _balanced(photos: Sequence[Example]) -> list[Example]:
+def _some_of_each_group(photos: Sequence[Example]) -> list[Example]:
     """The first photos of every group."""
     groups: dict[str, list[Example]] = {}
     for photo in photos:
@@ -125,7 +130,7 @@ def _pass(
 ) -> float:
     """Seconds of one condition on both splits, from a few rows of every tower that need encoding."""
     total = 0.0
-    reuses = frozenset() if mitigation is None else spared(mitigation, plain)
+    reuses = frozenset() if mitigation is None else unchanged_towers(mitigation, plain)
     for split, asked in plan.asked.items():
         photos = plan.split[split]
         unusable = {} if mitigation is None else mitigation.unusable(photos)
