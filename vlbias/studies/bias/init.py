@@ -5,9 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import json
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from vlbias.causal.staged import StagedModel
@@ -17,10 +15,18 @@ from vlbias.data.own_photos import COLUMNS
 from vlbias.data.prompts import GROUP_WORDS
 from vlbias.data.table import Dataset
 from vlbias.errors import BadData
-from vlbias.models import MODELS, outline_model
+from vlbias.models import outline_model
 from vlbias.studies.bias.study_text import Choices, study_text
+from vlbias.studies.start import (
+    Start,
+    model_from,
+    path_from,
+    refuse_target,
+    study_name,
+    write_study,
+)
 
-__all__ = ["Start", "recognise", "start"]
+__all__ = ["recognise", "start"]
 
 _PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _TABLES = (".csv", ".jsonl", ".ndjson")
@@ -34,21 +40,6 @@ _MEANT = {
 _FEW = 5
 
 
-@dataclass(frozen=True)
-class Start:
-    """A study that was written, and what there is to say of it.
-
-    Args:
-        path: The study file.
-        name: Of the study, and so of its run folder.
-        remarks: What was found and what was chosen, in sentences.
-    """
-
-    path: Path
-    name: str
-    remarks: Sequence[str]
-
-
 def start(data: Path, model: str, out: Path) -> Start:
     """Write a commented study of a model on data, and say what was chosen and why.
 
@@ -59,26 +50,21 @@ def start(data: Path, model: str, out: Path) -> Start:
 
     Raises:
         BadData: if no reader knows the data, they are wrong, or the file is there already.
+        BadTable: if the file cannot be written.
         BadModel: if the model's configuration cannot be read.
         UnknownName: if there is no such model.
     """
-    if out.exists():
-        raise BadData(f"{out} is there already; name another file with --out, or move it away")
-    if not out.resolve().parent.is_dir():
-        raise BadData(f"{out} cannot be written: {out.resolve().parent} is no folder")
+    refuse_target(out)
     reader, place = recognise(data)
     dataset = DATASETS.load(reader)(place, None if _has_groups(reader, place) else RULES["strict"])
     outline = outline_model(model)
-    here = out.resolve().parent
+    here, name = out.resolve().parent, study_name(out)
     choices = _choices(reader, dataset, outline)
     text = study_text(
-        choices,
-        name=out.stem.replace(" ", "-"),
-        model=_from(Path(model), here) if model not in MODELS and Path(model).is_dir() else model,
-        path=_from(place, here),
+        choices, name=name, model=model_from(model, here), path=path_from(place, here)
     )
-    out.write_text(text, encoding="utf-8")
-    return Start(out, out.stem.replace(" ", "-"), choices.remarks)
+    write_study(out, text)
+    return Start(out, name, choices.remarks)
 
 
 def recognise(data: Path) -> tuple[str, Path]:
@@ -150,10 +136,6 @@ def _has_groups(reader: str, place: Path) -> bool:
     if ("group" not in columns and (meant or "captions" not in columns)) or not named:
         raise BadData(_renaming(place))
     return "group" in columns
-
-
-def _from(path: Path, folder: Path) -> str:
-    return Path(os.path.relpath(path.resolve(), folder)).as_posix()
 
 
 def _choices(reader: str, dataset: Dataset, outline: StagedModel) -> Choices:

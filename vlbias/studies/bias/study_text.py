@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from vlbias.studies.start import commented_item, commented_line
 
 __all__ = ["Choices", "study_text"]
 
@@ -67,18 +68,22 @@ def _head(choices: Choices, name: str, model: str) -> str:
         "#   vlbias run FILE --dry-run  how long it takes",
         "#   vlbias run FILE            the same command goes on after a kill",
         f"#   vlbias report runs/{name}",
-        _line("name", name, f"of the folder runs/{name}"),
-        _line("model", model, "see `vlbias list models`; org/model of the hub, or a folder"),
-        _line("device", "cpu", 'or "cuda"'),
-        _line("prompt", choices.prompt, "see `vlbias list prompts`"),
-        _line("outcomes", ["presence"], "how sure the model is that each class is there"),
-        _line(
+        commented_line("name", name, f"of the folder runs/{name}"),
+        commented_line(
+            "model", model, "see `vlbias list models`; org/model of the hub, or a folder"
+        ),
+        commented_line("device", "cpu", 'or "cuda"'),
+        commented_line("prompt", choices.prompt, "see `vlbias list prompts`"),
+        commented_line("outcomes", ["presence"], "how sure the model is that each class is there"),
+        commented_line(
             "min_group", max(2, min(20, *choices.counts)), "photos that every group needs at least"
         ),
-        _line("seed", 0, "of the choice of placebo regions"),
+        commented_line("seed", 0, "of the choice of placebo regions"),
     ]
     if choices.finds_boxes:
-        lines.append(_line("keep_boxes", 100, "best boxes of every arm, for average precision"))
+        lines.append(
+            commented_line("keep_boxes", 100, "best boxes of every arm, for average precision")
+        )
     return "\n".join(lines)
 
 
@@ -95,7 +100,12 @@ def _contrasts(choices: Choices) -> str:
         "# What is compared: the photo and text as they are (null) with another world of them."
     ]
     return "\n".join(
-        [*lines, "contrasts = [", *(_item(name, why) for asked, name, why in rows if asked), "]"]
+        [
+            *lines,
+            "contrasts = [",
+            *(commented_item(name, why) for asked, name, why in rows if asked),
+            "]",
+        ]
     )
 
 
@@ -104,7 +114,7 @@ def _mediators(choices: Choices) -> str:
         "# Parts of the model that are replaced by their value in the other world, to see how much of the",
         "# effect runs through them. More parts, more time: `vlbias list mediators MODEL`.",
         "mediators = [",
-        *(_item(site, what) for site, what in choices.mediators.items()),
+        *(commented_item(site, what) for site, what in choices.mediators.items()),
         "]",
     ]
     return "\n".join(lines)
@@ -115,10 +125,10 @@ def _dataset(choices: Choices, path: str) -> str:
     counts = zip(choices.groups, choices.counts, strict=True)
     lines = [
         "[dataset]",
-        _line("name", choices.reader, "the reader; see `vlbias list datasets`"),
-        _line("path", path, "relative to this file"),
-        _line("splits", splits, "from the data, or shares 3 : 1 : 1 by the id"),
-        _line("groups", list(choices.groups), "gaps are the first minus the second"),
+        commented_line("name", choices.reader, "the reader; see `vlbias list datasets`"),
+        commented_line("path", path, "relative to this file"),
+        commented_line("splits", splits, "from the data, or shares 3 : 1 : 1 by the id"),
+        commented_line("groups", list(choices.groups), "gaps are the first minus the second"),
         f"# in the data: {', '.join(f'{group} {count}' for group, count in counts)}",
     ]
     if choices.labels:
@@ -126,8 +136,10 @@ def _dataset(choices: Choices, path: str) -> str:
             "",
             "# perceived gender, from the captioners' words",
             "[dataset.labels]",
-            _line("min_captions", 2, "captions that have to agree"),
-            _line("held_out", 1, "first captions that are for prompts, and not read for the label"),
+            commented_line("min_captions", 2, "captions that have to agree"),
+            commented_line(
+                "held_out", 1, "first captions that are for prompts, and not read for the label"
+            ),
         ]
     return "\n".join(lines)
 
@@ -140,19 +152,11 @@ def _operating(choices: Choices) -> str:
     lines = [
         "# from which score on a class counts as seen",
         "[operating_point]",
-        _line("rule", "fpr", "a threshold per class with this rate of false positives"),
-        _line("value", 0.1, "of false positives"),
-        _line("split", "dev", "where thresholds are set, on photos as they are"),
-        _line("report", ["fit", "test"] if own else ["test"], why),
-        _line("min_negatives", 50, "photos without a class that each group needs"),
-        _line("min_events", 5, "false positives to expect in each group"),
+        commented_line("rule", "fpr", "a threshold per class with this rate of false positives"),
+        commented_line("value", 0.1, "of false positives"),
+        commented_line("split", "dev", "where thresholds are set, on photos as they are"),
+        commented_line("report", ["fit", "test"] if own else ["test"], why),
+        commented_line("min_negatives", 50, "photos without a class that each group needs"),
+        commented_line("min_events", 5, "false positives to expect in each group"),
     ]
     return "\n".join(lines)
-
-
-def _line(key: str, value: object, why: str) -> str:
-    return f"{f'{key} = {json.dumps(value)}':39} # {why}"
-
-
-def _item(name: str, why: str) -> str:
-    return f"  {json.dumps(name) + ',':37} # {why}"
