@@ -78,7 +78,7 @@ def hooked(
 
 
 def state_of(net: nn.Module) -> list[Any]:
-    """Hooks and borrowed forwards of every module, to be compared with an earlier state."""
+    """Hooks and patched forwards of every module, to be compared with an earlier state."""
     return [
         (name, len(m._forward_hooks), len(m._forward_pre_hooks), "forward" in m.__dict__)
         for name, m in net.named_modules()

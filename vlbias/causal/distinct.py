@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any
 
@@ -12,7 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
-from vlbias.causal.hooks import first_tensor, select_output_rows, select_rows, with_first_tensor
+from vlbias.causal.hooks import (
+    first_tensor,
+    patched_forward,
+    select_output_rows,
+    select_rows,
+    with_first_tensor,
+)
 from vlbias.causal.trace import Call
 
 __all__ = ["RUNNING", "Distinct"]
@@ -22,11 +28,11 @@ RUNNING: ContextVar[Tensor | None] = ContextVar("rows of the batch that run", de
 
 
 class Distinct:
-    """Lends a module a forward that leaves out rows it has seen and repeats what it gave.
+    """A forward for one module that skips repeated rows and repeats their outputs.
 
     Args:
         net: The network.
-        call: The module's call in the trace, which tells what axes of its output count rows.
+        call: The module's call in the trace; tells which axes of its output count rows.
         rows: Rows of the batch.
     """
 
@@ -36,18 +42,12 @@ class Distinct:
         self.number: tuple[int, ...] | None = None
         self._back: Tensor | None = None
 
-    @contextmanager
-    def lent(self) -> Iterator[None]:
+    def patched(self) -> AbstractContextManager[None]:
         """The module runs on distinct rows as long as the context lasts."""
-        forward, borrowed = self._module.forward, self._module.__dict__.get("forward")
-        self._module.forward = lambda *args, **kwargs: self._run(forward, args, kwargs)
-        try:
-            yield
-        finally:
-            if borrowed is None:
-                del self._module.forward
-            else:
-                self._module.forward = borrowed
+        forward = self._module.forward
+        return patched_forward(
+            self._module, lambda *args, **kwargs: self._run(forward, args, kwargs)
+        )
 
     def _run(self, forward: Any, args: Any, kwargs: Any) -> Any:
         leaves = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
@@ -74,8 +74,8 @@ class Distinct:
             RUNNING.reset(before)
         return select_output_rows(output, self.call, self._back, count, blank=False)
 
-    def widen(self, outputs: dict[str, Any], inputs: dict[str, Tensor]) -> None:
-        """Give what was recorded inside the module the rows of the batch, in place."""
+    def expand(self, outputs: dict[str, Any], inputs: dict[str, Tensor]) -> None:
+        """Expand what was recorded inside the module to the rows of the batch, in place."""
         if self._back is None:
             return
         count, inside = int(self._back.max()) + 1, f"{self.call.module}."
@@ -86,12 +86,12 @@ class Distinct:
                     outputs[name], call, self._back, count, blank=False
                 )
             else:
-                wide = self._wide(first_tensor(outputs[name]), count)
+                wide = self._expanded(first_tensor(outputs[name]), count)
                 outputs[name] = with_first_tensor(outputs[name], wide)
         for name in [name for name in inputs if name.startswith(inside)]:
-            inputs[name] = self._wide(inputs[name], count)
+            inputs[name] = self._expanded(inputs[name], count)
 
-    def _wide(self, tensor: Tensor, count: int) -> Tensor:
+    def _expanded(self, tensor: Tensor, count: int) -> Tensor:
         assert self._back is not None
         return select_rows(tensor, self._back, tensor.shape[0] // count, count)
 

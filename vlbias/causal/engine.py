@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from vlbias.causal.contrast import Contrast
+from vlbias.causal.contrast_rows import ContrastRows, collect_rows, is_shared
 from vlbias.causal.example import Example, channel_key
-from vlbias.causal.rows import Rows, batches, merged_sweeps
+from vlbias.causal.rows import Rows, sweep_rows
 from vlbias.causal.site import Mediator
 from vlbias.causal.staged import Readout, StagedModel, Tower
 from vlbias.causal.sweep import Sweep, SweepPlan
@@ -33,7 +34,7 @@ class Arm:
         arm: World of the direct input, world of the mediator: "00", "11", "01" or "10".
         examples: Which of the batch's examples the readout's rows are.
         readout: Rows of these examples; values of misaligned rows are NaN.
-        misaligned: Which of these rows could not be exchanged, [rows].
+        misaligned: Which of these rows could take no value of the other world, [rows].
     """
 
     contrast: Contrast
@@ -58,15 +59,6 @@ def altered_channels(
         )
         for contrast in contrasts
     }
-
-
-@dataclass(frozen=True)
-class _Sides:
-    """The rows [B, n] of each tower that the two worlds of a contrast use."""
-
-    examples: tuple[int, ...]
-    base: Mapping[str, Tensor]
-    cf: Mapping[str, Tensor]
 
 
 class Engine:
@@ -135,12 +127,9 @@ class Engine:
             The towers that are shared now.
         """
         for tower in self.model.towers:
-            rows, asked = Rows(), 0
-            for example in examples:
-                splits = [self.model.split(world)[tower.name] for world in example.worlds.values()]
-                asked += len({channel_key(value) for split in splits for value in split})
+            rows = Rows()
             self._collect(examples, {tower.name: rows})
-            if rows.values and len(rows.values) * 2 < asked:
+            if is_shared(self.model, tower.name, examples, rows):
                 self._shared[tower.name] = (rows, self._sweep(tower, rows, batch_rows))
                 rows.close()
         return tuple(self._shared)
@@ -169,46 +158,16 @@ class Engine:
 
     def _collect(
         self, examples: Sequence[Example], rows: Mapping[str, Rows]
-    ) -> dict[Contrast, _Sides]:
-        wanted = {}
-        for contrast in self.contrasts:
-            numbers = [
-                number
-                for number, example in enumerate(examples)
-                if {contrast.base, contrast.cf} <= set(example.worlds)
-            ]
-            base, cf = (
-                [self.model.split(examples[number].worlds[world]) for number in numbers]
-                for world in (contrast.base, contrast.cf)
-            )
-            tables = [
-                {
-                    name: torch.tensor([table.rows_of(split[name]) for split in side])
-                    for name, table in rows.items()
-                }
-                for side in (base, cf)
-            ]
-            for name, table in rows.items() if contrast not in self.unmediated else ():
-                table.pair(tables[0][name], tables[1][name])
-            if numbers:
-                wanted[contrast] = _Sides(tuple(numbers), *tables)
-        return wanted
+    ) -> dict[Contrast, ContrastRows]:
+        return collect_rows(self.model, self.contrasts, examples, rows, unmediated=self.unmediated)
 
     def _sweep(self, tower: Tower, rows: Rows, batch_rows: int) -> Sweep:
-        """The sweep of all rows; rows that meet in a pair are always in one batch."""
-        parts = []
-        for members in batches(len(rows.values), rows.pairs, batch_rows):
-            place = {row: i for i, row in enumerate(members)}
-            numbers = [n for pair, n in rows.pairs.items() if pair[0] in place]
-            pairs = [(place[i], place[j]) for i, j in rows.pairs if i in place]
-            batch = self.model.collate(tower.name, [rows.values[row] for row in members])
-            parts.append((members, numbers, self.plans[tower.name].run(batch, pairs)))
-        return merged_sweeps(parts)
+        return sweep_rows(self.plans[tower.name], rows, batch_rows)
 
     def _contrast(
         self,
         contrast: Contrast,
-        sides: _Sides,
+        sides: ContrastRows,
         rows: Mapping[str, Rows],
         sweeps: Mapping[str, Sweep],
     ) -> Iterator[Arm]:

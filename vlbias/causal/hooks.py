@@ -1,4 +1,4 @@
-"""Hooks and borrowed forwards, and the nested containers of tensors that modules take and give."""
+"""Hooks and patched forwards, and the nested containers of tensors that modules take and return."""
 
 from __future__ import annotations
 
@@ -51,22 +51,22 @@ def register_write_hook(
 
 
 def replaced_output(module: nn.Module, output: Any) -> AbstractContextManager[None]:
-    """The module gives `output` instead of running, as long as the context lasts."""
+    """The module returns `output` instead of running, as long as the context lasts."""
     return patched_forward(module, lambda *_, **__: output)
 
 
 @contextmanager
 def patched_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     """The module runs another forward, as long as the context lasts."""
-    borrowed = module.__dict__.get("forward")
+    earlier = module.__dict__.get("forward")
     module.forward = forward
     try:
         yield
     finally:
-        if borrowed is None:
+        if earlier is None:
             del module.forward
         else:
-            module.forward = borrowed
+            module.forward = earlier
 
 
 def nan_rows(tensor: Tensor, rows: int) -> Tensor:
@@ -126,7 +126,7 @@ def select_rows(tensor: Tensor, index: Tensor, factor: int, rows: int) -> Tensor
 
 
 def tree_index_select(encoded: Encoded, index: Tensor) -> Encoded:
-    """The rows `index` of what a tower gave."""
+    """The rows `index` of a tower's output."""
     return tree_map(lambda leaf: leaf.index_select(0, index), encoded)
 
 

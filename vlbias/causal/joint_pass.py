@@ -1,7 +1,7 @@
-"""One pass for jobs that enter at different blocks: each block takes in those that enter at it.
+"""One joint pass for jobs that enter at different blocks: each weight is read about once for all jobs.
 
-Rows that entered before run through a block together with nothing but themselves; those that enter at it
-run what of it lies behind their replacement, and join. So each weight is read about once for all jobs.
+Jobs that entered at an earlier block run through the next block together. Jobs that enter at that
+block run only what lies behind their replacement, and then join the others.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = ["EntryJobs", "RowBound", "can_join", "even_parts", "is_joint_cheaper"
 
 @runtime_checkable
 class RowBound(Protocol):
-    """What blocks take besides tensors and belongs to the rows of a batch, such as their keys."""
+    """An argument of a block that is no tensor but has rows of the batch, such as cached keys."""
 
     def of_rows(self, rows: slice) -> Any:
         """The same of some of the rows."""
@@ -56,7 +56,7 @@ class EntryJobs:
 
 
 def can_join(tower: Tower, tape: Tape, plan: Resumption) -> bool:
-    """Whether jobs of this plan can join others: their block and what it takes are known."""
+    """Whether jobs of this plan can join a joint pass: their block and its input are on the tape."""
     if len(tower.stages) > 1 or plan.block is None:
         return False
     given = {call.module for call in plan.given}
@@ -66,12 +66,12 @@ def can_join(tower: Tower, tape: Tape, plan: Resumption) -> bool:
 def is_joint_cheaper(
     tower: Tower, tape: Tape, counts: Sequence[tuple[Resumption, int]], most: int
 ) -> bool:
-    """Whether carrying reads weights less often than a pass for each plan.
+    """Whether a joint pass reads weights less often than a pass for each plan.
 
     Args:
         tower: The tower.
         tape: The recording.
-        counts: Plans that can be carried, and how many jobs each has.
+        counts: Plans that can join, and how many jobs each has.
         most: So many jobs run as rows of one batch.
     """
     blocks = tower.stages[0].blocks
@@ -96,26 +96,26 @@ def run_joint_pass(
     model: StagedModel,
     tower: Tower,
     tape: Tape,
-    entrances: Sequence[EntryJobs],
+    entries: Sequence[EntryJobs],
     *,
     narrow: bool = True,
 ) -> Encoded:
-    """The tower's output for jobs of several entrances, in their order.
+    """The tower's output for the jobs of several entry points, in their order.
 
     Args:
         model: The model that was recorded.
         tower: The tower that was recorded; one stage.
-        tape: The recording, for which every entrance `can_join`.
-        entrances: Those of earlier blocks first.
+        tape: The recording; every plan `can_join` with it.
+        entries: Jobs of each entry point; those of earlier blocks first.
         narrow: Whether modules of the tail are run on the tape's token of the tail alone.
 
     Raises:
         BadModel: if a value that was declared unread is read after all.
     """
-    first = entrances[0].plan
-    own = torch.cat([entrance.own for entrance in entrances])
+    first = entries[0].plan
+    own = torch.cat([entry.own for entry in entries])
     blocks = tower.stages[0].blocks
-    train = _Train(model, tower, tape, entrances, narrow and tape.tail is not None)
+    joint = _JointPass(model, tower, tape, entries, narrow and tape.tail is not None)
     with ExitStack() as stack:
         for call in first.given:
             if not (first.block and is_inside(call, first.block)) and call.module not in blocks:
@@ -123,7 +123,7 @@ def run_joint_pass(
                 stack.enter_context(replaced_output(model.net.get_submodule(call.module), output))
         for name in blocks:
             module = model.net.get_submodule(name)
-            forward = partial(train.through, name, module.forward)
+            forward = partial(joint.run_block, name, module.forward)
             stack.enter_context(patched_forward(module, forward))
         batch = resumed_batch(tape, own, skipped=True)
         encoded = encode_unrecorded(model, tower, tape, batch, own)
@@ -131,18 +131,18 @@ def run_joint_pass(
 
 
 @dataclass
-class _Train:
-    """The rows that have entered so far."""
+class _JointPass:
+    """The state of a joint pass: `entered` counts the rows that have entered so far."""
 
     model: StagedModel
     tower: Tower
     tape: Tape
-    entrances: Sequence[EntryJobs]
+    entries: Sequence[EntryJobs]
     narrow: bool
     entered: int = field(default=0, init=False)
 
-    def through(self, name: str, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """A block's output for the rows in front of it and those that enter at it."""
+    def run_block(self, name: str, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """A block's output for the rows that entered before it and those that enter at it."""
         taken = (args, kwargs)
         hidden, parts = first_tensor(taken), []
         if self.entered:
@@ -150,43 +150,43 @@ class _Train:
             with ExitStack() as stack:
                 self._on_tail(stack, self.tower.stages[0].tail)
                 parts.append(_called(forward, self._of_rows(taken, hidden[rows], rows)))
-        for entrance in self.entrances:
-            assert entrance.plan.block is not None
-            if entrance.plan.block.module == name:
-                rows = slice(self.entered, self.entered + len(entrance.own))
-                before = self._hidden(entrance, hidden, rows)
+        for entry in self.entries:
+            assert entry.plan.block is not None
+            if entry.plan.block.module == name:
+                rows = slice(self.entered, self.entered + len(entry.own))
+                before = self._hidden(entry, hidden, rows)
                 given = self._of_rows(taken, before, rows)
-                parts.append(self._entering(name, forward, entrance, given))
+                parts.append(self._run_entry_block(name, forward, entry, given))
                 self.entered = rows.stop
         if not parts:
             return tree_map(lambda leaf: leaf[:0], self.tape.outputs[name])
         return parts[0] if len(parts) == 1 else _joined(parts)
 
-    def _entering(
-        self, name: str, forward: Callable[..., Any], entrance: EntryJobs, taken: Any
+    def _run_entry_block(
+        self, name: str, forward: Callable[..., Any], entry: EntryJobs, taken: Any
     ) -> Any:
-        plan, net, tape = entrance.plan, self.model.net, self.tape
+        plan, net, tape = entry.plan, self.model.net, self.tape
         block = net.get_submodule(name)
         with ExitStack() as stack:
             stack.enter_context(patched_forward(block, forward))
             for call in plan.given:
                 if plan.block is not None and is_inside(call, plan.block):
                     output = select_output_rows(
-                        tape.outputs[call.module], call, entrance.own, tape.rows, False
+                        tape.outputs[call.module], call, entry.own, tape.rows, False
                     )
                     stack.enter_context(replaced_output(net.get_submodule(call.module), output))
-            patch_entry(stack, net, tape, entrance.own, plan, entrance.value)
+            patch_entry(stack, net, tape, entry.own, plan, entry.value)
             self._on_tail(stack, plan.narrow)
             return _called(block.forward, taken)
 
-    def _hidden(self, entrance: EntryJobs, hidden: Tensor, rows: slice) -> Tensor:
-        """What the entrance's block takes."""
-        before = _before(self.tower, entrance.plan)
+    def _hidden(self, entry: EntryJobs, hidden: Tensor, rows: slice) -> Tensor:
+        """The hidden states that the entry's block takes."""
+        before = _before(self.tower, entry.plan)
         if not before:
             return hidden[rows]
-        call = next(call for call in entrance.plan.given if call.module == before[-1])
+        call = next(call for call in entry.plan.given if call.module == before[-1])
         output = self.tape.outputs[call.module]
-        return first_tensor(select_output_rows(output, call, entrance.own, self.tape.rows, False))
+        return first_tensor(select_output_rows(output, call, entry.own, self.tape.rows, False))
 
     def _on_tail(self, stack: ExitStack, modules: Sequence[str]) -> None:
         if self.narrow and self.tape.tail is not None:
@@ -199,8 +199,8 @@ class _Train:
                 )
 
     def _of_rows(self, taken: Any, hidden: Tensor, rows: slice) -> Any:
-        """What a block takes, for some of all rows."""
-        total = sum(len(entrance.own) for entrance in self.entrances)
+        """The arguments of a block, for some of all rows."""
+        total = sum(len(entry.own) for entry in self.entries)
 
         def part(leaf: Any) -> Any:
             if isinstance(leaf, RowBound):

@@ -11,10 +11,10 @@ from torch.utils._pytree import tree_map
 
 from vlbias.causal.example import channel_key
 from vlbias.causal.staged import Encoded
-from vlbias.causal.sweep import Sweep
+from vlbias.causal.sweep import Sweep, SweepPlan
 from vlbias.errors import BadData
 
-__all__ = ["Rows", "batches", "merged_sweeps"]
+__all__ = ["Rows", "batches", "merged_sweeps", "sweep_rows"]
 
 
 class Rows:
@@ -91,6 +91,24 @@ def batches(rows: int, pairs: Collection[tuple[int, int]], size: int) -> Iterato
             batch = []
         batch = batch + family
     yield batch
+
+
+def sweep_rows(plan: SweepPlan, rows: Rows, batch_rows: int) -> Sweep:
+    """The sweep of all rows of a tower; the two rows of a pair are always in one batch.
+
+    Args:
+        plan: Of the tower.
+        rows: Its distinct rows and the pairs that are asked for.
+        batch_rows: About so many rows are recorded at once.
+    """
+    parts = []
+    for members in batches(len(rows.values), rows.pairs, batch_rows):
+        place = {row: i for i, row in enumerate(members)}
+        numbers = [n for pair, n in rows.pairs.items() if pair[0] in place]
+        pairs = [(place[i], place[j]) for i, j in rows.pairs if i in place]
+        batch = plan.model.collate(plan.tower.name, [rows.values[row] for row in members])
+        parts.append((members, numbers, plan.run(batch, pairs)))
+    return merged_sweeps(parts)
 
 
 def merged_sweeps(parts: Sequence[tuple[list[int], list[int], Sweep]]) -> Sweep:

@@ -1,9 +1,9 @@
 """Record one forward pass, then resume it behind a replacement; the net is always left as found.
 
 A resumed pass runs the model's own, untouched forward. Modules that finished before the first
-replacement, and stages that no replacement can reach, give back what they gave when they were
-recorded; only the rest is executed. Rows of a resumed pass are jobs: each names the recorded row it
-continues, so one recorded row may continue many times, once per mediator.
+replacement return their recorded output, and so do stages that no replacement can reach; only the
+rest is executed. Rows of a resumed pass are jobs. Each names the recorded row that it continues, so
+one recorded row may continue many times, once per mediator.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Tape:
-    """What was seen in one forward pass: owned copies, since callers mutate what modules return.
+    """A recording of one forward pass; its tensors are copies, since callers mutate what modules return.
 
     A tape of a causal tower may hold the tokens from `start` to before `end` only, and then the `past`
     they read. `tail` is the token that `Stage.tail` is run on, None if that is more than one.
@@ -87,7 +87,7 @@ class Tape:
 
 @dataclass(frozen=True)
 class PointPatch:
-    """A live change at a point behind the entry.
+    """A replacement at a point behind the entry, made while the resumed pass runs.
 
     Args:
         point: Where.
@@ -122,7 +122,7 @@ def record(
     with ExitStack() as hooks:
         for call in _reading_inputs(tower, traced, model.name):
             shared.append(Distinct(model.net, call, rows))
-            hooks.enter_context(shared[-1].lent())
+            hooks.enter_context(shared[-1].patched())
         for name in outputs:
 
             def keep(_: nn.Module, __: Any, output: Any, name: str = name) -> None:
@@ -138,7 +138,7 @@ def record(
             hooks.callback(module.register_forward_pre_hook(note, with_kwargs=True).remove)
         encoded = cloned(model.encode(tower.name, batch))
     for one in shared:
-        one.widen(seen_out, seen_in)
+        one.expand(seen_out, seen_in)
     alike = {one.call.module: one.number for one in shared if one.number is not None}
     return Tape(batch, encoded, seen_out, seen_in, alike=alike)
 
@@ -159,7 +159,7 @@ def resume(
     plan: Resumption,
     value: Tensor,
     rest: Tensor,
-    edits: Sequence[PointPatch] = (),
+    patches: Sequence[PointPatch] = (),
     *,
     narrow: bool = True,
 ) -> Encoded:
@@ -173,7 +173,7 @@ def resume(
         plan: Where the replacement enters.
         value: The tensor at the entry point, replacement included, rows of the jobs first.
         rest: The recorded row [R] from which a job takes whatever else the entry's module returns.
-        edits: Replacements further on.
+        patches: Replacements further on.
         narrow: Whether modules of the tail are run on the tape's token of the tail alone.
 
     Raises:
@@ -186,22 +186,22 @@ def resume(
             output = select_output_rows(tape.outputs[call.module], call, own, tape.rows, blank)
             stack.enter_context(replaced_output(model.net.get_submodule(call.module), output))
         patch_entry(stack, model.net, tape, rest, plan, value)
-        if narrow and tape.tail is not None and not edits:
+        if narrow and tape.tail is not None and not patches:
             token = slice(tape.tail, tape.tail + 1)
             for module in plan.narrow:
                 stack.callback(
                     register_write_hook(model.net, (module, "in"), lambda tensor: tensor[:, token])
                 )
-        for edit in edits:
-            stack.callback(register_write_hook(model.net, edit.point, edit.write))
-            if edit.whole is not None:
-                stack.callback(_hook_rest(model.net, tape, edit.point[0], *edit.whole))
+        for patch in patches:
+            stack.callback(register_write_hook(model.net, patch.point, patch.write))
+            if patch.whole is not None:
+                stack.callback(_hook_rest(model.net, tape, patch.point[0], *patch.whole))
         encoded = encode_unrecorded(model, tower, tape, batch, own)
     return checked_output(model, tower, tape, plan.entry, encoded)
 
 
 def resumed_batch(tape: Tape, own: Tensor, *, skipped: bool) -> Batch:
-    """The batch of jobs that continue the recorded rows `own`; inputs that are skipped are unread."""
+    """The batch of jobs that continue the recorded rows `own`; inputs of skipped modules are NaN."""
     return {
         key: nan_rows(tensor, len(own))
         if skipped and tensor.is_floating_point()
@@ -213,7 +213,7 @@ def resumed_batch(tape: Tape, own: Tensor, *, skipped: bool) -> Batch:
 def encode_unrecorded(
     model: StagedModel, tower: Tower, tape: Tape, batch: Batch, own: Tensor
 ) -> Encoded:
-    """The tower's output for a batch of jobs, behind the tokens that the tape leaves off."""
+    """The tower's output for a batch of jobs; tokens that the tape leaves off come from its `past`."""
     if tape.start:
         causal = cast(CausalModel, model)
         return cloned(causal.continued(tower.name, batch, tape.past, own, tape.start))
@@ -223,7 +223,7 @@ def encode_unrecorded(
 def checked_output(
     model: StagedModel, tower: Tower, tape: Tape, entry: Point, encoded: Encoded
 ) -> Encoded:
-    """What a resumed pass gave.
+    """The output of a resumed pass, unchanged.
 
     Raises:
         BadModel: if a value that was declared unread was read after all.
