@@ -1,169 +1,68 @@
-"""The models that come with the package have the bias that was planted in them, and no other."""
+"""A study of planted models counts who is right, goes on after a kill, and has a page."""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from PIL import Image
-from torch.utils._pytree import tree_map
 from typer.testing import CliRunner
 
-from vlbias import api, cli
-from vlbias.causal.example import Example, GroundedText, Picture
-from vlbias.causal.hooks import replaced_output
-from vlbias.data.pictograms import OBJECTS as EVERY
-from vlbias.data.prompts import PROMPTS, Prompt
-from vlbias.data.scenes import LINKED, SceneSpec, draw_scene
-from vlbias.errors import BadStudy, UnknownName
-from vlbias.models import MODELS, load_model
-from vlbias.studies.mitigation.work.passes import readouts
-from vlbias.studies.planted import methods as benchmark_methods
-from vlbias.studies.planted.methods import ENCODERS, first_order
-from vlbias.studies.planted.work import (
-    FAMILIES,
-    TRUTH,
-    Benchmark,
-    _judged,
-    benchmark_planted,
-    summary,
-)
+from vlbias import cli
+from vlbias.errors import BadStudy, BadTable, UnknownName
+from vlbias.runs.events import Events
+from vlbias.store.run_folder import Run
+from vlbias.studies import jobs
+from vlbias.studies.planted import benchmark as benchmark_module
+from vlbias.studies.planted import work
+from vlbias.studies.planted.benchmark import Benchmark, benchmark_planted
+from vlbias.studies.planted.numbers import judge, summary
+from vlbias.studies.planted.plan import make_plan
+from vlbias.studies.planted.plants import FAMILIES
+from vlbias.studies.planted.study import Study
+from vlbias.studies.reporting import report
 
-PLANTED = [name for name in MODELS if name.startswith("planted-")]
-OBJECTS = [name for names in LINKED.values() for name in names]
-SIGN = np.array([1 if name in LINKED["feminine"] else -1 for name in OBJECTS])
-FOLDERS = {name: Path(dict(MODELS.entry(name).options)["checkpoint"]) for name in PLANTED}
+SMALL = {"seeds": 2, "photos": 200, "draws": 100}
 
 
-def texts(word: str) -> tuple[str, ...]:
-    return tuple(f"a photo of a {word} with a {name}".replace("a u", "an u") for name in OBJECTS)
+def written(folder: Path) -> dict[str, int]:
+    """Name of every cell file, and when it was written."""
+    return {path.name: path.stat().st_mtime_ns for path in (folder / "cells").glob("*.json")}
 
 
-def scored(model: Any, images: list[Image.Image], word: str) -> np.ndarray:
-    """Logits of `OBJECTS`, asked for as studies of the model's family ask."""
-    prompt = Prompt("planted", PROMPTS[FAMILIES[model.name.split("-")[1]]], {}, word)
-    text = prompt.texts([], "", list(EVERY))
-    found = readouts(model, [{"image": Picture(image), "text": text} for image in images], 50)
-    logits = torch.cat([readout["class_logits"] for _, readout in found])
-    return logits[:, [list(EVERY).index(name) for name in OBJECTS]].numpy()
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
+    """A small benchmark that was killed after two cells and went on."""
+    out = tmp_path_factory.mktemp("benchmark")
+    steps: list[tuple[int, int]] = []
+
+    def stop(done: int, total: int, _: int) -> None:
+        steps.append((done, total))
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "sched_getaffinity", lambda _: {0})  # one process: two cells are two
+        with pytest.raises(KeyboardInterrupt):
+            benchmark_planted(out, **SMALL, events=Events(cells=stop))
+    assert steps == [(1, 14), (2, 14)]
+    before = written(out / "planted-dual")
+    assert len(before) == 2
+    found = benchmark_planted(out, **SMALL)
+    assert before.items() <= written(out / "planted-dual").items()
+    return found
 
 
-@pytest.mark.parametrize("name", PLANTED)
-def test_a_cue_moves_the_model_where_it_was_planted_and_nowhere_else(name: str) -> None:
-    model = load_model(name)
-    spec = SceneSpec(seed=31, co_occurrence=0.0)
-    scenes = [draw_scene(spec, number) for number in range(400)]
-    neutral = [scene.render("neutral") for scene in scenes]
-    image = sum(
-        sign * scored(model, [scene.render(shown) for scene in scenes], "person")
-        for shown, sign in (("feminine", 1), ("masculine", -1))
-    )
-    text = scored(model, neutral, "woman") - scored(model, neutral, "man")
-    moved = {"image_encoder": image @ SIGN, "text_encoder": text @ SIGN}
-    about = json.loads((FOLDERS[name] / "planted.json").read_text())
-    for route, change in moved.items():
-        size = float(change.mean()) / len(OBJECTS)
-        if route in TRUTH[about["plant"]]:
-            assert size > 0.4
-        else:
-            assert abs(size) < 0.1
-        # what the folder says was measured on other scenes
-        said = about["measured"][f"cue_{route.partition('_')[0]}"]
-        assert size == pytest.approx(said, abs=0.25)
-
-
-def test_all_of_them_are_small() -> None:
-    files = [file for folder in FOLDERS.values() for file in folder.iterdir()]
-    assert sum(file.stat().st_size for file in files) < 12e6
-    assert {name.split("-")[1] for name in PLANTED} <= set(FAMILIES)
-
-
-def test_first_order_is_the_slope_of_the_cosine() -> None:
-    model = load_model("planted-dual-image")
-    spec = SceneSpec(seed=5)
-    examples = []
-    for number in range(3):
-        scene = draw_scene(spec, number)
-        images = [Picture(scene.render(shown)) for shown in (scene.group, "neutral")]
-        worlds = {
-            world: {"image": image, "text": texts(word)}
-            for world, image, word in zip(
-                ("null", "both"), images, ("woman", "person"), strict=True
-            )
-        }
-        examples.append(Example(str(number), str(number), worlds))
-    slopes = first_order(model, examples, batch=2)
-    for encoder, found in zip(("image_encoder", "text_encoder"), slopes, strict=True):
-        for row, example in enumerate(examples):
-            with torch.no_grad():
-                sides = {
-                    world: {
-                        tower: model.encode(
-                            tower, model.collate(tower, model.split(example.worlds[world])[tower])
-                        ).double()
-                        for tower in ("image_encoder", "text_encoder")
-                    }
-                    for world in ("null", "both")
-                }
-            base = {tower: value.requires_grad_() for tower, value in sides["null"].items()}
-            unit = {t: torch.nn.functional.normalize(v, dim=-1) for t, v in base.items()}
-            logits = unit["image_encoder"] @ unit["text_encoder"].T * model.net.logit_scale.exp()
-            for k in range(len(OBJECTS)):
-                slope = torch.autograd.grad(logits[0, k], base[encoder], retain_graph=True)[0]
-                wanted = (slope * (sides["both"][encoder] - base[encoder])).sum()
-                assert found[row, k] == pytest.approx(float(wanted.detach()), abs=2e-2)
-
-
-@pytest.mark.parametrize("encoder", ENCODERS)
-def test_first_order_is_the_slope_inside_a_detector(
-    load: Any, encoder: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # other boxes are proposed where loud weights are moved further
-    monkeypatch.setattr(benchmark_methods, "_STEP", 1e-4)
-    model = load("grounding-dino")
-    rng = np.random.default_rng(0)
-    names, examples = ("dog", "cup"), []
-    for number in range(4):
-        pixels = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
-        other = pixels.copy()
-        other[16:48, 16:48] = 128
-        worlds = {
-            world: {
-                "image": Picture(Image.fromarray(image)),
-                "text": GroundedText(f"a photo of a {word}. ", names),
-            }
-            for world, image, word in (("null", pixels, "woman"), ("both", other, "person"))
-        }
-        examples.append(Example(str(number), str(number), worlds))
-    found = first_order(model, examples, batch=2)[ENCODERS.index(encoder)]
-    stage = next(stage for stage in model.towers[0].stages if stage.name == encoder)
-    module = model.net.get_submodule(stage.module)
-    for row, example in enumerate(examples):
-        pairs = [model.split(example.worlds[world])["model"][0] for world in ("null", "both")]
-        given: list[Any] = []
-        handle = module.register_forward_hook(lambda *call, to=given: to.append(call[2]))
-        with torch.no_grad():
-            for pair in pairs:
-                model.encode("model", model.collate("model", [pair]))
-        handle.remove()
-        step = torch.zeros((), requires_grad=True)
-
-        def moved(a: Any, b: Any, step: torch.Tensor = step) -> Any:
-            return a + step * (b - a) if a.is_floating_point() else a
-
-        with replaced_output(module, tree_map(moved, *given)), monkeypatch.context() as patch:
-            # the detector learns no box through the layer behind it, and still moves with it
-            patch.setattr(torch.Tensor, "detach", lambda tensor: tensor)
-            logits = model.encode("model", model.collate("model", pairs[:1]))["logits"].amax(1)
-        for k in range(len(names)):
-            (slope,) = torch.autograd.grad(logits[0, k], step, retain_graph=True)
-            assert found[row, k] == pytest.approx(slope.item(), rel=0.03, abs=0.15)
-    assert np.abs(found).max() > 0.5
+@pytest.fixture
+def study_file(tmp_path: Path) -> Path:
+    """The study of the small benchmark as a file."""
+    path = tmp_path / "planted.toml"
+    keys = {"kind": "planted", "name": "planted-dual", "family": "dual", **SMALL}
+    path.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items()))
+    return path
 
 
 def test_a_summary_counts_what_is_right_and_shares_what_is_wrong() -> None:
@@ -189,7 +88,7 @@ def test_a_summary_counts_what_is_right_and_shares_what_is_wrong() -> None:
             for e, c, n in zip(("image_encoder", "text_encoder"), rest[:2], rest[2:], strict=True)
         ]
     )
-    found = summary(_judged(table)).set_index("plant")
+    found = summary(judge(table)).set_index("plant")
     assert found.loc["image", ["right", "seeds"]].tolist() == [1, 2]
     assert found.loc["image", "wrong_share"] == pytest.approx(0.15)
     assert found.loc["image", "lo"] == 0.0
@@ -200,22 +99,7 @@ def test_a_summary_counts_what_is_right_and_shares_what_is_wrong() -> None:
 
 
 @pytest.mark.integration
-def test_the_benchmark_goes_on_where_it_was(tmp_path: Path) -> None:
-    steps: list[tuple[int, int]] = []
-    from vlbias.runs.runner import Events
-
-    def stop(done: int, total: int, _: int) -> None:
-        steps.append((done, total))
-        if done == 2 and len(steps) == 3:
-            raise KeyboardInterrupt
-
-    small = {"seeds": 2, "photos": 200, "draws": 100}
-    with pytest.raises(KeyboardInterrupt):
-        benchmark_planted(tmp_path, **small, events=Events(cells=stop))
-    scored_files = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("scored/*.json")}
-    assert len(scored_files) == 2
-    found = benchmark_planted(tmp_path, **small)
-    assert all(path.stat().st_mtime_ns == time for path, time in scored_files.items())
+def test_the_benchmark_goes_on_where_it_was(found: Benchmark) -> None:
     assert set(found.table["method"]) == {"effects", "percent change", "gradient"}
     assert len(found.table) == 14 * 3 * 2
     pd.testing.assert_frame_equal(
@@ -227,6 +111,97 @@ def test_the_benchmark_goes_on_where_it_was(tmp_path: Path) -> None:
     assert abs(share["text_encoder"]) < 0.2 * abs(share["image_encoder"])
 
 
+@pytest.mark.integration
+def test_a_study_file_runs_as_any_other_and_a_lost_cell_is_computed_anew(
+    found: Benchmark, study_file: Path
+) -> None:
+    folder = found.path.parent
+    before = written(folder)
+    whole = jobs.run(study_file, folder.parent)
+    assert (whole.folder, whole.done, whole.skipped) == (folder, 0, 14)
+    lost = Run(folder).files[3]
+    content = lost.read_text()
+    lost.unlink()
+    assert Run(folder).missing == [lost.stem]
+    again = jobs.run(study_file, folder.parent)
+    assert (again.done, again.skipped, again.failed) == (1, 13, ())
+    after = written(folder)
+    assert {name for name in after if after[name] != before[name]} == {lost.name}
+    said, known = (pd.DataFrame(json.loads(text)) for text in (lost.read_text(), content))
+    pd.testing.assert_frame_equal(said, known, rtol=1e-4)  # threads may add up in another order
+
+
+@pytest.mark.integration
+def test_a_model_that_cannot_be_scored_is_said_to_be_one(
+    found: Benchmark, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = found.path.parent
+    lost = Run(folder).files[0]
+    lost.unlink()
+
+    def breaks(_: object) -> None:
+        raise ValueError("no slope")
+
+    with monkeypatch.context() as patch:
+        patch.setitem(work.METHODS, "gradient", breaks)
+        with pytest.raises(BadTable, match=r"1 of 14 cells are missing.*vlbias resume"):
+            benchmark_planted(folder.parent, **SMALL)
+    error = lost.with_suffix(".error.json")
+    about = json.loads(error.read_text())
+    assert (about["error"], about["samples"]) == ("ValueError: no slope", ["image/0"])
+    benchmark_planted(folder.parent, **SMALL)
+    assert lost.is_file()
+    assert not error.exists()
+
+
+@pytest.mark.integration
+def test_the_page_says_which_method_names_the_right_encoder(
+    found: Benchmark, tmp_path: Path
+) -> None:
+    page = report(found.path.parent, tmp_path)
+    rows = found.summary[found.summary["method"] == "effects"].set_index("plant")
+    biased = int(rows.loc[["image", "text", "both"], "right"].sum())
+    quiet = int(rows.loc["unbiased", "right"])
+    assert f"effects names exactly the planted encoders in {biased} of 6 sets" in page.summary
+    assert f"none in {quiet} of 8 where there is no bias" in page.summary
+    text = page.html.read_text()
+    for said in (
+        "Percent change names exactly",
+        "Gradient names exactly",
+        "How often each method is right",
+        "What is put down to the wrong encoder",
+        "their scenes are not photos",
+        "<svg",
+    ):
+        assert said in text
+    tables = page.tables / "planted-dual"
+    shown = pd.read_csv(tables / "summary.csv")
+    pd.testing.assert_frame_equal(shown, found.summary, check_dtype=False, rtol=1e-12)
+    assert len(pd.read_csv(tables / "methods.csv")) == len(found.table)
+
+
+def test_a_folder_takes_more_sets_of_its_family_and_no_other_family(tmp_path: Path) -> None:
+    small, large, other = (
+        work.Work(make_plan(Study(name="planted", **keys)), tmp_path)
+        for keys in ({"seeds": 2}, {"seeds": 3}, {"family": "detector"})
+    )
+    keys = [{cell.key for cell in one.cells} for one in (small, large, other)]
+    assert keys[0] < keys[1]
+    assert not keys[1] & keys[2]
+    before = small.manifest()
+    more = large.resumed(before, large.manifest())
+    assert more is not None
+    assert (len(more["cells"]), more["created"]) == (3 * 3 + 12, before["created"])
+    assert other.resumed(before, other.manifest()) is None
+
+
+def test_studies_of_different_seeds_have_different_scenes() -> None:
+    first, second = (make_plan(Study(name="planted", seed=seed)) for seed in (0, 1))
+    assert [part.seed for part in first.parts[:5]] == [0, 1, 2, 3, 4]
+    assert not {part.seed for part in first.parts} & {part.seed for part in second.parts}
+    assert "20 without bias" in first.funnel
+
+
 def test_what_cannot_be_scored_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnknownName, match="dual"):
         benchmark_planted(tmp_path, family="duel")
@@ -234,6 +209,8 @@ def test_what_cannot_be_scored_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         benchmark_planted(tmp_path, seeds=1)
     with pytest.raises(BadStudy, match="photos"):
         benchmark_planted(tmp_path, photos=20)
+    with pytest.raises(BadStudy, match="known keys"):
+        jobs.parse_study({"kind": "planted", "name": "planted", "photo": 200})
     monkeypatch.setitem(FAMILIES, "promised", "template")
     with pytest.raises(BadStudy, match="there is no planted-promised-image, planted-promised-text"):
         benchmark_planted(tmp_path, family="promised")
@@ -248,7 +225,7 @@ def test_the_command_prints_what_was_found(monkeypatch: pytest.MonkeyPatch, tmp_
         asked.update(options)
         return Benchmark(rows, rows, out / "benchmark.csv")
 
-    monkeypatch.setattr(api, "benchmark_planted", score)
+    monkeypatch.setattr(benchmark_module, "benchmark_planted", score)
     command = ["benchmark", "planted", "--seeds", "3", "--out", str(tmp_path)]
     printed = CliRunner().invoke(cli.app, command).stdout
     assert (asked["family"], asked["seeds"], asked["photos"]) == ("dual", 3, 1000)
