@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from script import finished, main_of, markdown, options, table
 
-from vlbias.studies.mitigation.page import ablation_table, summary_table
+from vlbias.studies.mitigation.page.tables import ablation_table, summary_table
 
 
 def main() -> None:

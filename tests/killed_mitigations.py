@@ -18,9 +18,9 @@ from toy_studies import planted_plan
 
 from vlbias.runs import workers
 from vlbias.store import cells as store
+from vlbias.studies.jobs import run_plan
 from vlbias.studies.mitigation.work import fits
 from vlbias.studies.mitigation.work import run as mitigate
-from vlbias.studies.mitigation.work.run import run_mitigation
 
 METHODS = [{"name": "leace", "options": {"sites": ["image_encoder/neuron"]}}]
 
@@ -78,14 +78,14 @@ def main(killed: str, whole: str) -> None:
         if child == 0:
             made = plan()
             sabotage()
-            run_mitigation(made, Path(killed))
+            run_plan(made, Path(killed))
             os._exit(0)
         _, status = os.waitpid(child, 0)
         assert os.WIFSIGNALED(status), f"{sabotage.__name__} was not killed: {status}"
         fits = len(list(folder.glob("fits/[!.]*/mitigation.json")))
         print(sabotage.__name__, fits, len(list(folder.glob("cells/[!.]*.parquet"))), flush=True)
     for out in (killed, whole):
-        result = run_mitigation(plan(), Path(out))
+        result = run_plan(plan(), Path(out))
         print(
             "done", result.done, "skipped", result.skipped, "failed", len(result.failed), flush=True
         )

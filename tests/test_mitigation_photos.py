@@ -12,17 +12,18 @@ import pytest
 import tiny_photos
 import torch
 
-from vlbias import api
 from vlbias.cli import main
 from vlbias.errors import BadData
 from vlbias.mitigations.base import Fitted
 from vlbias.models import load_model
 from vlbias.store.run_folder import Run
-from vlbias.studies.jobs import job_of
-from vlbias.studies.mitigation.numbers.scores import MitigationNumbers
+from vlbias.studies import jobs
+from vlbias.studies.mitigation.numbers.performance import ConditionPerformance
+from vlbias.studies.mitigation.numbers.scores import ConditionScores
 from vlbias.studies.mitigation.stored import Conditions
-from vlbias.studies.mitigation.work.passes import Remembering, nulls, readouts
-from vlbias.studies.mitigation.work.site_selection import Picking, pick_sites
+from vlbias.studies.mitigation.work.cached_towers import CachedTowers
+from vlbias.studies.mitigation.work.passes import nulls, readouts
+from vlbias.studies.mitigation.work.site_selection import SiteSearch, choose_sites
 
 pytestmark = pytest.mark.integration
 
@@ -78,7 +79,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, model_folder: Callable[[str]
 @pytest.fixture(scope="module")
 def run(study: Path) -> Run:
     """The run, done; no test may change it."""
-    result = api.run(study, study.parent / "runs")
+    result = jobs.run(study, study.parent / "runs")
     assert result.failed == (), [
         json.loads(path.read_text())["error"] for path in result.folder.glob("cells/*.error.json")
     ]
@@ -111,7 +112,7 @@ def test_every_method_moves_scores_and_placebos_do_something_else(run: Run) -> N
 
 def test_a_condition_is_what_the_mitigated_model_says(run: Run, study: Path) -> None:
     """Also where rows were encoded once for all, as they are for what acts on outputs alone."""
-    plan = job_of(api.read_study(study)).plan(api.read_study(study))
+    plan = jobs.make_plan(jobs.read_study(study))
     model = load_model(plan.study.model)
     stored = Conditions(run)
     place = {sample: i for i, sample in enumerate(run.samples["sample_id"])}
@@ -136,13 +137,14 @@ def test_queries_that_ask_for_gender_are_left_alone_by_neutral_texts(run: Run) -
     }  # fmt: skip
     before, after = (scores(run, name, "query") for name in ("none", "text-neutral @ 1"))
     np.testing.assert_array_equal(before, after)
-    numbers = dict(MitigationNumbers(run, draws=3).performance("none", "report", np.ones(16, bool)))
+    performance = ConditionPerformance(ConditionScores(run, draws=3))
+    numbers = dict(performance.metrics("none", "report", np.ones(16, bool)))
     assert {"mAP", "R@5", "R@1 photo to caption", "AUC of queries for the group"} <= set(numbers)
     assert np.isfinite(numbers["AUC of queries for the group"]).all()
 
 
 def test_ranks_are_those_of_the_scores_between_photos_and_captions(run: Run, study: Path) -> None:
-    plan = job_of(api.read_study(study)).plan(api.read_study(study))
+    plan = jobs.make_plan(jobs.read_study(study))
     model = load_model(plan.study.model)
     captions = plan.asked["test"].captions
     assert captions[0].startswith("A ")
@@ -157,27 +159,27 @@ def test_ranks_are_those_of_the_scores_between_photos_and_captions(run: Run, stu
         assert ((least <= found) & (found <= most)).all()
 
 
-def test_picked_sites_are_kept_with_how_they_were_picked(run: Run) -> None:
+def test_chosen_sites_are_kept_with_how_they_were_chosen(run: Run) -> None:
     (path,) = run.folder.glob("fits/pick-*.json")
-    picked = json.loads(path.read_text())
+    chosen = json.loads(path.read_text())
     frame = Conditions(run).frame
     keys = frame[frame["setting"] == "mean-ablation"].set_index("role")["fit"]
     own = Fitted.load(run.folder / "fits" / keys["mitigated"])
-    assert list(own.mitigation.spec["sites"]) == picked["sites"]
+    assert list(own.mitigation.spec["sites"]) == chosen["sites"]
     control = Fitted.load(run.folder / "fits" / keys["placebo"])
-    assert not set(control.learned.tensors) & set(picked["sites"])
-    assert len(picked["singles"]) == 6
-    assert picked["reductions"][0] == max(picked["singles"].values())
+    assert not set(control.learned.tensors) & set(chosen["sites"])
+    assert len(chosen["singles"]) == 6
+    assert chosen["reductions"][0] == max(chosen["singles"].values())
 
 
 def test_a_killed_choice_of_sites_goes_on_where_it_was(
     run: Run, study: Path, tmp_path: Path
 ) -> None:
-    read = api.read_study(study)
-    plan = job_of(read).plan(read)
-    (setting,) = (one for one in plan.settings if one.pick)
-    picking = Picking(
-        load_model(read.model), plan.split["fit"], plan.plan.dataset.classes, setting.pick, 5
+    read = jobs.read_study(study)
+    plan = jobs.make_plan(read)
+    (setting,) = (one for one in plan.settings if one.selection)
+    search = SiteSearch(
+        load_model(read.model), plan.split["fit"], plan.dataset.classes, setting.selection, 5
     )
     (whole,) = run.folder.glob("fits/pick-*.json")
     path, heard = tmp_path / whole.name, []
@@ -190,7 +192,7 @@ def test_a_killed_choice_of_sites_goes_on_where_it_was(
 
         key = int(whole.stem.removeprefix("pick-"), 16)
         rng = np.random.default_rng([read.seed, key % 2**32])
-        return pick_sites(picking, setting.make(), path, rng, note)
+        return choose_sites(search, setting.make(), path, rng, note)
 
     with pytest.raises(KeyboardInterrupt):
         choose(killed_at=4)
@@ -225,14 +227,14 @@ def test_photos_that_a_condition_cannot_read_are_counted_with_their_reason(run: 
     assert (left_out["why"] != "ok").all()
 
 
-def test_rows_are_remembered_to_the_last_bit(study: Path) -> None:
-    plan = job_of(api.read_study(study)).plan(api.read_study(study))
+def test_rows_are_cached_to_the_last_bit(study: Path) -> None:
+    plan = jobs.make_plan(jobs.read_study(study))
     model = load_model(plan.study.model)
-    memory = Remembering(model, 5)
+    cached = CachedTowers(model, 5)
     inputs = nulls(plan.split["test"])
-    memory.learn(inputs)
+    cached.add(inputs)
     plain = [r["class_logits"] for _, r in readouts(model, inputs, 5)]
-    again = [r["class_logits"] for _, r in readouts(memory, inputs, 5)]
+    again = [r["class_logits"] for _, r in readouts(cached, inputs, 5)]
     assert torch.equal(torch.cat(plain), torch.cat(again))
 
 
@@ -269,6 +271,6 @@ def test_the_same_photo_in_two_splits_is_refused(study: Path, tmp_path: Path) ->
     other.write_bytes(one.read_bytes())
     text = study.read_text().replace(str(study.parent / "photos"), str(photos))
     (tmp_path / "study.toml").write_text(text)
-    loaded = api.read_study(tmp_path / "study.toml")
+    loaded = jobs.read_study(tmp_path / "study.toml")
     with pytest.raises(BadData, match=r"/10 \(test\) = .*/11 \(dev\)"):
-        job_of(loaded).plan(loaded)
+        jobs.make_plan(loaded)

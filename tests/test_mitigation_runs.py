@@ -21,14 +21,15 @@ from toy_studies import planted_plan
 from vlbias.causal.example import Example, Picture
 from vlbias.errors import BadData, BadStudy, BadTable, UnknownName
 from vlbias.mitigations.base import Fitted
-from vlbias.report.page import report
 from vlbias.store.run_folder import Run
-from vlbias.studies.mitigation.conditions import refuse_same_photo
-from vlbias.studies.mitigation.numbers.tables import MitigationTables, mitigation_tables
-from vlbias.studies.mitigation.page import mitigation_section
+from vlbias.studies.jobs import run_plan
+from vlbias.studies.mitigation.numbers import Tables, numbers
+from vlbias.studies.mitigation.page import section
+from vlbias.studies.mitigation.settings import settings_of
+from vlbias.studies.mitigation.splits import refuse_same_photo
 from vlbias.studies.mitigation.stored import Conditions
-from vlbias.studies.mitigation.study import MitigationStudy
-from vlbias.studies.mitigation.work.run import run_mitigation
+from vlbias.studies.mitigation.study import Study
+from vlbias.studies.reporting import report
 
 pytestmark = pytest.mark.integration
 
@@ -43,7 +44,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     out = tmp_path_factory.mktemp("runs")
     return {
         route: Run(
-            run_mitigation(
+            run_plan(
                 planted_plan(
                     [LEACE], route, name=f"planted-{route}", strengths=[1.0], timed=4, photos=9000
                 ),
@@ -55,14 +56,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
 
 
 @pytest.fixture(scope="module")
-def tables(runs: dict[str, Run]) -> dict[str, MitigationTables]:
-    return {route: mitigation_tables(run, draws=200) for route, run in runs.items()}
+def tables(runs: dict[str, Run]) -> dict[str, Tables]:
+    return {route: numbers(run, draws=200) for route, run in runs.items()}
 
 
 @pytest.mark.parametrize("route", ["image", "text"])
-def test_the_right_encoder_removes_the_planted_bias(
-    route: str, tables: dict[str, MitigationTables]
-) -> None:
+def test_the_right_encoder_removes_the_planted_bias(route: str, tables: dict[str, Tables]) -> None:
     rows = tables[route].verdicts.set_index("varied")
     right = rows.loc[f"sites={route}_encoder/neuron"]
     wrong = rows.loc[f"sites={'text' if route == 'image' else 'image'}_encoder/neuron"]
@@ -93,21 +92,21 @@ def test_killed_and_resumed_gives_the_same_cells_and_table(tmp_path: Path) -> No
     assert one.manifest["cells"] == other.manifest["cells"]
     for path in one.files:
         assert path.read_bytes() == (other.folder / "cells" / path.name).read_bytes()
-    first, second = (mitigation_tables(run, draws=50) for run in (one, other))
+    first, second = (numbers(run, draws=50) for run in (one, other))
     pd.testing.assert_frame_equal(first.verdicts, second.verdicts)
 
 
 def test_the_fit_is_reused_and_another_method_can_be_added(tmp_path: Path) -> None:
     small: dict[str, Any] = {"photos": 600, "strengths": [1.0], "timed": 0}
     image = {"name": "leace", "options": {"sites": list(SITES[0])}}
-    first = run_mitigation(planted_plan([image], **small), tmp_path)
+    first = run_plan(planted_plan([image], **small), tmp_path)
     fits = {p: p.stat().st_mtime_ns for p in first.folder.glob("fits/*/mitigation.json")}
     text = {"name": "inlp", "options": {"sites": list(SITES[1]), "most": 2}}
-    both = run_mitigation(planted_plan([image, text], **small), tmp_path)
+    both = run_plan(planted_plan([image, text], **small), tmp_path)
     assert (first.done, both.done, both.skipped) == (6, 4, 6)
     assert all(path.stat().st_mtime_ns == before for path, before in fits.items())
     with pytest.raises(BadStudy, match="another study"):
-        run_mitigation(planted_plan([image], seed=1, **small), tmp_path)
+        run_plan(planted_plan([image], seed=1, **small), tmp_path)
 
 
 def test_a_fit_that_fails_is_recorded_and_its_cells_alone_are_missing(
@@ -126,13 +125,13 @@ def test_a_fit_that_fails_is_recorded_and_its_cells_alone_are_missing(
 
     with monkeypatch.context() as patch:
         patch.setattr(Leace, "learn", fails)
-        result = run_mitigation(plan, tmp_path)
+        result = run_plan(plan, tmp_path)
     assert (result.done, len(result.failed)) == (8, 3)
     errors = [json.loads(p.read_text()) for p in result.folder.glob("cells/*.error.json")]
     assert [e["error"] for e in errors] == ["RuntimeError: the accelerator fell over"]
     with pytest.raises(BadTable, match="missing"):
-        mitigation_tables(Run(result.folder), draws=50)
-    again = run_mitigation(plan, tmp_path)
+        numbers(Run(result.folder), draws=50)
+    again = run_plan(plan, tmp_path)
     assert (again.done, again.skipped, again.failed) == (2, 8, ())
 
 
@@ -147,9 +146,7 @@ def test_saved_fits_are_mitigations_that_load(runs: dict[str, Run]) -> None:
             assert set(fitted.seen) == seen
 
 
-def test_the_table_by_naive_loops(
-    runs: dict[str, Run], tables: dict[str, MitigationTables]
-) -> None:
+def test_the_table_by_naive_loops(runs: dict[str, Run], tables: dict[str, Tables]) -> None:
     run, found = runs["image"], tables["image"]
     frame = run.frame(["mitigation", "outcome", "sample_id", "target", "value"])
     wide = {
@@ -204,12 +201,12 @@ def test_the_table_by_naive_loops(
 
 
 def test_a_bias_that_is_none_is_said_to_be_one(
-    runs: dict[str, Run], tables: dict[str, MitigationTables]
+    runs: dict[str, Run], tables: dict[str, Tables]
 ) -> None:
     run, found = runs["image"], tables["image"]
-    assert "cannot be told from noise" not in mitigation_section(run, found).headline
+    assert "cannot be told from noise" not in section(run, found).headline
     lost = replace(found, conditions=found.conditions.assign(p=0.2))
-    assert "cannot be told from noise (B" in mitigation_section(run, lost).headline
+    assert "cannot be told from noise (B" in section(run, lost).headline
 
 
 def test_the_page_says_what_the_table_says(runs: dict[str, Run], tmp_path: Path) -> None:
@@ -265,7 +262,8 @@ def test_a_photo_in_two_splits_is_refused_with_its_ids(tmp_path: Path) -> None:
         ({"mitigation": {"methods": [{"nam": "leace"}]}}, "mitigation.methods.0.nam"),
         ({"contrasts": ["null->both"]}, "contrasts"),
         ({"mediators": ["image_encoder"]}, "mediators"),
-        ({"operating_point": {"min_captions": 2}}, "operating_point"),
+        ({"operating_point": {"min_captions": 2}}, "operating_point.min_captions"),
+        ({"dataset": {"splits": ["dev", "test"]}}, "dataset.splits"),
     ],
 )
 def test_a_study_that_cannot_be(change: dict[str, Any], field: str) -> None:
@@ -276,24 +274,22 @@ def test_a_study_that_cannot_be(change: dict[str, Any], field: str) -> None:
         **change,
     }
     with pytest.raises(BadStudy) as caught:
-        MitigationStudy.parse(content)
+        Study.parse(content)
     assert caught.value.field == field
 
 
-def study(*methods: dict[str, Any]) -> MitigationStudy:
-    return MitigationStudy.parse(
-        {"name": "x", "model": "toy", "mitigation": {"methods": list(methods)}}
-    )
+def study(*methods: dict[str, Any]) -> Study:
+    return Study.parse({"name": "x", "model": "toy", "mitigation": {"methods": list(methods)}})
 
 
 def test_methods_and_settings_that_do_not_exist() -> None:
     with pytest.raises(UnknownName, match="leace"):
-        study({"name": "leaze"}).settings()
+        settings_of(study({"name": "leaze"}).mitigation)
     with pytest.raises(UnknownName, match="sites"):
-        study({"name": "leace", "options": {"site": ["image_encoder"]}}).settings()
+        settings_of(study({"name": "leace", "options": {"site": ["image_encoder"]}}).mitigation)
     with pytest.raises(BadStudy, match="differ"):
-        study({"name": "leace"}, {"name": "leace"}).settings()
+        settings_of(study({"name": "leace"}, {"name": "leace"}).mitigation)
     varied = study({"name": "leace", "vary": {"sites": [["a"], ["b", "c"]], "svd_tol": [0.1, 0.2]}})
-    labels = [one.label for one in varied.settings()]
+    labels = [one.label for one in settings_of(varied.mitigation)]
     assert len(labels) == 4
     assert labels[3] == "leace (sites=b c, svd_tol=0.2)"

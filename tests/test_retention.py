@@ -10,8 +10,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from vlbias.analysis import retention
 from vlbias.analysis.panel import Panel
 from vlbias.errors import BadTable
-from vlbias.studies.mitigation.numbers.tables import MitigationTables
-from vlbias.studies.mitigation.work.passes import mid_ranks
+from vlbias.studies.mitigation.numbers import Tables
+from vlbias.studies.mitigation.work.scores import mid_ranks
 from vlbias.studies.photos.scores import presence_map
 
 
@@ -133,7 +133,7 @@ def test_bias_is_drawn_against_the_first_metric_that_has_something_to_lose(
     retention_rows = pd.DataFrame({"metric": names, "margin": [0.02, 0.02, np.nan]})
     choice = pd.DataFrame({"role": ["none"], "AP": values[:1], "mAP": values[1:]})
     none = pd.DataFrame()
-    tables = MitigationTables(none, choice, none, none, retention_rows, none, none)
+    tables = Tables(none, choice, none, none, retention_rows, none, none)
     assert tables.margins == {"AP": 0.02, "mAP": 0.02}
     assert tables.metric == metric
 

@@ -14,13 +14,13 @@ from mitigated import examples, outputs, same, state, unchanged
 from vlbias.mitigations import make_mitigation
 from vlbias.mitigations.activations import value_at
 from vlbias.mitigations.sites import placed
-from vlbias.studies.mitigation.work.scope import touched
-from vlbias.studies.mitigation.work.stage_cache import Recall
+from vlbias.studies.mitigation.work.scope import changed_stages
+from vlbias.studies.mitigation.work.stage_cache import StageCache
 
 
 @contextmanager
 def counted(model: Any) -> Iterator[dict[str, int]]:
-    """How often each of the first stages is run inside the context, what is recalled apart."""
+    """How often each of the first stages is run inside the context, what is cached apart."""
     runs: dict[str, int] = {}
     handles = []
     for stage in model.towers[0].stages[:2]:
@@ -39,22 +39,22 @@ def counted(model: Any) -> Iterator[dict[str, int]]:
 
 @pytest.mark.parametrize("family", ["grounding-dino", "omdet-turbo"])
 @pytest.mark.parametrize("name", DETECTOR)
-def test_what_is_recalled_is_what_is_computed(load: Load, family: str, name: str) -> None:
+def test_what_is_cached_is_what_is_computed(load: Load, family: str, name: str) -> None:
     model, some = load(family), examples(4, seed=1, form="grounded")
     settings = (OMDET if family == "omdet-turbo" else DETECTOR)[name]
     mitigation = make_mitigation(name, **settings).fit(model, examples(form="grounded"), rng=rng())
-    recall, held = Recall(model), state(model.net)
+    cache, held = StageCache(model), state(model.net)
     before = outputs(model, some)
-    with recall.without(()):
+    with cache.used(()):
         assert same(outputs(model, some), before)
-        assert same(outputs(model, some), before), "recalled"
+        assert same(outputs(model, some), before), "from the cache"
     with mitigation.applied(model) as mitigated:
         expected = outputs(mitigated, some)
     assert not same(expected, before)
     for _ in range(2):
         with (
             mitigation.applied(model) as mitigated,
-            recall.without(touched(mitigation.mitigation, model)),
+            cache.used(changed_stages(mitigation.mitigation, model)),
         ):
             assert same(outputs(mitigated, some), expected)
     assert same(outputs(model, some), before)
@@ -63,8 +63,8 @@ def test_what_is_recalled_is_what_is_computed(load: Load, family: str, name: str
 
 def test_only_what_is_new_is_run(load: Load) -> None:
     model, some = load("grounding-dino"), examples(4, seed=1, form="grounded")
-    recall = Recall(model)
-    with counted(model) as runs, recall.without(()):
+    cache = StageCache(model)
+    with counted(model) as runs, cache.used(()):
         outputs(model, some)
         once = dict(runs)
         outputs(model, some)
@@ -72,15 +72,15 @@ def test_only_what_is_new_is_run(load: Load) -> None:
         outputs(model, examples(4, seed=2, form="grounded"))  # other photos with the same texts
         assert runs["image_encoder"] > once["image_encoder"]
         assert runs["text_encoder"] == once["text_encoder"]
-    with counted(model) as runs, recall.without({"image_encoder"}):
+    with counted(model) as runs, cache.used({"image_encoder"}):
         outputs(model, some)
         assert set(runs) == {"image_encoder"}
 
 
 def test_beyond_its_limit_nothing_is_kept(load: Load) -> None:
     model, some = load("grounding-dino"), examples(2, seed=1, form="grounded")
-    recall = Recall(model, limit=100)
-    with counted(model) as runs, recall.without(()):
+    cache = StageCache(model, limit=100)
+    with counted(model) as runs, cache.used(()):
         before = outputs(model, some)
         once = dict(runs)
         assert same(outputs(model, some), before)
@@ -89,10 +89,14 @@ def test_beyond_its_limit_nothing_is_kept(load: Load) -> None:
 
 def test_a_method_is_asked_for_its_places(load: Load) -> None:
     model = load("grounding-dino")
-    assert touched(make_mitigation("feature-blur"), model) == {"image_encoder"}, "its own sites"
-    assert touched(make_mitigation("pixel-blur"), model) == touched(None, model) == set()
+    assert changed_stages(make_mitigation("feature-blur"), model) == {"image_encoder"}, (
+        "its own sites"
+    )
+    assert (
+        changed_stages(make_mitigation("pixel-blur"), model) == changed_stages(None, model) == set()
+    )
     sites = ("image_encoder/resid.1",)
-    assert touched(make_mitigation("leace", sites=sites), model) == {"image_encoder"}
+    assert changed_stages(make_mitigation("leace", sites=sites), model) == {"image_encoder"}
 
 
 def test_nothing_behind_a_value_that_is_asked_for_is_run(load: Load) -> None:
