@@ -150,7 +150,7 @@ def test_what_cannot_be_begun_is_said(model: str, tmp_path: Path) -> None:
         ("worlds", {"null": "The man said that"}, "another one"),
         ("worlds", {"a": "The man said that", "b": "The nurse said that"}, "'null'"),
         ("split", "train", "train"),
-        ("candidates", ["he"], "1 candidates"),
+        ("candidates", ["he"], "line 1.*two or more"),
     ):
         data = write_texts(tmp_path / "texts.jsonl", [{**rows[0], key: value}])
         with pytest.raises(BadData, match=match):

@@ -15,6 +15,9 @@ from vlbias.errors import BadData, BadStudy, UnknownName
 from vlbias.store.run_folder import Run
 from vlbias.studies import jobs
 from vlbias.studies.jobs import make_plan, read_study, run_plan, study_of
+from vlbias.studies.language.guidance import GUIDANCE
+from vlbias.studies.language.numbers import numbers
+from vlbias.studies.language.page import section
 from vlbias.studies.language.study import Study
 from vlbias.studies.reporting import report
 
@@ -119,6 +122,23 @@ def test_the_page_prints_the_sum_beside_the_joint_effect(run: Run, tmp_path: Pat
     assert Heads(page.html).codes() == set()
     assert unexplained(page.tables) == set()
     assert "total effect on the odds" in page.summary
+
+
+def test_the_section_has_its_own_guidance_task_and_metrics(run: Run) -> None:
+    assert "operating_point" not in run.manifest["study"]  # texts have no keys of photos
+    tables = numbers(run, draws=20)
+    found = section(run, tables)
+    assert (found.task, found.guidance) == ("text-generation", GUIDANCE)
+    totals = tables.totals.set_index(["contrast", "samples", "effect", "summary"])["estimate"]
+    assert [metric["value"] for metric in found.metrics] == [
+        totals[contrast, "all", "TE", "log"] for contrast in run.manifest["contrasts"]
+    ]
+    assert [part.title for part in found.parts] == [
+        "Effects",
+        "Exactness",
+        "The data and what was left out",
+    ]
+    assert "different numbers of tokens" in found.parts[-1].blocks[0].text
 
 
 def test_the_page_says_so_where_no_joint_effect_was_run(model: Path, tmp_path: Path) -> None:
