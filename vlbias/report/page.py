@@ -61,11 +61,11 @@ class Reported:
         about = self.run.manifest
         return {
             "name": about["study"]["name"],
-            "model": f"{about['model']['name']} ({about['model']['revision']})",
+            "model": _model(about),
             "headline": self.section.headline,
             "readings": list(self.section.readings),
             "provenance": _provenance(self.run),
-            "choices": about["paper_unknowns"],
+            "choices": about.get("paper_unknowns", {}),
         }
 
 
@@ -145,6 +145,12 @@ def _write_tables(folder: Path, tables: Any) -> None:
         frame.to_csv(folder / f"{name}.csv", index=False)
 
 
+def _model(manifest: Mapping[str, Any]) -> str:
+    if "model" not in manifest:
+        return "no model"
+    return f"{manifest['model']['name']} ({manifest['model']['revision']})"
+
+
 def _provenance(run: Run) -> dict[str, str]:
     manifest = run.manifest
     return {
@@ -152,7 +158,7 @@ def _provenance(run: Run) -> dict[str, str]:
         "created": manifest["created"],
         "code": f"vlbias {manifest['packages']['vlbias']}, commit {manifest['commit'] or 'not known'}",
         "packages": ", ".join(f"{k} {v}" for k, v in manifest["packages"].items()),
-        "data": manifest["data"]["content_hash"],
+        "data": manifest.get("data", {}).get("content_hash", "none"),
         "machine": ", ".join(manifest["machine"].values()),
         "time": _time(manifest),
         "seed": str(manifest["study"]["seed"]),

@@ -75,7 +75,7 @@ def model_index(runs: Sequence[tuple[Run, Section]]) -> dict[str, Any]:
     """
     models: dict[str, list[dict[str, Any]]] = {}
     for run, section in runs:
-        if section.metrics:
+        if section.metrics and "model" in run.manifest:
             models.setdefault(run.manifest["model"]["name"], []).append(_result(run, section))
     entries = [{"name": name, "results": found} for name, found in models.items()]
     return {"model-index": entries} if entries else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -13,17 +13,23 @@ from pathlib import Path
 from typing import Any
 
 from vlbias.files import write_json
+from vlbias.runs.study import StudyBase
 from vlbias.store.cells import SCHEMA_VERSION
 from vlbias.store.run_folder import Run
 
-__all__ = ["difference", "log_session", "provenance", "updated"]
+__all__ = ["described", "difference", "log_session", "updated"]
 
 _PACKAGES = ("torch", "transformers", "numpy", "pandas", "pyarrow", "pillow", "vlbias")
 
 
-def provenance(device: str) -> dict[str, Any]:
-    """What every manifest says: schema, packages, commit, machine, date, and no session yet."""
+def described(
+    study: StudyBase, cells: Sequence[str], rows: int, device: str = "cpu"
+) -> dict[str, Any]:
+    """What every manifest says: the study, its cells, schema, packages, commit, machine, date."""
     return {
+        "study": study.model_dump(mode="json"),
+        "cells": list(cells),
+        "rows": rows,
         "schema": SCHEMA_VERSION,
         "packages": {name: version(name) for name in _PACKAGES},
         "commit": _commit(),

@@ -12,7 +12,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vlbias.errors import BadStudy
 
-__all__ = ["Elsewhere", "Frozen", "ModelStudy", "StudyBase", "fields_at", "near", "read_toml"]
+__all__ = [
+    "Elsewhere",
+    "Frozen",
+    "ModelStudy",
+    "Split",
+    "StudyBase",
+    "fields_at",
+    "near",
+    "read_toml",
+]
+
+Split = Literal["fit", "dev", "test"]
+"""Part of the data: to fit on, to choose on, to report."""
 
 Elsewhere = Callable[[tuple[str, ...]], Sequence[str]]
 """From the path of a key to the kinds of study that have it."""

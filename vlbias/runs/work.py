@@ -31,6 +31,11 @@ class Plan(ABC):
         """How much data is left after each step of selection, as lines."""
 
     @property
+    def summary(self) -> str:
+        """What is run, in words."""
+        return f"{self.n_parts} parts"
+
+    @property
     def device(self) -> str:
         """Where the model runs."""
         return "cpu"

@@ -14,15 +14,15 @@ __all__ = ["KINDS", "kind_named", "kind_of"]
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
+        Kind("bias", "bias of a model on photos, and where in the model it arises"),
         Kind(
             "mitigation", "mitigations against their placebos", lambda study: "mitigation" in study
         ),
-        Kind("language", "odds in a language model", lambda study: _data(study) in TEXTS),
+        Kind("language", "odds of words in a language model", lambda study: _data(study) in TEXTS),
         Kind("planted", "methods on models whose bias is known"),
-        Kind("bias", "bias of a model on photos, and where it arises", lambda study: True),
     )
 }
-"""Name to kind. The first that a study without the key `kind` belongs to is taken."""
+"""Name to kind."""
 
 
 def kind_of(study: Mapping[str, Any]) -> Kind:

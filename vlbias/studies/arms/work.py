@@ -17,7 +17,7 @@ from vlbias.causal.example import Example
 from vlbias.causal.staged import StagedModel
 from vlbias.outcomes import OUTCOMES, Outcome
 from vlbias.runs.events import Events, Progress
-from vlbias.runs.manifest import provenance
+from vlbias.runs.manifest import described
 from vlbias.runs.work import Cell, Work
 from vlbias.store.cells import CellWriter, cell_key
 from vlbias.studies.arms.plan import ArmsPlan, S, targets_of
@@ -71,13 +71,12 @@ class ArmsWork(Work, Generic[S]):
         """See `Work.manifest`."""
         study, cuts = self.plan.study, self.engine.cuts()
         return {
-            **provenance(study.device),
+            **described(
+                study, [cell.key for cell in self.cells], self.plan.rows, device=study.device
+            ),
             **about_data(self.plan.dataset),
             **about_model(self.model),
-            "study": study.model_dump(mode="json"),
             "targets": targets_of(study.outcomes, self.plan.dataset.classes),
-            "cells": [cell.key for cell in self.cells],
-            "rows": self.plan.rows,
             "mediators": {
                 mediator.name: {
                     "sites": [str(site) for site in mediator.sites],

@@ -10,9 +10,9 @@ from pydantic import Field
 
 from vlbias.data.world import WORLDS
 from vlbias.errors import BadStudy
-from vlbias.runs.study import near
+from vlbias.runs.study import Split, near
 from vlbias.studies.arms.study import ArmsStudy
-from vlbias.studies.photos.study import PhotoStudy, Split, ThresholdRule, WorldSpec
+from vlbias.studies.photos.study import PhotoStudy, ThresholdRule, WorldSpec
 
 __all__ = ["OperatingPoint", "Study"]
 

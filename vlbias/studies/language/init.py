@@ -13,8 +13,8 @@ from vlbias.data import TEXTS, read_text_dataset
 from vlbias.data.texts import Texts, lines_of
 from vlbias.errors import BadData, BadStudy, UnknownName
 from vlbias.models import outline_model
+from vlbias.runs.study import Split
 from vlbias.studies.language.study_text import Choices, study_text
-from vlbias.studies.photos.study import Split
 from vlbias.studies.start import (
     Start,
     model_from,

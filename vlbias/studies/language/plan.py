@@ -47,5 +47,5 @@ def make_plan(study: Study, note: Note = silent) -> ArmsPlan[Study]:
         raise BadStudy("model", study.model, f"a language model for the texts of {spec.name!r}")
     mediators = tuple(resolve(outline, study.mediators))
     altered = altered_channels(examples, study.pairs)
-    plan = ArmsPlan(study, texts, tuple(examples), mediators, altered)
+    plan = ArmsPlan(study, texts, tuple(examples), mediators, altered, "texts")
     return plan.counted(plan.engine(outline))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from vlbias.analysis.preselection import COLUMNS, choose
+from vlbias.analysis.preselection import COLUMNS, preselect
 from vlbias.causal.attribution import attributions
 from vlbias.causal.site import Mediator
 from vlbias.causal.staged import Readout, StagedModel
@@ -113,7 +113,7 @@ def _table(plan: ArmsPlan[Study], model: StagedModel, note: Note) -> pd.DataFram
         every = np.concatenate(found)
         known = ~np.isnan(every).all(1)
         means[row] = every[known].mean(0) if known.any() else np.nan
-    part = choose(means, study.screen, study.seed)
+    part = preselect(means, study.screen, study.seed)
     names = [unit.name for unit in units]
     tables = [
         pd.DataFrame(dict(zip(COLUMNS, (pair.name, names, mean, part), strict=True)))

@@ -13,9 +13,8 @@ from vlbias.causal.contrast import Contrast
 from vlbias.data import TEXTS
 from vlbias.data.world import World
 from vlbias.errors import UnknownName
-from vlbias.runs.study import Frozen
+from vlbias.runs.study import Frozen, Split
 from vlbias.studies.arms.study import ArmsStudy
-from vlbias.studies.photos.study import Split
 
 __all__ = ["Study", "TextSet"]
 
@@ -72,9 +71,7 @@ class Study(ArmsStudy):
         if self.dataset.path is None:
             return study
         path = folder.resolve() / self.dataset.path
-        return study.model_copy(
-            update={"dataset": self.dataset.model_copy(update={"path": path})}
-        )
+        return study.model_copy(update={"dataset": self.dataset.model_copy(update={"path": path})})
 
     def with_limit(self, limit: int) -> Self:
         """The study of so many texts, under a name that tells it."""

@@ -17,9 +17,7 @@ from vlbias.studies.language.study import Study
 __all__ = ["worded"]
 
 
-def worded(
-    plan: ArmsPlan[Study], model: StagedModel
-) -> tuple[ArmsPlan[Study], dict[str, Any]]:
+def worded(plan: ArmsPlan[Study], model: StagedModel) -> tuple[ArmsPlan[Study], dict[str, Any]]:
     """The plan with other wordings where token counts differ, and what the manifest says of it.
 
     For every contrast the other world is set beside the base world; the first of its wordings that has

@@ -13,11 +13,9 @@ from vlbias.data.fill import Fill
 from vlbias.data.labels import GenderRule
 from vlbias.data.world import World
 from vlbias.errors import UnknownName
-from vlbias.runs.study import Frozen, ModelStudy
+from vlbias.runs.study import Frozen, ModelStudy, Split
 
-__all__ = ["LabelSpec", "PhotoSet", "PhotoStudy", "Split", "ThresholdRule", "WorldSpec"]
-
-Split = Literal["fit", "dev", "test"]
+__all__ = ["LabelSpec", "PhotoSet", "PhotoStudy", "ThresholdRule", "WorldSpec"]
 
 
 class LabelSpec(Frozen):

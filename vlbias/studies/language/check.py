@@ -1,0 +1,15 @@
+"""What a study of a language model can be told before it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vlbias.studies.language.study import Study
+from vlbias.studies.remark import Remark, model_remarks
+
+__all__ = ["remarks"]
+
+
+def remarks(study: Study) -> Iterator[Remark]:
+    """Remarks on the model and its mediators."""
+    yield from model_remarks(study, study.mediators)
