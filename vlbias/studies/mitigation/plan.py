@@ -62,6 +62,11 @@ class MitigationPlan(Plan):
         return funnel_in_lines(self.photos.dataset.meta["funnel"])
 
     @property
+    def summary(self) -> str:
+        """See `Plan.summary`."""
+        return f"{len(self.examples)} photos, every one of which opens"
+
+    @property
     def device(self) -> str:
         """See `Plan.device`."""
         return self.study.device

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from vlbias.runs.study import Frozen
-from vlbias.studies.photos.study import PhotoSet, PhotoStudy, Split
+from vlbias.runs.study import Frozen, Split
+from vlbias.studies.photos.study import PhotoSet, PhotoStudy
 
 __all__ = ["SPLITS", "MethodSpec", "Protocol", "SiteSelection", "SplitPhotos", "Study"]
 

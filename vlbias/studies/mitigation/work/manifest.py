@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vlbias.causal.staged import StagedModel
-from vlbias.runs.manifest import provenance
+from vlbias.runs.manifest import described
 from vlbias.runs.work import Cell
 from vlbias.studies.arms.work import about_data, about_model
 from vlbias.studies.mitigation.plan import MitigationPlan
@@ -21,15 +21,13 @@ def manifest_of(
 ) -> dict[str, Any]:
     """Everything but the numbers: study, model, data, conditions, settings, and what each cell holds."""
     study, parts = plan.study, {cell.key: _part(cell) for cell in cells}
+    scores = [key for key, part in parts.items() if part["kind"] == "scores"]
     asked = plan.asked[study.mitigation.report]
     return {
-        **provenance(study.device),
+        **described(study, scores, plan.rows, device=study.device),
         **about_data(plan.dataset),
         **about_model(model),
-        "study": study.model_dump(mode="json"),
         "targets": plan.targets,
-        "cells": [key for key, part in parts.items() if part["kind"] == "scores"],
-        "rows": plan.rows,
         "mediators": {},
         "contrasts": {"null->null": {"alters": [], "mediators": []}},
         "paper_unknowns": photo_choices(
