@@ -12,18 +12,18 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from vlbias import api, cli
+from vlbias import cli
 from vlbias.data.scene_folder import write_scenes
 from vlbias.data.scenes import SceneSpec
-from vlbias.report.page import report
 from vlbias.store.run_folder import Run
-from vlbias.studies.mitigation.numbers.tables import mitigation_tables
-from vlbias.studies.mitigation.plan import make_mitigation_plan
+from vlbias.studies.jobs import make_plan, run_plan
+from vlbias.studies.mitigation.numbers import numbers
 from vlbias.studies.mitigation.stored import Conditions
-from vlbias.studies.mitigation.study import MitigationStudy
-from vlbias.studies.mitigation.work.run import run_mitigation
+from vlbias.studies.mitigation.study import Study
+from vlbias.studies.planted import demo as demo_module
 from vlbias.studies.planted.demo import Demo, demo
-from vlbias.studies.planted.work import FAMILIES
+from vlbias.studies.planted.plants import FAMILIES
+from vlbias.studies.reporting import report
 
 pytestmark = pytest.mark.integration
 
@@ -107,13 +107,13 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_right_mitigation_removes_the_plant_and_no_other_does(
     scenes: Path, tmp_path: Path, family: str, plant: str, right: str, wrong: str
 ) -> None:
-    study = MitigationStudy.parse(
+    study = Study.parse(
         {
             "name": plant,
             "model": f"planted-{family}-{plant}",
             "prompt": FAMILIES[family],
             "dataset": {"name": "scenes", "path": scenes},
-            "operating_point": {"rule": "fpr", "value": 0.1, "split": "dev", "report": ("test",)},
+            "operating_point": {"rule": "fpr", "value": 0.1},
             "mitigation": {
                 "methods": [{"name": right}, {"name": wrong}],
                 "strengths": (1.0,),
@@ -123,8 +123,8 @@ def test_the_right_mitigation_removes_the_plant_and_no_other_does(
             },
         }
     )
-    folder = run_mitigation(make_mitigation_plan(study), tmp_path).folder
-    verdicts = mitigation_tables(Run(folder), draws=400).verdicts.set_index("setting")
+    folder = run_plan(make_plan(study), tmp_path).folder
+    verdicts = numbers(Run(folder), draws=400).verdicts.set_index("setting")
     assert verdicts.loc[right, "bias"] == "reduced"
     assert verdicts.loc[right, "over_threshold_share"] >= 0.8
     assert abs(verdicts.loc[right, "placebo_share"]) <= 0.1
@@ -136,7 +136,7 @@ def test_the_right_mitigation_removes_the_plant_and_no_other_does(
 def test_the_command_prints_tables_and_what_to_do_next(
     found: Demo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "demo", lambda out, events: found)
+    monkeypatch.setattr(demo_module, "demo", lambda out, events: found)
     printed = CliRunner().invoke(cli.app, ["demo"]).stdout
     for said in (
         "placebo-image",
