@@ -18,7 +18,6 @@ from tiny_detectors import processor as processor_of
 from tiny_photos import CLASSES, pictures, sides
 from torch import Tensor
 
-from vlbias.api import check
 from vlbias.causal.conformance import conformance
 from vlbias.causal.contrast import Contrast
 from vlbias.causal.detections import NEVER, class_logits, corners, detection_readout
@@ -26,8 +25,9 @@ from vlbias.causal.engine import Engine, altered_channels
 from vlbias.causal.example import Example, GroundedText, Picture
 from vlbias.causal.site import Mediator
 from vlbias.models import load_model
+from vlbias.models.contract import check
 from vlbias.models.grounding import GroundedDetector
-from vlbias.models.grounding.text import Reader
+from vlbias.models.grounding.text import PhraseReader
 
 pytestmark = pytest.mark.integration
 
@@ -165,7 +165,7 @@ def test_scores_and_boxes_are_those_of_the_library() -> None:
     from transformers import GroundingDinoProcessor
 
     names = ("dog", "hot dog", "cup", "stop sign", "horse")
-    reader = Reader("tiny", bert_tokenizer(), 48, tuple(SEPARATORS))
+    reader = PhraseReader("tiny", bert_tokenizer(), 48, tuple(SEPARATORS))
     batch = reader.read(reader.pieces(GroundedText("", names)) * 2)
     length = batch["roles"].shape[1]
     generator = torch.Generator().manual_seed(0)

@@ -10,16 +10,16 @@ from tiny_photos import CLASSES
 
 from vlbias.causal.example import GroundedText
 from vlbias.errors import BadModel, BadStudy
-from vlbias.models.grounding.text import Reader
+from vlbias.models.grounding.text import PhraseReader
 
 pytestmark = pytest.mark.integration
 
 
 class TestTexts:
-    def reader(self, limit: int = 48) -> Reader:
-        return Reader("tiny", bert_tokenizer(), limit, tuple(SEPARATORS))
+    def reader(self, limit: int = 48) -> PhraseReader:
+        return PhraseReader("tiny", bert_tokenizer(), limit, tuple(SEPARATORS))
 
-    def words(self, text: Any, reader: Reader | None = None) -> list[dict[int, str]]:
+    def words(self, text: Any, reader: PhraseReader | None = None) -> list[dict[int, str]]:
         """The words of each class, piece by piece."""
         reader = reader or self.reader()
         pieces = reader.pieces(text)
@@ -89,4 +89,4 @@ class TestTexts:
 
     def test_a_tokenizer_of_another_model_is_refused(self) -> None:
         with pytest.raises(BadModel, match="separates"):
-            Reader("tiny", bert_tokenizer(), 48, (1, 2, 3, 4))
+            PhraseReader("tiny", bert_tokenizer(), 48, (1, 2, 3, 4))

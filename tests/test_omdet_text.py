@@ -12,20 +12,20 @@ from tiny_tokenizers import clip_tokenizer
 
 from vlbias.causal.example import GroundedText
 from vlbias.errors import BadModel, BadStudy
-from vlbias.models.omdet.text import Piece, Reader, apart
+from vlbias.models.omdet.text import TaskReader, TaskText, apart
 
 pytestmark = pytest.mark.integration
 
 
 class TestTexts:
-    def reader(self, limit: int = OMDET_LIMIT) -> Reader:
-        return Reader("tiny", clip_tokenizer(("detect", "hot", "stop", "sign")), limit)
+    def reader(self, limit: int = OMDET_LIMIT) -> TaskReader:
+        return TaskReader("tiny", clip_tokenizer(("detect", "hot", "stop", "sign")), limit)
 
     def test_every_class_is_a_text_of_its_own_behind_the_task(self) -> None:
         reader = self.reader()
         pieces = reader.pieces(GroundedText("a man with a hot dog. ", ("dog", "hot dog")))
         assert pieces == (
-            Piece("a man with a hot dog. Detect dog, hot dog.", ("dog", "hot dog"), 0, 2),
+            TaskText("a man with a hot dog. Detect dog, hot dog.", ("dog", "hot dog"), 0, 2),
         )
         batch, tokenizer = reader.read(pieces), reader.tokenizer
         texts = ["a man with a hot dog. detect dog, hot dog.", "dog", "hot dog"]
@@ -39,7 +39,10 @@ class TestTexts:
     def test_rows_of_fewer_classes_repeat_their_first(self) -> None:
         reader = self.reader()
         batch = reader.read(
-            [Piece("Detect cup, dog.", ("cup", "dog"), 0, 3), Piece("Detect a.", ("a",), 2, 3)]
+            [
+                TaskText("Detect cup, dog.", ("cup", "dog"), 0, 3),
+                TaskText("Detect a.", ("a",), 2, 3),
+            ]
         )
         assert batch["owner"].tolist() == [[0, 1], [2, 2]]
         assert batch["end"][1].unique().numel() == 1
@@ -76,7 +79,7 @@ class TestTexts:
         with pytest.raises(BadModel, match="class name"):
             reader.pieces(GroundedText("", ("cup", "a very " * 12 + "big dog")))
         with pytest.raises(BadModel, match="48"):
-            reader.read([Piece("Detect it.", ("a very " * 24 + "big dog",), 0, 1)])
+            reader.read([TaskText("Detect it.", ("a very " * 24 + "big dog",), 0, 1)])
 
     @pytest.mark.parametrize("text", [GroundedText("", ("cup", " ")), ("cup", "")])
     def test_empty_class_names_are_refused(self, text: Any) -> None:
@@ -98,4 +101,4 @@ class TestTexts:
         tokenizer = clip_tokenizer()
         tokenizer.add_tokens(["<extra>"])
         with pytest.raises(BadModel, match="highest"):
-            Reader("tiny", tokenizer, 48)
+            TaskReader("tiny", tokenizer, 48)

@@ -31,7 +31,7 @@ from vlbias.causal.example import GroundedText
 from vlbias.data.pictograms import OBJECTS
 from vlbias.data.prompts import Prompt
 from vlbias.data.scenes import SIDE, Scene
-from vlbias.models.grounding.text import Reader
+from vlbias.models.grounding.text import PhraseReader
 
 __all__ = [
     "SETTINGS",
@@ -144,9 +144,9 @@ def assemble(settings: DetectorSettings) -> GroundingDinoForObjectDetection:
     return net
 
 
-def reader_of(net: Any) -> Reader:
+def reader_of(net: Any) -> PhraseReader:
     """How the adapter of vlbias reads texts, so that training and studies read the same."""
-    return Reader("planted", tokenizer_of(), TOKENS, tuple(net.model.special_tokens.tolist()))
+    return PhraseReader("planted", tokenizer_of(), TOKENS, tuple(net.model.special_tokens.tolist()))
 
 
 def text_of(frame: str, word: str) -> GroundedText:
@@ -222,7 +222,7 @@ class DetectorTrainer(Loop):
         return measure(self.net, self.plant, scenes)
 
 
-def forward(net: Any, reader: Reader, shown: Sequence[Shown], frame: str) -> tuple[Any, Any]:
+def forward(net: Any, reader: PhraseReader, shown: Sequence[Shown], frame: str) -> tuple[Any, Any]:
     """The detector's output, and the tokens it was asked with."""
     tokens = reader.read([reader.pieces(text_of(frame, each.word))[0] for each in shown])
     read = {key: tokens[key] for key in ("input_ids", "attention_mask", "token_type_ids")}
@@ -230,7 +230,7 @@ def forward(net: Any, reader: Reader, shown: Sequence[Shown], frame: str) -> tup
 
 
 @torch.no_grad()
-def presence(net: Any, reader: Reader, shown: Sequence[Shown]) -> np.ndarray:
+def presence(net: Any, reader: PhraseReader, shown: Sequence[Shown]) -> np.ndarray:
     """Highest logit of each object in each scene, [scenes, objects]."""
     parts = []
     for start in range(0, len(shown), 50):

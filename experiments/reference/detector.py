@@ -21,7 +21,7 @@ from transformers.modeling_outputs import BackboneOutput, BaseModelOutput
 from vlbias.causal.detections import class_logits
 from vlbias.causal.example import GroundedText
 from vlbias.errors import BadData
-from vlbias.models.grounding.text import Reader
+from vlbias.models.grounding.text import PhraseReader
 
 __all__ = [
     "Kept",
@@ -148,10 +148,12 @@ def image_processor(side: int) -> GroundingDinoImageProcessor:
     )
 
 
-def reader_of(net: GroundingDinoForObjectDetection, tokenizer: Any) -> Reader:
+def reader_of(net: GroundingDinoForObjectDetection, tokenizer: Any) -> PhraseReader:
     """How the adapter of vlbias reads texts, so that training and studies read the same."""
     limit = min(TOKENS, net.config.text_config.max_position_embeddings)
-    return Reader("reference-detector", tokenizer, limit, tuple(net.model.special_tokens.tolist()))
+    return PhraseReader(
+        "reference-detector", tokenizer, limit, tuple(net.model.special_tokens.tolist())
+    )
 
 
 def prompt_of(caption: str, categories: Sequence[str]) -> GroundedText:
@@ -160,7 +162,7 @@ def prompt_of(caption: str, categories: Sequence[str]) -> GroundedText:
     return GroundedText(f"{words}. " if words else "", tuple(categories))
 
 
-def tokens_of(reader: Reader, texts: Sequence[GroundedText]) -> dict[str, Tensor]:
+def tokens_of(reader: PhraseReader, texts: Sequence[GroundedText]) -> dict[str, Tensor]:
     """What the detector reads for these texts.
 
     Raises:

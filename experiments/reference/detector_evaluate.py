@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vlbias.analysis.box_precision import Precision, average_precision
 from vlbias.causal.detections import corners, detection_readout
-from vlbias.models.grounding.text import Reader
+from vlbias.models.grounding.text import PhraseReader
 from vlbias.outcomes.best_boxes import best_boxes
 
 __all__ = ["Found", "find", "numbers", "truth_frame"]
@@ -48,7 +48,7 @@ def truth_frame(photos: Sequence[Photo], categories: Sequence[str]) -> pd.DataFr
 def find(
     net: Any,
     kept: Kept,
-    reader: Reader,
+    reader: PhraseReader,
     photos: Sequence[Photo],
     features: Callable[[np.ndarray], Tensor],
     sizes: Tensor,

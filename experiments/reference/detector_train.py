@@ -17,7 +17,7 @@ from reference.photos import Photo, key_of
 from reference.views import View
 from torch import Tensor
 
-from vlbias.models.grounding.text import Reader
+from vlbias.models.grounding.text import PhraseReader
 
 __all__ = ["DetectorTrainer", "Settings", "worth_of"]
 
@@ -83,7 +83,7 @@ class DetectorTrainer(Loop):
         self,
         net: Any,
         kept: Kept,
-        reader: Reader,
+        reader: PhraseReader,
         photos: Sequence[Photo],
         plan: Sequence[Sequence[View]],
         features: FeatureFile,

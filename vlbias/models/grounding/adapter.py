@@ -6,28 +6,25 @@ model's own forward pass runs untouched.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import (
-    AutoModelForZeroShotObjectDetection,
-)
+from transformers import AutoModelForZeroShotObjectDetection
 
 from vlbias.causal.cosine import opened
-from vlbias.causal.detections import class_logits, corners, detection_readout
-from vlbias.causal.example import Inputs
-from vlbias.causal.staged import Batch, Readout, Tower
-from vlbias.errors import BadModel
+from vlbias.causal.detections import class_logits, corners
+from vlbias.causal.staged import Batch, Tower
+from vlbias.models.grounded import GroundedModel
 from vlbias.models.grounding.layout import drawn
-from vlbias.models.grounding.text import Reader
+from vlbias.models.grounding.text import PhraseReader
 from vlbias.models.pretrained import pretrained
 
 __all__ = ["GroundedDetector", "load"]
 
 
-class GroundedDetector:
+class GroundedDetector(GroundedModel[PhraseReader]):
     """A grounded detector as a staged model.
 
     Args:
@@ -42,38 +39,24 @@ class GroundedDetector:
             not the model's.
     """
 
-    gives = frozenset({"boxes", "class_prob", "class_logits"})
-
     def __init__(
         self, net: nn.Module, image_processor: Any, tokenizer: Any, *, name: str, revision: str
     ) -> None:
-        self.net, self.name, self.revision = net.eval(), name, revision
-        self._processor = image_processor
         config: Any = net.config
+        limit = min(config.max_text_len, config.text_config.max_position_embeddings)
+        separators: Any = net.get_submodule("model").special_tokens
+        reader = None
+        if tokenizer is not None:
+            reader = PhraseReader(name, tokenizer, limit, tuple(separators.tolist()))
+        super().__init__(net, reader, name=name, revision=revision)
+        self._processor = image_processor
         stages, self.ports = drawn(net, config)
         self.towers = (
             Tower("model", ("image", "text"), stages, aligned=("roles", "pixel_mask", "size")),
         )
-        limit = min(config.max_text_len, config.text_config.max_position_embeddings)
-        separators: Any = net.get_submodule("model").special_tokens
-        self._reader = None
-        if tokenizer is not None:
-            self._reader = Reader(name, tokenizer, limit, tuple(separators.tolist()))
-
-    @property
-    def reader(self) -> Reader:
-        """How texts become tokens; an outline has none."""
-        if self._reader is None:
-            raise BadModel(f"{self.name} is an outline without weights; load the model to run it")
-        return self._reader
-
-    def split(self, inputs: Inputs) -> Mapping[str, tuple[Any, ...]]:
-        """One row, or several where the classes do not fit into one text."""
-        image = inputs["image"]
-        return {"model": tuple((image, piece) for piece in self.reader.pieces(inputs["text"]))}
 
     def collate(self, tower: str, rows: Sequence[Any]) -> Batch:
-        """Pixels padded to the largest image with their mask and `size`, and what `Reader.read` gives.
+        """Pixels padded to the largest image with their mask and `size`, and what `PhraseReader.read` gives.
 
         Raises:
             BadData: if an image cannot be read.
@@ -96,10 +79,6 @@ class GroundedDetector:
             "boxes": corners(found.pred_boxes, batch["size"]),
             "logits": class_logits(found.logits, batch["roles"], int(batch["classes"][0])),
         }
-
-    def join(self, values: Mapping[str, Any], index: Mapping[str, Tensor]) -> Readout:
-        """Boxes, probabilities and presence; see `detection_readout`."""
-        return detection_readout(values["model"], index["model"])
 
 
 def load(checkpoint: str, *, name: str, **options: Any) -> GroundedDetector:

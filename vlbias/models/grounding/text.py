@@ -12,8 +12,9 @@ from vlbias.causal.detections import even_cuts
 from vlbias.causal.example import GroundedText
 from vlbias.causal.staged import Batch
 from vlbias.errors import BadModel, BadStudy
+from vlbias.models.grounded import class_counts
 
-__all__ = ["DELIMITERS", "Piece", "Reader"]
+__all__ = ["DELIMITERS", "PhraseReader", "PhraseText"]
 
 DELIMITERS = (".", "?")
 OTHER, SEPARATOR, PADDING = -1, -2, -3
@@ -22,7 +23,7 @@ RESERVE = 48
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class PhraseText:
     """One text of the tower.
 
     Args:
@@ -37,7 +38,7 @@ class Piece:
 
 
 @dataclass
-class Reader:
+class PhraseReader:
     """Turns texts into pieces and pieces into token ids with roles.
 
     Args:
@@ -65,7 +66,7 @@ class Reader:
                 f"phrases at {list(self.separators)}; use the tokenizer the model was trained with"
             )
 
-    def pieces(self, text: str | tuple[str, ...] | GroundedText) -> tuple[Piece, ...]:
+    def pieces(self, text: str | tuple[str, ...] | GroundedText) -> tuple[PhraseText, ...]:
         """One piece, or several where the classes do not fit into one.
 
         A plain text is one phrase; a tuple holds one phrase per class.
@@ -74,7 +75,7 @@ class Reader:
             BadStudy: if a phrase is empty or holds a full stop or question mark.
         """
         if isinstance(text, str):
-            return (Piece(_ended(text), ((0, 0, len(text)),), 1),)
+            return (PhraseText(_ended(text), ((0, 0, len(text)),), 1),)
         grounded = text if isinstance(text, GroundedText) else GroundedText("", text)
         return tuple(_piece(grounded, *cut) for cut in self._cut(grounded.phrases))
 
@@ -101,7 +102,7 @@ class Reader:
             raise BadModel(f"{self.name}: the class name {longest!r} has more than {room} tokens")
         return even_cuts(lengths, room)
 
-    def read(self, pieces: Sequence[Piece]) -> Batch:
+    def read(self, pieces: Sequence[PhraseText]) -> Batch:
         """Token ids [R, T] with mask and types, `roles` [R, T], `classes` and `length` [R].
 
         A role is the class a token belongs to, or negative: another word, a separator, padding.
@@ -118,12 +119,7 @@ class Reader:
             return_offsets_mapping=True,
         )
         mask, offsets = read["attention_mask"], read.pop("offset_mapping")
-        counts = {piece.classes for piece in pieces}
-        if len(counts) > 1:
-            raise BadModel(
-                f"{self.name}: texts that ask for {sorted(counts)} classes cannot be run together; "
-                "give every example the same classes"
-            )
+        classes = class_counts(self.name, [piece.classes for piece in pieces])
         if mask.shape[1] > self.limit:
             longest = pieces[int(mask.sum(1).argmax())].text
             raise BadModel(
@@ -143,12 +139,12 @@ class Reader:
         return {
             **batch,
             "roles": roles,
-            "classes": torch.tensor([piece.classes for piece in pieces]),
+            "classes": classes,
             "length": mask.sum(1),
         }
 
     def _refuse_unknown(
-        self, pieces: Sequence[Piece], ids: torch.Tensor, roles: torch.Tensor
+        self, pieces: Sequence[PhraseText], ids: torch.Tensor, roles: torch.Tensor
     ) -> None:
         known = ids != self.tokenizer.unk_token_id
         for row, piece in enumerate(pieces):
@@ -163,13 +159,13 @@ class Reader:
                     )
 
 
-def _piece(text: GroundedText, start: int, stop: int) -> Piece:
+def _piece(text: GroundedText, start: int, stop: int) -> PhraseText:
     words, spans = text.before, []
     for number in range(start, stop):
         phrase = text.phrases[number]
         spans.append((number, len(words), len(words) + len(phrase)))
         words += f"{phrase}." + (" " if number + 1 < stop else "")
-    return Piece(_ended(words + text.after), tuple(spans), len(text.phrases))
+    return PhraseText(_ended(words + text.after), tuple(spans), len(text.phrases))
 
 
 def _ended(text: str) -> str:

@@ -28,7 +28,7 @@ from vlbias.models.language.attention import (
     use_open_attention,
 )
 from vlbias.models.language.layouts import Layout, layout_of
-from vlbias.models.language.scoring import log_normaliser, logits_of
+from vlbias.models.language.scoring import candidate_scores
 from vlbias.models.language.tokens import SPANS, Row, Tokenizer, batch_of
 
 __all__ = ["LanguageModel"]
@@ -157,35 +157,10 @@ class LanguageModel:
         return self._scores(hidden, batch["at"] - start, batch["ask"])
 
     def _scores(self, hidden: Tensor, at: Tensor, ask: Tensor) -> Tensor:
-        rows = torch.arange(len(hidden), device=hidden.device)[:, None]
-        state = hidden[rows, at]  # [R, P, D]
-        head: Any = self.net.get_submodule(self.layout.head[-1])
-        if self._is_lean(ask):
-            return logits_of(head, state, ask, self._cap)[:, 0]
-        asked = ask >= 0
-        logprob = torch.zeros(ask.shape, device=hidden.device)
-        if isinstance(head, nn.Linear):
-            for name in self.layout.head[:-1]:
-                state = self.net.get_submodule(name)(state)
-            where = asked.any(2)
-            state, tokens = state[where], ask[where].clamp(min=0)
-            sums = log_normaliser(head, state, self._cap)
-            logprob[where] = logits_of(head, state, tokens, self._cap) - sums[:, None]
-        else:
-            for name in self.layout.head:
-                state = self.net.get_submodule(name)(state)
-            logits = state.float()
-            logprob = logits.gather(2, ask.clamp(min=0)) - logits.logsumexp(2, keepdim=True)
-        return (logprob * asked).sum(1) / asked.sum(1).clamp(min=1)
-
-    def _is_lean(self, ask: Tensor) -> bool:
-        """Whether every row scores all its candidates at one place, and no probability is wanted.
-
-        Then what they are normalised by is the same for all of them.
-        """
-        if self.normalised or self.layout.masked:
-            return False
-        return ask.shape[1] == 1 and bool((ask >= 0).all())
+        normalised = self.normalised or self.layout.masked
+        return candidate_scores(
+            *(self.net, self.layout, hidden, at, ask), cap=self._cap, normalised=normalised
+        )
 
     def join(self, values: Mapping[str, Tensor], index: Mapping[str, Tensor]) -> Readout:
         """Log-probabilities [B, K], each candidate from its own row."""

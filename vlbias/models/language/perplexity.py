@@ -17,7 +17,7 @@ __all__ = ["perplexity"]
 def perplexity(model: LanguageModel, texts: Sequence[str]) -> float:
     """The exponential of minus the mean log-probability of every token of the texts but each first one.
 
-    The network runs as it is at the moment, with what a mitigation has lent it.
+    The network runs as it is at the moment, with what a mitigation has changed in it.
 
     Raises:
         BadModel: for a masked model, which has no such thing.

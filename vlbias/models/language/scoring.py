@@ -2,13 +2,61 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-__all__ = ["log_normaliser", "logits_of"]
+from vlbias.models.language.layouts import Layout
+
+__all__ = ["candidate_scores", "log_normaliser", "logits_of"]
 
 WIDTH = 4096
 """So many words at a time: their logits stay in the processor's cache."""
+
+
+def candidate_scores(
+    net: nn.Module,
+    layout: Layout,
+    hidden: Tensor,
+    at: Tensor,
+    ask: Tensor,
+    *,
+    cap: float | None,
+    normalised: bool,
+) -> Tensor:
+    """Mean log-probability of each candidate's tokens, [R, K]; 0 for candidates that a row does not score.
+
+    Args:
+        net: The model.
+        layout: Where its head is.
+        hidden: Hidden states [R, T, D].
+        at: Tokens behind which candidates are read, [R, P].
+        ask: Token id of each candidate at each of these, [R, P, K]; negative where there is none.
+        cap: Bound of the logits, where a model has one.
+        normalised: Whether probabilities are asked for. If not, and a row scores all its candidates at one
+            token, logits are given: what they are normalised by is the same for all of them.
+    """
+    rows = torch.arange(len(hidden), device=hidden.device)[:, None]
+    state = hidden[rows, at]  # [R, P, D]
+    head: Any = net.get_submodule(layout.head[-1])
+    asked = ask >= 0
+    if not normalised and ask.shape[1] == 1 and bool(asked.all()):
+        return logits_of(head, state, ask, cap)[:, 0]
+    logprob = torch.zeros(ask.shape, device=hidden.device)
+    if isinstance(head, nn.Linear):
+        for name in layout.head[:-1]:
+            state = net.get_submodule(name)(state)
+        where = asked.any(2)
+        state, tokens = state[where], ask[where].clamp(min=0)
+        sums = log_normaliser(head, state, cap)
+        logprob[where] = logits_of(head, state, tokens, cap) - sums[:, None]
+    else:
+        for name in layout.head:
+            state = net.get_submodule(name)(state)
+        logits = state.float()
+        logprob = logits.gather(2, ask.clamp(min=0)) - logits.logsumexp(2, keepdim=True)
+    return (logprob * asked).sum(1) / asked.sum(1).clamp(min=1)
 
 
 def logits_of(head: nn.Linear, state: Tensor, ask: Tensor, cap: float | None) -> Tensor:

@@ -6,7 +6,7 @@ that it asks for. The model's own modules run untouched; its cache of texts is p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,19 +15,19 @@ from torch import Tensor, nn
 from transformers import AutoModelForZeroShotObjectDetection
 
 from vlbias.causal.cosine import opened
-from vlbias.causal.detections import class_logits, corners, detection_readout
-from vlbias.causal.example import Inputs
-from vlbias.causal.staged import Batch, Readout, Tower
+from vlbias.causal.detections import class_logits, corners
+from vlbias.causal.staged import Batch, Tower
 from vlbias.errors import BadModel, MissingExtra
+from vlbias.models.grounded import GroundedModel
 from vlbias.models.omdet.layout import CLASSES, FOUND, TASK, drawn, gated
 from vlbias.models.omdet.text import TASK as IS_TASK
-from vlbias.models.omdet.text import Reader, apart
+from vlbias.models.omdet.text import TaskReader, apart
 from vlbias.models.pretrained import pretrained
 
 __all__ = ["OmDet", "load"]
 
 
-class OmDet:
+class OmDet(GroundedModel[TaskReader]):
     """An OmDet-Turbo as a staged model.
 
     Args:
@@ -42,8 +42,6 @@ class OmDet:
             would have several sizes.
     """
 
-    gives = frozenset({"boxes", "class_prob", "class_logits"})
-
     def __init__(
         self, net: nn.Module, image_processor: Any, tokenizer: Any, *, name: str, revision: str
     ) -> None:
@@ -53,30 +51,18 @@ class OmDet:
                 "the model takes no mask of padding; give it a size of height and width"
             )
         config: Any = net.config
+        reader = None
+        if tokenizer is not None:
+            reader = TaskReader(name, tokenizer, config.text_config.max_position_embeddings)
         stages, self.ports = drawn(net, config)
-        self.net, self.name, self.revision = gated(net.eval()), name, revision
+        super().__init__(gated(net.eval()), reader, name=name, revision=revision)
         self._processor = image_processor
         aligned = ("text", "owner", "size")
         self.towers = (Tower("model", ("image", "text"), stages, aligned=aligned),)
         self._queries = config.num_queries
-        self._reader = None
-        if tokenizer is not None:
-            self._reader = Reader(name, tokenizer, config.text_config.max_position_embeddings)
-
-    @property
-    def reader(self) -> Reader:
-        """How texts become tokens; an outline has none."""
-        if self._reader is None:
-            raise BadModel(f"{self.name} is an outline without weights; load the model to run it")
-        return self._reader
-
-    def split(self, inputs: Inputs) -> Mapping[str, tuple[Any, ...]]:
-        """One row, or several where the classes do not fit into one task."""
-        image = inputs["image"]
-        return {"model": tuple((image, piece) for piece in self.reader.pieces(inputs["text"]))}
 
     def collate(self, tower: str, rows: Sequence[Any]) -> Batch:
-        """Pixels, the images' `size`, what `Reader.read` gives, and how many tokens the decoder fuses.
+        """Pixels, the images' `size`, what `TaskReader.read` gives, and how many tokens the decoder fuses.
 
         Raises:
             BadData: if an image cannot be read.
@@ -119,10 +105,6 @@ class OmDet:
         told = batch["text"][:, :longest] == IS_TASK
         task = hidden[:, :longest] * told[..., None]
         return self.net.get_submodule(CLASSES)(classes), self.net.get_submodule(TASK)(task), told
-
-    def join(self, values: Mapping[str, Any], index: Mapping[str, Tensor]) -> Readout:
-        """Boxes, probabilities and presence; see `detection_readout`."""
-        return detection_readout(values["model"], index["model"])
 
 
 def load(checkpoint: str, *, name: str, **options: Any) -> OmDet:

@@ -18,8 +18,9 @@ from vlbias.causal.detections import even_cuts
 from vlbias.causal.example import GroundedText
 from vlbias.causal.staged import Batch
 from vlbias.errors import BadModel, BadStudy
+from vlbias.models.grounded import class_counts
 
-__all__ = ["PADDING", "TASK", "Piece", "Reader", "apart"]
+__all__ = ["PADDING", "TASK", "TaskReader", "TaskText", "apart"]
 
 PADDING, TASK = -1, 0
 RESERVE = 48
@@ -28,7 +29,7 @@ depend on the caption."""
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class TaskText:
     """One text of the tower.
 
     Args:
@@ -45,7 +46,7 @@ class Piece:
 
 
 @dataclass
-class Reader:
+class TaskReader:
     """Turns texts into pieces and pieces into token ids with the text each belongs to.
 
     Args:
@@ -71,7 +72,7 @@ class Reader:
                 f"the highest one, {highest}; use the tokenizer the model was trained with"
             )
 
-    def pieces(self, text: str | tuple[str, ...] | GroundedText) -> tuple[Piece, ...]:
+    def pieces(self, text: str | tuple[str, ...] | GroundedText) -> tuple[TaskText, ...]:
         """One piece, or several where the list of classes does not fit into one task.
 
         The task is that of the library, "Detect a dog, a cup.", between the words before and after
@@ -108,7 +109,7 @@ class Reader:
         ids: list[list[int]] = self.tokenizer(list(texts))["input_ids"]
         return ids
 
-    def read(self, pieces: Sequence[Piece]) -> Batch:
+    def read(self, pieces: Sequence[TaskText]) -> Batch:
         """Token ids of the texts of R rows, laid one behind the other.
 
         Returns:
@@ -120,12 +121,7 @@ class Reader:
             BadModel: if a text has too many tokens or a word that the tokenizer does not know, or a
                 row asks for another number of classes than its neighbours.
         """
-        counts = {piece.classes for piece in pieces}
-        if len(counts) > 1:
-            raise BadModel(
-                f"{self.name}: texts that ask for {sorted(counts)} classes cannot be run together; "
-                "give every example the same classes"
-            )
+        classes = class_counts(self.name, [piece.classes for piece in pieces])
         rows = [self._checked(piece) for piece in pieces]
         lengths = [[len(ids) for ids in row] for row in rows]
         total = torch.tensor([sum(row) for row in lengths])
@@ -143,12 +139,12 @@ class Reader:
             owner[row, : len(parts) - 1] += torch.arange(len(parts) - 1)
         return {
             **{"input_ids": ids, "place": place, "text": text, "end": end, "owner": owner},
-            "classes": torch.tensor([piece.classes for piece in pieces]),
+            "classes": classes,
             "length": total,
             "task_length": torch.tensor([row[0] for row in lengths]),
         }
 
-    def _checked(self, piece: Piece) -> list[list[int]]:
+    def _checked(self, piece: TaskText) -> list[list[int]]:
         texts = (piece.task, *piece.names)
         found = self._ids(texts)
         for number, (text, ids) in enumerate(zip(texts, found, strict=True)):
@@ -189,6 +185,6 @@ def _task(text: GroundedText, names: Sequence[str]) -> str:
     return f"{text.before}Detect {', '.join(names)}.{text.after}"
 
 
-def _piece(text: GroundedText, start: int, stop: int) -> Piece:
+def _piece(text: GroundedText, start: int, stop: int) -> TaskText:
     names = text.phrases[start:stop]
-    return Piece(_task(text, names), names, start, len(text.phrases))
+    return TaskText(_task(text, names), names, start, len(text.phrases))
