@@ -10,12 +10,13 @@ from coverage_scenarios import DRAWS, SCENARIOS, ZERO, planted_world, record, re
 from scipy.special import ndtr
 
 from vlbias.analysis.arm_estimates import Combination
-from vlbias.analysis.disparity import disparity, support
+from vlbias.analysis.disparity import disparity
 from vlbias.analysis.effects import combine
 from vlbias.analysis.functionals import crossfit_target
 from vlbias.analysis.panel import Panel
 from vlbias.analysis.rates import Measure, Thresholds
-from vlbias.analysis.simulated_scores import Condition, PlantedWorld
+from vlbias.analysis.simulated_scores import PlantedWorld, SimulatedCondition
+from vlbias.analysis.support import support
 
 
 def measures(n: int, scenario: str, seed: int) -> list[dict]:
@@ -23,7 +24,7 @@ def measures(n: int, scenario: str, seed: int) -> list[dict]:
     world = planted_world(SCENARIOS[scenario].biased)
     rng = np.random.default_rng([n, list(SCENARIOS).index(scenario), 3 * 10**6 + seed])
     other = SCENARIOS[scenario].arms["11"]
-    panel, y = world.draw(n, {"00": Condition(1.0, 0.0, 1.0), "11": other}, rng)
+    panel, y = world.draw(n, {"00": SimulatedCondition(1.0, 0.0, 1.0), "11": other}, rng)
     rows = _two_groups(world, panel, y["00"], "tpr", world.level, rng)
     rows += _two_groups(world, panel, y["00"], "score", None, rng)
     three = _split(panel, rng)
@@ -81,7 +82,7 @@ def _split(panel: Panel, rng: np.random.Generator) -> Panel:
 
 
 def _three_truths(
-    world: PlantedWorld, condition: Condition, n: int, used: np.ndarray
+    world: PlantedWorld, condition: SimulatedCondition, n: int, used: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """[3, K'] true gaps of the pairs a b, a c, b c, and their standard errors."""
     rates = world.rates(condition)[:, used]
@@ -99,7 +100,7 @@ def _three_groups(
     used: np.ndarray,
     rng: np.random.Generator,
 ) -> list[dict]:
-    gaps, spread = _three_truths(world, Condition(), len(three), used)
+    gaps, spread = _three_truths(world, SimulatedCondition(), len(three), used)
     rows: list[dict] = []
     for aggregate, goal in (("pairwise", 2 / 3), ("range", 1.0)):
         found = disparity(
@@ -121,11 +122,11 @@ def _three_effects(
     three: Panel,
     y: Mapping[str, np.ndarray],
     used: np.ndarray,
-    other: Condition,
+    other: SimulatedCondition,
     rng: np.random.Generator,
 ) -> list[dict]:
     """Total effect on three groups."""
-    gaps, spread = _three_truths(world, Condition(), len(three), used)
+    gaps, spread = _three_truths(world, SimulatedCondition(), len(three), used)
     after, wide = _three_truths(world, other, len(three), used)
     goals = {
         "B_plugin": float(np.abs(after).mean(axis=0).sum() - np.abs(gaps).mean(axis=0).sum()),

@@ -12,13 +12,14 @@ from scipy.special import ndtr
 from vlbias.analysis.arm_estimates import Combination
 from vlbias.analysis.curve_gaps import auc_gaps
 from vlbias.analysis.decomposition import coalitions, increments, shapley
-from vlbias.analysis.disparity import disparity, support
+from vlbias.analysis.disparity import disparity
 from vlbias.analysis.effects import MODALITIES, combine
 from vlbias.analysis.mean_effects import mean_effects
 from vlbias.analysis.odds import Odds, odds_effects
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.ranking import bias_amplification
-from vlbias.analysis.simulated_scores import Condition, PlantedWorld
+from vlbias.analysis.simulated_scores import PlantedWorld, SimulatedCondition
+from vlbias.analysis.support import support
 
 PARTS = ("image", "text", "fusion")
 PATH = ("null", "layer 1", "layers 1-2", "layers 1-3")
@@ -54,29 +55,29 @@ def only_odds(n: int, scenario: str, seed: int) -> list[dict]:
     return _odds(n, np.random.default_rng([n, 7 * 10**6 + seed]))
 
 
-def _modalities(left: float) -> dict[str, Condition]:
+def _modalities(left: float) -> dict[str, SimulatedCondition]:
     """Image and text each take out a part, and both together all: an interaction is planted."""
     part = 1 - (1 - left) / 3
     return {
-        "null": Condition(1.0, 0.0, 1.0),
-        "image": Condition(part),
-        "text": Condition(part),
-        "both": Condition(left),
+        "null": SimulatedCondition(1.0, 0.0, 1.0),
+        "image": SimulatedCondition(part),
+        "text": SimulatedCondition(part),
+        "both": SimulatedCondition(left),
     }
 
 
-def _coalitions(left: float) -> dict[str, Condition]:
+def _coalitions(left: float) -> dict[str, SimulatedCondition]:
     """Each encoder takes out a third on the scale of scores; rates bend that a little."""
     return {
-        name: Condition(1 - (1 - left) * sum(p in name for p in PARTS) / len(PARTS))
+        name: SimulatedCondition(1 - (1 - left) * sum(p in name for p in PARTS) / len(PARTS))
         if name != "none"
-        else Condition(1.0, 0.0, 1.0)
+        else SimulatedCondition(1.0, 0.0, 1.0)
         for name in coalitions(PARTS)
     }
 
 
-def _path(left: float) -> dict[str, Condition]:
-    return {name: Condition(1 - (1 - left) * i / 3) for i, name in enumerate(PATH) if i}
+def _path(left: float) -> dict[str, SimulatedCondition]:
+    return {name: SimulatedCondition(1 - (1 - left) * i / 3) for i, name in enumerate(PATH) if i}
 
 
 def _objects(
@@ -169,7 +170,7 @@ def _amplification(
     _, (lo, hi), table = bias_amplification(
         attribute, panel.present, scores >= 0, draws=DRAWS, rng=rng
     )
-    delta = world.rates(Condition()) - world.prevalence
+    delta = world.rates(SimulatedCondition()) - world.prevalence
     rows: list[dict] = []
     goal = float((table["sign"].to_numpy().reshape(delta.shape) * delta).mean())
     record(rows, "bias amplification, signs from half the images", lo, hi, goal)

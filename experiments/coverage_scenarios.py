@@ -10,8 +10,8 @@ from scipy.optimize import brentq
 
 from vlbias.analysis.functionals import crossfit_target
 from vlbias.analysis.simulated_scores import (
-    Condition,
     PlantedWorld,
+    SimulatedCondition,
     make_world,
     mediated_conditions,
 )
@@ -25,17 +25,17 @@ class Scenario:
     """What is planted: a share of biased objects and the conditions of the arms."""
 
     biased: float
-    arms: Mapping[str, Condition]
+    arms: Mapping[str, SimulatedCondition]
 
 
 def _scenario(biased: float, effect: float = 0.0, shift: float = 0.0) -> Scenario:
     arms = mediated_conditions(effect, 0.5)
     arms = {
-        a: Condition(c.scale, shift if a in ("11", "01") else 0.0, c.agreement)
+        a: SimulatedCondition(c.scale, shift if a in ("11", "01") else 0.0, c.agreement)
         for a, c in arms.items()
     }
     # the placebo shares the shift but not the effect: what is left of the effect is the truth
-    return Scenario(biased, arms | {"placebo": Condition(1.0, shift, 0.9)})
+    return Scenario(biased, arms | {"placebo": SimulatedCondition(1.0, shift, 0.9)})
 
 
 SCENARIOS = {
@@ -55,7 +55,7 @@ def planted_world(biased: float) -> PlantedWorld:
 class Truth:
     """True functionals over the objects used."""
 
-    def __init__(self, world: PlantedWorld, arms: Mapping[str, Condition], n: int) -> None:
+    def __init__(self, world: PlantedWorld, arms: Mapping[str, SimulatedCondition], n: int) -> None:
         self.world, self.arms, self.n = world, dict(arms), n
 
     def gap(self, arm: str, used: np.ndarray, measure: str = "fpr") -> np.ndarray:
@@ -84,13 +84,13 @@ class Truth:
     def add_matched(self, used: np.ndarray) -> None:
         """The threshold-only baseline with the mean FPR of arm 11."""
 
-        def mean(condition: Condition) -> float:
+        def mean(condition: SimulatedCondition) -> float:
             rates = self.world.rates(condition)[:, used]
             return float((rates.T @ [self.world.ratio, 1 - self.world.ratio]).mean())
 
         goal = mean(self.arms["11"])
-        shift = brentq(lambda t: mean(Condition(1.0, t, 1.0)) - goal, -1, 1)
-        self.arms["matched"] = Condition(1.0, float(shift), 1.0)
+        shift = brentq(lambda t: mean(SimulatedCondition(1.0, t, 1.0)) - goal, -1, 1)
+        self.arms["matched"] = SimulatedCondition(1.0, float(shift), 1.0)
 
 
 def record(rows: list[dict], name: str, lo: float, hi: float, truth: float, **more: float) -> None:

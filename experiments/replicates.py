@@ -7,11 +7,12 @@ from coverage_alternatives import alternatives, one_direction
 from coverage_scenarios import DRAWS, SCENARIOS, ZERO, Truth, planted_world, record, record_test
 
 from vlbias.analysis.arm_estimates import Combination
-from vlbias.analysis.disparity import disparity, held_out_signs, support
+from vlbias.analysis.disparity import disparity
 from vlbias.analysis.effects import EFFECTS, combine, effects
 from vlbias.analysis.operating_point import attributable
 from vlbias.analysis.permutation import swap_test
-from vlbias.analysis.simulated_scores import Condition
+from vlbias.analysis.simulated_scores import SimulatedCondition
+from vlbias.analysis.support import held_out_signs, support
 
 PERMUTATIONS = 199
 OF_OTHERS = 200  # headline replicates that also try what is not offered
@@ -68,7 +69,9 @@ def family(n: int, scenario: str, seed: int) -> list[dict]:
     world = planted_world(SCENARIOS[scenario].biased)
     rng = np.random.default_rng([n, list(SCENARIOS).index(scenario), 2 * 10**6 + seed])
     names = [f"{arm} {i}" for i in range(10) for arm in ("01", "10")]
-    arms = {"00": Condition(agreement=1.0), "11": Condition()} | dict.fromkeys(names, Condition())
+    arms = {"00": SimulatedCondition(agreement=1.0), "11": SimulatedCondition()} | dict.fromkeys(
+        names, SimulatedCondition()
+    )
     panel, y = world.draw(n, arms, rng)
     used = support(panel, y["00"], ZERO)
     if len(used) == 0:

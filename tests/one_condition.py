@@ -6,7 +6,7 @@ import numpy as np
 
 from vlbias.analysis.disparity import Disparity, disparity
 from vlbias.analysis.panel import Panel
-from vlbias.analysis.simulated_scores import Condition, make_world
+from vlbias.analysis.simulated_scores import SimulatedCondition, make_world
 
 ZERO = np.zeros(12)
 
@@ -17,7 +17,7 @@ def world(biased: float = 1.0, size: float = 0.6, objects: int = 12):
 
 def data(n: int = 1200, biased: float = 1.0, seed: int = 0):
     panel, scores = world(biased).draw(
-        n, {"null": Condition(agreement=1.0)}, np.random.default_rng(seed)
+        n, {"null": SimulatedCondition(agreement=1.0)}, np.random.default_rng(seed)
     )
     return panel, scores["null"]
 

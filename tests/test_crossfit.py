@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from one_condition import ZERO, data, run
 
-from vlbias.analysis.disparity import support
 from vlbias.analysis.functionals import crossfit, crossfit_target, shrinkage
 from vlbias.analysis.range_crossfit import cell_sums, crossfit_halvings
 from vlbias.analysis.rates import measure_rates
+from vlbias.analysis.support import support
 
 
 def test_closed_form_crossfit_is_the_mean_over_normal_halvings():

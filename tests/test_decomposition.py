@@ -10,16 +10,16 @@ from one_condition import ZERO, world
 from vlbias.analysis.arm_estimates import Combination
 from vlbias.analysis.decomposition import coalition, coalitions, increments, shapley
 from vlbias.analysis.effects import MODALITIES, combine
-from vlbias.analysis.simulated_scores import Condition
+from vlbias.analysis.simulated_scores import SimulatedCondition
 from vlbias.errors import MissingArms
 
 
 def test_modalities_interact_only_where_planted():
     arms = {
-        "null": Condition(agreement=1.0),
-        "text": Condition(0.8, 0, 0.95),
-        "image": Condition(0.6, 0, 0.95),
-        "both": Condition(0.4, 0, 0.95),
+        "null": SimulatedCondition(agreement=1.0),
+        "text": SimulatedCondition(0.8, 0, 0.95),
+        "image": SimulatedCondition(0.6, 0, 0.95),
+        "both": SimulatedCondition(0.4, 0, 0.95),
     }
     panel, y = world().draw(6000, arms, np.random.default_rng(1))
     table = combine(
@@ -33,9 +33,9 @@ def test_modalities_interact_only_where_planted():
 
 def test_effect_minus_placebo_has_a_smaller_error_than_unpaired_arms():
     arms = {
-        "null": Condition(agreement=1.0),
-        "mask": Condition(0.5, 0.1, 0.95),
-        "placebo": Condition(1.0, 0.1, 0.95),
+        "null": SimulatedCondition(agreement=1.0),
+        "mask": SimulatedCondition(0.5, 0.1, 0.95),
+        "placebo": SimulatedCondition(1.0, 0.1, 0.95),
     }
     panel, y = world().draw(3000, arms, np.random.default_rng(1))
     minus = Combination("mask - placebo", {"mask": 1, "placebo": -1})
@@ -75,10 +75,10 @@ def test_shapley_shares_add_up_and_are_order_free():
 
 def test_shapley_shares_come_with_limits():
     arms = {
-        "none": Condition(agreement=1.0),
-        "image": Condition(0.6, 0, 0.95),
-        "text": Condition(0.9, 0, 0.95),
-        "image+text": Condition(0.5, 0, 0.95),
+        "none": SimulatedCondition(agreement=1.0),
+        "image": SimulatedCondition(0.6, 0, 0.95),
+        "text": SimulatedCondition(0.9, 0, 0.95),
+        "image+text": SimulatedCondition(0.5, 0, 0.95),
     }
     panel, y = world().draw(3000, arms, np.random.default_rng(1))
     table = combine(

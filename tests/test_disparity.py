@@ -10,10 +10,11 @@ import pytest
 from one_condition import ZERO, data, run, world
 from scipy import stats
 
-from vlbias.analysis.disparity import disparity, held_out_signs, support
+from vlbias.analysis.disparity import disparity
 from vlbias.analysis.panel import Panel
 from vlbias.analysis.rates import measure_rates
-from vlbias.analysis.simulated_scores import Condition
+from vlbias.analysis.simulated_scores import SimulatedCondition
+from vlbias.analysis.support import held_out_signs, support
 from vlbias.errors import BadStudy, BadTable
 
 
@@ -65,7 +66,7 @@ def test_a_planted_bias_is_found_and_enclosed():
     panel, scores = data(3000)
     found = run(panel, scores)
     used = support(panel, scores, ZERO)
-    truth = np.abs(world().gaps(Condition())[:, used]).sum()
+    truth = np.abs(world().gaps(SimulatedCondition())[:, used]).sum()
     assert found.p <= 0.01
     assert not found.is_within_floor
     assert found.lo < truth < found.hi

@@ -8,10 +8,10 @@ import pytest
 from four_arms import NUMBERS, data, pick, rng, run
 from one_condition import ZERO, world
 
-from vlbias.analysis.disparity import held_out_signs, support
 from vlbias.analysis.effects import MODALITIES, combine
 from vlbias.analysis.functionals import plugin
-from vlbias.analysis.simulated_scores import Condition, make_world
+from vlbias.analysis.simulated_scores import SimulatedCondition, make_world
+from vlbias.analysis.support import held_out_signs, support
 from vlbias.errors import BadStudy, BadTable, MissingArms
 
 
@@ -56,7 +56,7 @@ def test_an_object_that_a_group_lacks_on_the_compared_rows_has_no_gap_there():
 def test_a_world_compared_with_itself_has_effects_of_exactly_zero():
     wide = make_world(np.random.default_rng(5), objects=79)
     for seed in range(5):
-        panel, y = wide.draw(373, {"00": Condition()}, np.random.default_rng(seed))
+        panel, y = wide.draw(373, {"00": SimulatedCondition()}, np.random.default_rng(seed))
         same = dict.fromkeys(("00", "11", "01", "10"), y["00"])
         asked = {"objects": np.arange(79), "thresholds": np.zeros(79), "draws": 50}
         table = run(panel, same, **asked).table
@@ -156,7 +156,9 @@ def test_held_out_signs_make_effects_plainly_linear():
 def test_many_mediators_are_corrected_and_tested_down_the_tree():
     panel, y = data(3000, total=0.6, share=1.0)
     noise = world().draw(
-        3000, {"00": Condition(agreement=1.0), "x": Condition()}, np.random.default_rng(0)
+        3000,
+        {"00": SimulatedCondition(agreement=1.0), "x": SimulatedCondition()},
+        np.random.default_rng(0),
     )[1]
     rest = [(f"null {i}", y["00"], y["11"]) for i in range(3)]
     paths = {"m": ("image", "layer 0", "head 0")} | {

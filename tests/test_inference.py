@@ -19,7 +19,7 @@ from vlbias.analysis.inference import (
 )
 from vlbias.analysis.panel import Panel
 from vlbias.analysis.permutation import label_test, permuted_codes, swap_test
-from vlbias.analysis.simulated_scores import Condition, make_world
+from vlbias.analysis.simulated_scores import SimulatedCondition, make_world
 from vlbias.errors import BadStudy, BadTable
 
 ZERO = np.zeros(10)
@@ -119,10 +119,10 @@ def test_label_test_has_its_size_and_finds_bias():
     rng = np.random.default_rng(1)
     p = []
     for _ in range(200):
-        panel, y = world(0.0).draw(400, {"null": Condition(agreement=1.0)}, rng)
+        panel, y = world(0.0).draw(400, {"null": SimulatedCondition(agreement=1.0)}, rng)
         p.append(label_test(panel, y["null"], ZERO, permutations=99, rng=rng).p)
     assert 0.01 <= np.mean(np.array(p) <= 0.05) <= 0.10
-    panel, y = world(1.0).draw(1500, {"null": Condition(agreement=1.0)}, rng)
+    panel, y = world(1.0).draw(1500, {"null": SimulatedCondition(agreement=1.0)}, rng)
     assert label_test(panel, y["null"], ZERO, permutations=99, rng=rng).p == 0.01
 
 
@@ -139,7 +139,11 @@ def test_unequal_variances_alone_do_not_reject():
 
 def test_swap_test_asks_whether_predictions_changed_not_whether_bias_did():
     rng = np.random.default_rng(1)
-    arms = {"null": Condition(agreement=1.0), "same": Condition(), "shifted": Condition(shift=0.8)}
+    arms = {
+        "null": SimulatedCondition(agreement=1.0),
+        "same": SimulatedCondition(),
+        "shifted": SimulatedCondition(shift=0.8),
+    }
     same, shifted = [], []
     for _ in range(60):
         panel, y = world(0.0).draw(600, arms, rng)
@@ -187,7 +191,7 @@ def test_hierarchy_is_never_more_significant_below_than_above():
 
 def test_naive_percentile_bootstrap_of_b_never_covers():
     rng = np.random.default_rng(0)
-    panel, y = world(0.0).draw(1000, {"null": Condition(agreement=1.0)}, rng)
+    panel, y = world(0.0).draw(1000, {"null": SimulatedCondition(agreement=1.0)}, rng)
     w = cluster_weights(1000, 300, rng)
     fp = (y["null"] >= 0) & ~panel.present
     parts = [w[:, panel.group == g] @ fp[panel.group == g] for g in "ab"]

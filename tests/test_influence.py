@@ -8,16 +8,16 @@ from four_arms import data, rng
 from one_condition import ZERO, world
 
 from vlbias.analysis.arm_estimates import Combination
-from vlbias.analysis.disparity import held_out_signs, support
 from vlbias.analysis.effects import combine
 from vlbias.analysis.influence import influence
-from vlbias.analysis.simulated_scores import Condition
+from vlbias.analysis.simulated_scores import SimulatedCondition
+from vlbias.analysis.support import held_out_signs, support
 
 
 def test_parts_of_photos_are_exact_and_give_the_standard_error():
     panel, y = data(900)
     used = support(panel, y["00"], ZERO)
-    fit, z = world().draw(500, {"00": Condition()}, np.random.default_rng(9))
+    fit, z = world().draw(500, {"00": SimulatedCondition()}, np.random.default_rng(9))
     signs = held_out_signs(fit, z["00"], ZERO, objects=used)
     total = Combination("TE", {"11": 1, "00": -1})
     parts = influence(

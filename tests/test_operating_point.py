@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vlbias.analysis.disparity import support
 from vlbias.analysis.operating_point import attributable, calibrate, grid, matching_shift, mean_fpr
 from vlbias.analysis.panel import Panel
 from vlbias.analysis.rates import measure_rates
@@ -14,7 +13,8 @@ from vlbias.analysis.sensitivity import (
     label_rules,
     threshold_sensitivity,
 )
-from vlbias.analysis.simulated_scores import Condition, make_world
+from vlbias.analysis.simulated_scores import SimulatedCondition, make_world
+from vlbias.analysis.support import support
 from vlbias.errors import BadStudy
 
 ZERO = np.zeros(12)
@@ -25,7 +25,7 @@ def world(biased: float = 1.0):
 
 
 def data(arms=None, n: int = 2000, biased: float = 1.0, seed: int = 0):
-    arms = arms or {"null": Condition(agreement=1.0)}
+    arms = arms or {"null": SimulatedCondition(agreement=1.0)}
     return world(biased).draw(n, arms, np.random.default_rng(seed))
 
 
@@ -87,7 +87,7 @@ def test_a_pure_shift_of_the_threshold_is_matched_exactly_and_nothing_is_attribu
 
 
 def test_a_real_reduction_is_found_beyond_the_threshold():
-    arms = {"null": Condition(agreement=1.0), "less": Condition(0.2, 0.2, 0.9)}
+    arms = {"null": SimulatedCondition(agreement=1.0), "less": SimulatedCondition(0.2, 0.2, 0.9)}
     panel, y = data(arms, n=4000)
     found = attributable(panel, y["null"], y["less"], ZERO, draws=300, rng=np.random.default_rng(0))
     assert found.decision == "reduced"
@@ -96,7 +96,7 @@ def test_a_real_reduction_is_found_beyond_the_threshold():
 
 
 def test_attribution_is_exact_arithmetic():
-    arms = {"null": Condition(agreement=1.0), "less": Condition(0.5, 0.2, 0.9)}
+    arms = {"null": SimulatedCondition(agreement=1.0), "less": SimulatedCondition(0.5, 0.2, 0.9)}
     panel, y = data(arms)
     table = attributable(
         panel, y["null"], y["less"], ZERO, draws=200, rng=np.random.default_rng(0)
@@ -108,7 +108,7 @@ def test_attribution_is_exact_arithmetic():
 
 
 def test_grid_compares_conditions_at_equal_strictness():
-    arms = {"null": Condition(agreement=1.0), "less": Condition(0.4, 0.5, 0.95)}
+    arms = {"null": SimulatedCondition(agreement=1.0), "less": SimulatedCondition(0.4, 0.5, 0.95)}
     panel, y = data(arms, n=3000)
     shifted = {"null": y["null"], "same": y["null"] - 7, "less": y["less"]}
     points, areas = grid(panel, shifted, (0.02, 0.05, 0.1), base="null")
@@ -204,9 +204,9 @@ def test_label_rules_use_their_own_images():
 
 def test_threshold_and_feature_sensitivity_report_beside_b():
     arms = {
-        "null": Condition(agreement=1.0),
-        "blur": Condition(1.0, 0.0, 0.99),
-        "mask": Condition(0.3, 0, 0.9),
+        "null": SimulatedCondition(agreement=1.0),
+        "blur": SimulatedCondition(1.0, 0.0, 0.99),
+        "mask": SimulatedCondition(0.3, 0, 0.9),
     }
     panel, y = data(arms, n=2500)
     used = support(panel, y["null"], ZERO)

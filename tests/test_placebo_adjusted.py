@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from vlbias.analysis.panel import Panel
-from vlbias.analysis.placebo_adjusted import Attribution, Scored, attribute, pareto
-from vlbias.analysis.simulated_scores import Condition, make_world
+from vlbias.analysis.placebo_adjusted import PlaceboAdjusted, Scored, pareto, placebo_adjusted
+from vlbias.analysis.simulated_scores import SimulatedCondition, make_world
 from vlbias.analysis.support import held_out_signs, support
 from vlbias.errors import BadStudy
 
 ZERO = np.zeros(12)
 ARMS = {
-    "null": Condition(agreement=1.0),
-    "good": Condition(0.0),
-    "strict": Condition(1.0, 0.4, agreement=1.0),
-    "placebo": Condition(1.0),
+    "null": SimulatedCondition(agreement=1.0),
+    "good": SimulatedCondition(0.0),
+    "strict": SimulatedCondition(1.0, 0.4, agreement=1.0),
+    "placebo": SimulatedCondition(1.0),
 }
 
 
@@ -26,11 +26,11 @@ def data(n: int = 3000) -> tuple[Panel, dict[str, np.ndarray], np.ndarray]:
     return panel, y, support(panel, y["null"], ZERO)
 
 
-def found(mitigated: str, placebo: str | None = "placebo", n: int = 3000) -> Attribution:
+def found(mitigated: str, placebo: str | None = "placebo", n: int = 3000) -> PlaceboAdjusted:
     panel, y, objects = data(n)
     signs = {"fpr": held_out_signs(panel, y["null"], ZERO, objects=objects)}
     placebos = {} if placebo is None else {"placebo 1": Scored(y[placebo], ZERO)}
-    return attribute(
+    return placebo_adjusted(
         panel, Scored(y["null"], ZERO), Scored(y[mitigated], ZERO), placebos, objects=objects,
         rng=np.random.default_rng(1), signs=signs, draws=300,
     )  # fmt: skip
@@ -60,7 +60,7 @@ def test_what_adds_gaps_is_increased() -> None:
     panel, y, objects = data()
     worse = y["null"] + 2 * (y["null"] - y["good"])
     signs = {"fpr": held_out_signs(panel, y["null"], ZERO, objects=objects)}
-    result = attribute(
+    result = placebo_adjusted(
         panel, Scored(y["null"], ZERO), Scored(worse, ZERO), {}, objects=objects,
         rng=np.random.default_rng(1), signs=signs, draws=300,
     )  # fmt: skip
@@ -123,7 +123,7 @@ def test_every_estimate_by_naive_loops() -> None:
 def test_without_support_nothing_is_said() -> None:
     panel, y, _ = data(100)
     with pytest.raises(BadStudy):
-        attribute(
+        placebo_adjusted(
             panel, Scored(y["null"], ZERO), Scored(y["good"], ZERO), {},
             objects=np.zeros(0, np.intp), rng=np.random.default_rng(0),
         )  # fmt: skip

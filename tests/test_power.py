@@ -5,7 +5,7 @@ import pytest
 
 from vlbias.analysis.disparity import disparity
 from vlbias.analysis.power import detection_rate, power
-from vlbias.analysis.simulated_scores import Condition, PlantedWorld
+from vlbias.analysis.simulated_scores import PlantedWorld, SimulatedCondition
 from vlbias.errors import BadStudy
 
 
@@ -33,7 +33,7 @@ def test_floor_falls_with_the_root_of_n():
 def test_floor_agrees_with_permutations():
     plan = power(n=1500, objects=20, fpr=0.05, ratio=0.68)
     panel, y = flat_world(20, 0.05).draw(
-        1500, {"null": Condition(agreement=1.0)}, np.random.default_rng(0)
+        1500, {"null": SimulatedCondition(agreement=1.0)}, np.random.default_rng(0)
     )
     found = disparity(
         panel, y["null"], np.zeros(20), permutations=400, draws=100, rng=np.random.default_rng(0)

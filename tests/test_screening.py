@@ -10,7 +10,7 @@ from explained import Heads, unexplained
 from tiny_language import CAUSAL, MASKED, cloze, language_sides, write_language
 from torch import Tensor
 
-from vlbias.analysis.preselection import choose, screening_quality
+from vlbias.analysis.preselection import preselect, screening_quality
 from vlbias.causal.attribution import attributions
 from vlbias.causal.conformance_tools import state_of
 from vlbias.causal.contrast import Contrast
@@ -123,16 +123,16 @@ def test_misaligned_texts_and_whole_stages_have_no_attribution(tmp_path: Path) -
 def test_the_largest_are_chosen_and_controls_are_drawn_from_the_rest() -> None:
     rng = np.random.default_rng(0)
     means = rng.normal(size=(2, 200))
-    part = choose(means, 0.1, seed=0)
+    part = preselect(means, 0.1, seed=0)
     size = np.abs(means).max(0)
     assert (part == "chosen").sum() == 20
     assert size[part == "chosen"].min() >= size[part != "chosen"].max()
     assert (part == "control").sum() == 20
-    assert np.array_equal(part, choose(means, 0.1, seed=0))
-    assert not np.array_equal(part, choose(means, 0.1, seed=1))
-    assert (choose(means[:, :10], 0.5, seed=0) != "skipped").all()
+    assert np.array_equal(part, preselect(means, 0.1, seed=0))
+    assert not np.array_equal(part, preselect(means, 0.1, seed=1))
+    assert (preselect(means[:, :10], 0.5, seed=0) != "skipped").all()
     with pytest.raises(BadStudy, match="screen"):
-        choose(means, 1.0, seed=0)
+        preselect(means, 1.0, seed=0)
 
 
 def test_quality_is_measured_on_controls_too() -> None:

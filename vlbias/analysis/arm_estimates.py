@@ -13,14 +13,14 @@ from vlbias.analysis.functionals import certainty, crossfit, density, plugin, sh
 from vlbias.analysis.panel import Floats
 from vlbias.analysis.rates import Rates
 
-__all__ = ["Arm", "Base", "Combination", "fit_arm", "fit_base"]
+__all__ = ["ArmEstimate", "Combination", "NullEstimate", "fit_arm", "fit_null"]
 
 Functional = Literal["plugin", "crossfit", "lin"]
 _ROUNDING = 8 * float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True, eq=False)
-class Arm:
+class ArmEstimate:
     """Functionals of one arm and their draws around two centres, no gap and shrunken gaps.
 
     Args:
@@ -41,7 +41,7 @@ class Arm:
 
 
 @dataclass(frozen=True, eq=False)
-class Base:
+class NullEstimate:
     """The null arm, and the signs that `lin` takes from it or from held-out images.
 
     Args:
@@ -54,7 +54,7 @@ class Base:
         tilt_draws: [2, D, P, K].
     """
 
-    arm: Arm
+    arm: ArmEstimate
     contrast: npt.NDArray[np.float64] | None
     spread: npt.NDArray[np.float64]
     sign: Floats = field(default_factory=lambda: np.zeros(0))
@@ -80,7 +80,7 @@ def _unlinked(
     error: Floats,
     centre: npt.NDArray[np.float64],
     wanted: frozenset[Functional],
-) -> Arm:
+) -> ArmEstimate:
     gap = rates.gap
     about = _about(centre, error)
     narrow = spread.astype(error.dtype)
@@ -94,15 +94,15 @@ def _unlinked(
         first = crossfit(about[0], narrow)
         second = first if about[1] is about[0] else crossfit(about[1], narrow)
         draws["crossfit"] = _both([first, second])
-    return Arm(rates, gap, error, centre, value, draws)
+    return ArmEstimate(rates, gap, error, centre, value, draws)
 
 
-def fit_base(
+def fit_null(
     rates: Rates,
     error: Floats,
     wanted: frozenset[Functional],
     contrast: npt.NDArray[np.float64] | None = None,
-) -> Base:
+) -> NullEstimate:
     """The null arm with the signs for `lin`.
 
     Args:
@@ -116,15 +116,15 @@ def fit_base(
     variance = rates.covariance(rates)
     arm = _unlinked(rates, spread, error, shrinkage(gap, spread) * gap, wanted)
     if "lin" not in wanted:
-        return Base(arm, contrast, spread)
+        return NullEstimate(arm, contrast, spread)
     if contrast is not None:
-        base = Base(arm, contrast, spread)
+        base = NullEstimate(arm, contrast, spread)
         return replace(base, arm=_with_lin(base, arm, variance))
     safe = np.where(spread > 0, spread, np.inf)
     narrow = spread.astype(arm.error.dtype)
     about = _about(arm.centre, arm.error)
     x_draws = [a / safe.astype(a.dtype) for a in about]
-    base = Base(
+    base = NullEstimate(
         arm,
         None,
         spread,
@@ -136,13 +136,17 @@ def fit_base(
     return replace(base, arm=_with_lin(base, arm, variance))
 
 
-def _with_lin(base: Base, arm: Arm, covariance: npt.NDArray[np.float64]) -> Arm:
+def _with_lin(
+    base: NullEstimate, arm: ArmEstimate, covariance: npt.NDArray[np.float64]
+) -> ArmEstimate:
     value, draws = _lin(base, arm, covariance)
     return replace(arm, value={**arm.value, "lin": value}, draws={**arm.draws, "lin": draws})
 
 
-def fit_arm(base: Base, rates: Rates, error: Floats, wanted: frozenset[Functional]) -> Arm:
-    """An arm over the same images as the null arm; arguments as in `fit_base`.
+def fit_arm(
+    base: NullEstimate, rates: Rates, error: Floats, wanted: frozenset[Functional]
+) -> ArmEstimate:
+    """An arm over the same images as the null arm; arguments as in `fit_null`.
 
     Its second centre is the null arm's plus the shrunken change. Shrinking the arm's gaps as such
     would leave in the centres a change that is mostly noise, and signs drawn at random would then
@@ -158,7 +162,9 @@ def fit_arm(base: Base, rates: Rates, error: Floats, wanted: frozenset[Functiona
     return _with_lin(base, arm, covariance)
 
 
-def _lin(base: Base, arm: Arm, covariance: npt.NDArray[np.float64]) -> tuple[float, Floats]:
+def _lin(
+    base: NullEstimate, arm: ArmEstimate, covariance: npt.NDArray[np.float64]
+) -> tuple[float, Floats]:
     pairs = arm.gap.shape[0]
     if base.contrast is not None:
         weight = base.contrast / pairs
@@ -192,15 +198,17 @@ class Combination:
     name: str
     terms: Mapping[str, float]
 
-    def value(self, arms: Mapping[str, Arm], functional: str) -> float:
+    def value(self, arms: Mapping[str, ArmEstimate], functional: str) -> float:
         """The estimate."""
         return sum(c * arms[a].value[functional] for a, c in self.terms.items())
 
-    def draws(self, arms: Mapping[str, Arm], functional: str) -> Floats:
+    def draws(self, arms: Mapping[str, ArmEstimate], functional: str) -> Floats:
         """[2, D] its draws."""
         return self._sum({a: arms[a].draws[functional] for a in self.terms})
 
-    def bracket(self, arms: Mapping[str, Arm]) -> tuple[tuple[float, Floats], tuple[float, Floats]]:
+    def bracket(
+        self, arms: Mapping[str, ArmEstimate]
+    ) -> tuple[tuple[float, Floats], tuple[float, Floats]]:
         """Statistics whose expectations enclose the true combination of sums of absolute gaps.
 
         E crossfit <= B <= E plugin holds for every arm, so arms that enter with a plus sign are
@@ -210,7 +218,9 @@ class Combination:
         high = {a: "plugin" if c > 0 else "crossfit" for a, c in self.terms.items()}
         return self._mixed(arms, low), self._mixed(arms, high)
 
-    def _mixed(self, arms: Mapping[str, Arm], which: Mapping[str, str]) -> tuple[float, Floats]:
+    def _mixed(
+        self, arms: Mapping[str, ArmEstimate], which: Mapping[str, str]
+    ) -> tuple[float, Floats]:
         value = sum(c * arms[a].value[which[a]] for a, c in self.terms.items())
         return value, self._sum({a: arms[a].draws[which[a]] for a in self.terms})
 
@@ -220,7 +230,7 @@ class Combination:
         # draws are sums in single precision: arms that are equal have no spread between them
         return np.where(np.abs(total) > _ROUNDING * size, total, 0.0)
 
-    def reach(self, arms: Mapping[str, Arm]) -> tuple[float, Floats] | None:
+    def reach(self, arms: Mapping[str, ArmEstimate]) -> tuple[float, Floats] | None:
         """Sum of absolute changes of gaps, which bounds the change of B; None beyond two arms."""
         if len(self.terms) != 2:
             return None

@@ -9,7 +9,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from vlbias.analysis.arm_estimates import Arm, Base, Combination, Functional, fit_arm, fit_base
+from vlbias.analysis.arm_estimates import (
+    ArmEstimate,
+    Combination,
+    Functional,
+    NullEstimate,
+    fit_arm,
+    fit_null,
+)
 from vlbias.analysis.inference import bounded, fieller, interval
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.rates import Measure, Rates, Thresholds, Window, noise
@@ -78,21 +85,21 @@ class Changes:
         """Rates of one arm over the entries of a window."""
         return window.rates(scores, scale.thresholds[name])
 
-    def base(self, scale: Scale, rates: Rates) -> Base:
+    def base(self, scale: Scale, rates: Rates) -> NullEstimate:
         """The null arm."""
         (error,) = noise([rates], self.weights)
-        return fit_base(rates, error, scale.wanted, scale.signs)
+        return fit_null(rates, error, scale.wanted, scale.signs)
 
     def arms(
-        self, scales: Sequence[Scale], bases: Sequence[Base], many: Sequence[Rates]
-    ) -> list[Arm]:
+        self, scales: Sequence[Scale], bases: Sequence[NullEstimate], many: Sequence[Rates]
+    ) -> list[ArmEstimate]:
         """Other arms, each with its scale and the null arm over the same entries.
 
         An arm that counts every image as the null arm does, or as an earlier one, is that arm: a
         product of matrices rounds the same columns otherwise in other company, and what differs by
         construction in nothing must differ by exactly 0.
         """
-        found: dict[int, Arm] = {}
+        found: dict[int, ArmEstimate] = {}
         twins: dict[int, int] = {}
         for i, (base, rates) in enumerate(zip(bases, many, strict=True)):
             if rates.equals(base.arm.rates):
@@ -107,7 +114,11 @@ class Changes:
         return [found[twins.get(i, i)] for i in range(len(many))]
 
     def rows(
-        self, scale: Scale, base: Base, arms: Mapping[str, Arm], combinations: Iterable[Combination]
+        self,
+        scale: Scale,
+        base: NullEstimate,
+        arms: Mapping[str, ArmEstimate],
+        combinations: Iterable[Combination],
     ) -> Iterator[tuple[dict[str, Any], Floats]]:
         """Table rows with the draws that adjusted p-values need."""
         for combination in combinations:
@@ -118,8 +129,8 @@ class Changes:
 
     def _row(
         self,
-        base: Base,
-        arms: Mapping[str, Arm],
+        base: NullEstimate,
+        arms: Mapping[str, ArmEstimate],
         combination: Combination,
         name: str,
         kind: str,
@@ -149,14 +160,16 @@ class Changes:
             row["relative_lo"], row["relative_hi"] = self._ratio(estimate, draws, base, kind)
         return row, draws[int(np.argmax(draws.std(axis=1)))]
 
-    def _ratio(self, estimate: float, draws: Floats, base: Base, kind: str) -> tuple[float, float]:
+    def _ratio(
+        self, estimate: float, draws: Floats, base: NullEstimate, kind: str
+    ) -> tuple[float, float]:
         below = base.arm.draws[kind]
         z = int(np.argmax(draws.std(axis=1)))
         covariance = np.cov(np.stack([draws[z], below[z]]), dtype=np.float64)
         return fieller(estimate, base.arm.value[kind], covariance, self.level)
 
     def _limits_of_change(
-        self, arms: Mapping[str, Arm], combination: Combination
+        self, arms: Mapping[str, ArmEstimate], combination: Combination
     ) -> tuple[float, float]:
         """Limits for the change of B: two valid constructions, each at half the error, cut."""
         reach = combination.reach(arms)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from vlbias.analysis.arm_estimates import fit_base
+from vlbias.analysis.arm_estimates import fit_null
 from vlbias.analysis.functionals import shrinkage
 from vlbias.analysis.inference import Interval, bounded, check_level, interval, multipliers
 from vlbias.analysis.object_gaps import object_table
@@ -17,10 +17,10 @@ from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.permutation import Aggregate, LabelTest, aggregate_gaps, label_test
 from vlbias.analysis.range_crossfit import cell_sums, crossfit_halvings
 from vlbias.analysis.rates import Measure, Rates, Thresholds, measure_rates, noise
-from vlbias.analysis.support import held_out_signs, support
+from vlbias.analysis.support import support
 from vlbias.errors import BadStudy
 
-__all__ = ["Disparity", "disparity", "held_out_signs", "support"]
+__all__ = ["Disparity", "disparity"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +176,7 @@ def _limits(
 ) -> tuple[Interval, float, tuple[float, float]]:
     """The cross-fit with its own limits, the plug-in, and the limits for B itself."""
     (error,) = noise([rates], weights)
-    arm = fit_base(rates, error, frozenset({"plugin", "crossfit"})).arm
+    arm = fit_null(rates, error, frozenset({"plugin", "crossfit"})).arm
     own = interval(arm.value["crossfit"], arm.draws["crossfit"], level)
     top = float(aggregate_gaps(rates.value, aggregate).sum())
     pairwise = len(rates.value) == 2 or aggregate == "pairwise"

@@ -13,7 +13,7 @@ from vlbias.analysis.arm_estimates import Combination
 from vlbias.analysis.changes import FUNCTIONALS, Changes, FunctionalName, make_scales
 from vlbias.analysis.corrections import benjamini_hochberg, hierarchical, step_down
 from vlbias.analysis.inference import check_level, multipliers
-from vlbias.analysis.mediator_effects import EFFECTS, Sweep, row_counts
+from vlbias.analysis.mediator_effects import EFFECTS, MediatorTable, row_counts
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.rates import Measure, Thresholds
 from vlbias.errors import MissingArms
@@ -79,7 +79,7 @@ def effects(
         thresholds: [K], or one such array per arm ("00", "11", "01", "10") when they are calibrated
             per condition.
         functionals: Which to give; see `changes.FUNCTIONALS`.
-        signs: Measure to [P, K'] signs from held-out images (`disparity.held_out_signs`); without,
+        signs: Measure to [P, K'] signs from held-out images (`support.held_out_signs`); without,
             signs are cross-fitted.
         objects: Columns with support; found on y00 if not given.
         paths: Mediator to its path, e.g. ("image_encoder", "layer 3", "head 5"), for testing down
@@ -105,7 +105,7 @@ def effects(
     limits = _thresholds(thresholds, ("00", "11", "01", "10"), functionals)
     scales = make_scales(panel, first, limits, "00", functionals, objects, signs or {})
     weights = multipliers(panel.layout, draws, rng)
-    sweep = Sweep(panel, Changes(panel, scales, weights, level), first, last)
+    sweep = MediatorTable(panel, Changes(panel, scales, weights, level), first, last)
     sweep.add_total()
     for name, y01, y10 in mediators:
         sweep.add(name, panel.check_scores(f"{name} y01", y01), panel.check_scores(name, y10))
@@ -249,6 +249,8 @@ def _tree(
     return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
 
 
-def _null_gaps(panel: Panel, sweep: Sweep) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
+def _null_gaps(
+    panel: Panel, sweep: MediatorTable
+) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
     first = sweep.fitted(sweep.valid)[0]
     return first.base.arm.gap, tuple(panel.targets[i] for i in first.scale.objects)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 from scipy.stats import t
 
-from vlbias.analysis.panel import Floats, Layout
+from vlbias.analysis.panel import Floats, PanelLayout
 from vlbias.errors import BadStudy
 
 __all__ = [
@@ -50,7 +50,7 @@ def check_level(level: float) -> float:
     return level
 
 
-def multipliers(layout: Layout, draws: int, rng: np.random.Generator) -> Floats:
+def multipliers(layout: PanelLayout, draws: int, rng: np.random.Generator) -> Floats:
     """[D, M] two-point weights per cell (Mammen 1993), equal within a cluster, single precision.
 
     Mean 0, variance 1 and third moment 1: the draws keep the skewness of rare events, which normal

@@ -35,7 +35,7 @@ def influence(
         panel: Images, groups, presence.
         arms: Name to [S, K] scores; rows without all of them count in none.
         combination: The effect, for example `Combination("TE", {"11": 1, "00": -1})`.
-        signs: [P, K'] from `disparity.held_out_signs`, on images that are not in the panel.
+        signs: [P, K'] from `support.held_out_signs`, on images that are not in the panel.
         objects: [K'] columns the signs are for.
         thresholds: [K]; not needed for "score".
         measure: "fpr", "tpr" or "score".

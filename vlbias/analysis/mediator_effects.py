@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from vlbias.analysis.arm_estimates import Arm, Base, Combination
+from vlbias.analysis.arm_estimates import ArmEstimate, Combination, NullEstimate
 from vlbias.analysis.changes import Changes, Scale
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.rates import Window
 from vlbias.errors import BadTable
 
-__all__ = ["EFFECTS", "Sweep", "row_counts"]
+__all__ = ["EFFECTS", "MediatorTable", "row_counts"]
 
 EFFECTS = (
     Combination("TE", {"11": 1, "00": -1}),
@@ -46,17 +46,17 @@ def row_counts(panel: Panel, scale: Scale, valid: npt.NDArray[np.bool_]) -> dict
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
+class SharedArms:
     """The arms that all mediators share, for one scale and one set of rows."""
 
     scale: Scale
     window: Window
-    base: Base
-    last: Arm
+    base: NullEstimate
+    last: ArmEstimate
     counts: Mapping[str, Any]
 
 
-class Sweep:
+class MediatorTable:
     """Collects rows mediator by mediator; fits the null and total arms once per set of rows."""
 
     def __init__(self, panel: Panel, changes: Changes, y00: Floats, y11: Floats) -> None:
@@ -65,10 +65,10 @@ class Sweep:
         self.rows: list[dict[str, Any]] = []
         self.kept: list[Floats] = []
         self.names: set[str] = set()
-        self._fitted: list[Fitted] = []
+        self._fitted: list[SharedArms] = []
         self._fitted_on: npt.NDArray[np.bool_] | None = None
 
-    def fitted(self, valid: npt.NDArray[np.bool_]) -> list[Fitted]:
+    def fitted(self, valid: npt.NDArray[np.bool_]) -> list[SharedArms]:
         """The null and total arms over the valid entries, one per scale."""
         if self._fitted_on is None or not np.array_equal(valid, self._fitted_on):
             self._fitted, self._fitted_on = [], valid
@@ -79,7 +79,7 @@ class Sweep:
                 rates = self.changes.rates(scale, window, "11", self.y11)
                 (last,) = self.changes.arms([scale], [base], [rates])
                 counts = row_counts(self.panel, scale, valid)
-                self._fitted.append(Fitted(scale, window, base, last, counts))
+                self._fitted.append(SharedArms(scale, window, base, last, counts))
         return self._fitted
 
     def add_total(self) -> None:
@@ -114,8 +114,8 @@ class Sweep:
     def _collect(
         self,
         name: str,
-        one: Fitted,
-        arms: Mapping[str, Arm],
+        one: SharedArms,
+        arms: Mapping[str, ArmEstimate],
         combinations: Sequence[Combination],
         *,
         is_cut: bool,

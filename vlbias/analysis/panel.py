@@ -13,13 +13,13 @@ import numpy.typing as npt
 
 from vlbias.errors import BadTable
 
-__all__ = ["Floats", "Layout", "Panel"]
+__all__ = ["Floats", "Panel", "PanelLayout"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
+class PanelLayout:
     """Canonical order of the rows, so that results do not depend on how a table was sharded.
 
     A cell is the part of one cluster that belongs to one group; sums are taken over cells first.
@@ -123,7 +123,7 @@ class Panel:
         return np.asarray(np.unique(self.cluster, return_inverse=True)[1], dtype=np.intp)
 
     @cached_property
-    def layout(self) -> Layout:
+    def layout(self) -> PanelLayout:
         """Canonical order and cells."""
         cluster = self.cluster_code
         n_clusters = int(cluster.max(initial=-1)) + 1
@@ -133,7 +133,7 @@ class Panel:
         group_of_cell = self.code[order][starts]
         edges = np.searchsorted(group_of_cell, np.arange(len(self.groups) + 1))
         spans = tuple(slice(int(a), int(b)) for a, b in pairwise(edges))
-        return Layout(order, starts, spans, cluster[order][starts], n_clusters)
+        return PanelLayout(order, starts, spans, cluster[order][starts], n_clusters)
 
     def index(
         self, *, split: str | None = None, groups: Sequence[str] | None = None

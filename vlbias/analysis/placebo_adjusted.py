@@ -19,7 +19,7 @@ from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.rates import Measure, Thresholds, measure_rates
 from vlbias.errors import BadStudy
 
-__all__ = ["DECIDES", "Attribution", "Scored", "attribute", "pareto"]
+__all__ = ["DECIDES", "PlaceboAdjusted", "Scored", "pareto", "placebo_adjusted"]
 
 Decision = Literal[
     "reduced",
@@ -47,7 +47,7 @@ class Scored:
 
 
 @dataclass(frozen=True, eq=False)
-class Attribution:
+class PlaceboAdjusted:
     """What a mitigation achieves, and what of it is not its own.
 
     Args:
@@ -82,7 +82,7 @@ class Attribution:
         return found.iloc[0]
 
 
-def attribute(
+def placebo_adjusted(
     panel: Panel,
     null: Scored,
     mitigated: Scored,
@@ -93,7 +93,7 @@ def attribute(
     signs: Mapping[Measure, npt.NDArray[np.float64]] | None = None,
     draws: int = 2000,
     level: float = 0.95,
-) -> Attribution:
+) -> PlaceboAdjusted:
     """The reduction that is attributable to a mitigation, with limits paired over images.
 
     Against every condition stands the null condition with all thresholds moved until it has the same
@@ -106,7 +106,7 @@ def attribute(
         placebos: Name to the same operation where it should do nothing; may be empty.
         objects: Columns with support, fixed on the null condition.
         rng: Seeded generator.
-        signs: From held-out images, see `disparity.held_out_signs`; cross-fitted if not given.
+        signs: From held-out images, see `support.held_out_signs`; cross-fitted if not given.
         draws: Multiplier draws.
         level: Of the limits and the decision.
 
@@ -131,7 +131,7 @@ def attribute(
         functionals=("B_plugin", "B_crossfit", "B_lin", "score_gap_lin"), signs=signs,
         objects=objects, draws=draws, level=level,
     )  # fmt: skip
-    found = Attribution(
+    found = PlaceboAdjusted(
         table,
         int((~missing).all(axis=1).sum()),
         _value(panel, base, null.thresholds, objects),
@@ -170,7 +170,7 @@ def _combinations(placebos: list[str]) -> list[Combination]:
     return wanted
 
 
-def _decide(found: Attribution, has_placebo: bool) -> Decision:
+def _decide(found: PlaceboAdjusted, has_placebo: bool) -> Decision:
     over_threshold = found.row("mitigated - threshold")
     if over_threshold["lo"] > 0:
         return "increased"

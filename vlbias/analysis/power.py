@@ -12,14 +12,14 @@ from scipy.optimize import brentq
 
 from vlbias.analysis.functionals import crossfit
 from vlbias.analysis.permutation import label_test
-from vlbias.analysis.simulated_scores import Condition, PlantedWorld
+from vlbias.analysis.simulated_scores import PlantedWorld, SimulatedCondition
 from vlbias.errors import BadStudy
 
-__all__ = ["Plan", "detection_rate", "power"]
+__all__ = ["PowerPlan", "detection_rate", "power"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class PowerPlan:
     """What n images can show.
 
     Args:
@@ -75,7 +75,7 @@ def power(
     level: float = 0.05,
     min_count: int = 50,
     min_events: float = 5.0,
-) -> Plan:
+) -> PowerPlan:
     """Floor and smallest detectable bias and change, from normal approximations.
 
     Args:
@@ -109,7 +109,7 @@ def power(
     paired = 2 * (1 - agreement) * float((spread**2).sum())
     folded = float(np.sqrt((1 - 2 / np.pi) * (spread**2).sum()))
     floor = float(np.sqrt(2 / np.pi) * spread.sum())
-    return Plan(
+    return PowerPlan(
         n=n,
         objects=objects,
         objects_used=k,
@@ -160,7 +160,7 @@ def _crossfit_error(spread: npt.NDArray[np.float64], agreement: float) -> float:
 
 
 def detection_rate(
-    plan: Plan,
+    plan: PowerPlan,
     bias: float,
     *,
     shared: float = 0.3,
@@ -189,7 +189,7 @@ def detection_rate(
     world = PlantedWorld(np.full(k, 0.0), (first + second) / 2, first - second, plan.ratio, shared)
     found = 0
     for _ in range(replicates):
-        panel, scores = world.draw(plan.n, {"null": Condition(agreement=1.0)}, rng)
+        panel, scores = world.draw(plan.n, {"null": SimulatedCondition(agreement=1.0)}, rng)
         test = label_test(panel, scores["null"], np.zeros(k), permutations=permutations, rng=rng)
         found += test.p <= plan.level
     return found / replicates

@@ -8,7 +8,7 @@ import pandas as pd
 
 from vlbias.errors import BadStudy
 
-__all__ = ["COLUMNS", "choose", "screening_quality"]
+__all__ = ["COLUMNS", "preselect", "screening_quality"]
 
 COLUMNS = ("contrast", "mediator", "approximate", "part")
 """Of the table of a screening; `part` is "chosen", "control" or "skipped"."""
@@ -16,7 +16,7 @@ COLUMNS = ("contrast", "mediator", "approximate", "part")
 MIN_CONTROLS = 20
 
 
-def choose(
+def preselect(
     approximate: npt.NDArray[np.float64], fraction: float, seed: int
 ) -> npt.NDArray[np.str_]:
     """What becomes of every mediator: "chosen", "control" or "skipped".

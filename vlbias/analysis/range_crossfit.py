@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from vlbias.analysis.panel import Floats, Layout, Panel
+from vlbias.analysis.panel import Floats, Panel, PanelLayout
 from vlbias.analysis.rates import Measure, Thresholds
 
 __all__ = ["cell_sums", "crossfit_halvings"]
@@ -17,7 +17,7 @@ __all__ = ["cell_sums", "crossfit_halvings"]
 def crossfit_halvings(
     rates_num: Floats,
     rates_den: Floats,
-    layout: Layout,
+    layout: PanelLayout,
     *,
     halvings: int,
     rng: np.random.Generator,
@@ -43,7 +43,7 @@ def crossfit_halvings(
     return float((_directed(x, y) + _directed(y, x)).mean() / 2)
 
 
-def _halves(layout: Layout, halvings: int, rng: np.random.Generator) -> Floats:
+def _halves(layout: PanelLayout, halvings: int, rng: np.random.Generator) -> Floats:
     if layout.straddles:
         flat = np.arange(layout.n_clusters) % 2
         drawn = rng.permuted(np.tile(flat, (halvings, 1)), axis=1)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from vlbias.analysis.panel import Floats, Layout, Panel
+from vlbias.analysis.panel import Floats, Panel, PanelLayout
 from vlbias.errors import BadTable
 
 __all__ = ["Measure", "Rates", "Thresholds", "Window", "group_pairs", "measure_rates", "noise"]
@@ -40,7 +40,7 @@ class Rates:
     value: npt.NDArray[np.float64]
     count: npt.NDArray[np.float64]
     residual: Floats
-    layout: Layout
+    layout: PanelLayout
 
     @property
     def gap(self) -> npt.NDArray[np.float64]:
@@ -141,7 +141,7 @@ class Window:
         cells: [k, K'] how many cells per group have any.
     """
 
-    layout: Layout
+    layout: PanelLayout
     measure: Measure
     columns: npt.NDArray[np.intp]
     use: npt.NDArray[np.bool_]

@@ -19,11 +19,11 @@ from scipy.special import ndtr, ndtri
 
 from vlbias.analysis.panel import Floats, Panel
 
-__all__ = ["Condition", "PlantedWorld", "make_world", "mediated_conditions"]
+__all__ = ["PlantedWorld", "SimulatedCondition", "make_world", "mediated_conditions"]
 
 
 @dataclass(frozen=True)
-class Condition:
+class SimulatedCondition:
     """How an arm differs from the null: gaps times `scale`, scores lowered by `shift`.
 
     Args:
@@ -55,20 +55,22 @@ class PlantedWorld:
     ratio: float = 0.68
     shared: float = 0.3
 
-    def rates(self, condition: Condition) -> npt.NDArray[np.float64]:
+    def rates(self, condition: SimulatedCondition) -> npt.NDArray[np.float64]:
         """[2, K] true false-positive rates at threshold 0."""
         half = 0.5 * self.bias * condition.scale
         middle = self.level - condition.shift
         return np.asarray(ndtr(np.stack([middle + half, middle - half])))
 
-    def gaps(self, condition: Condition, measure: str = "fpr") -> npt.NDArray[np.float64]:
+    def gaps(self, condition: SimulatedCondition, measure: str = "fpr") -> npt.NDArray[np.float64]:
         """[1, K] true gaps of rates or of mean scores."""
         if measure == "score":
             return np.asarray(self.bias * condition.scale)[None]
         rates = self.rates(condition)
         return np.asarray(rates[0] - rates[1])[None]
 
-    def spread(self, condition: Condition, n: int, measure: str = "fpr") -> npt.NDArray[np.float64]:
+    def spread(
+        self, condition: SimulatedCondition, n: int, measure: str = "fpr"
+    ) -> npt.NDArray[np.float64]:
         """[1, K] true standard errors of the gaps among n images."""
         counts = n * np.array([[self.ratio], [1 - self.ratio]]) * (1 - self.prevalence)
         rates = self.rates(condition)
@@ -76,7 +78,7 @@ class PlantedWorld:
         return np.asarray(np.sqrt((variance / counts).sum(axis=0)))[None]
 
     def draw(
-        self, n: int, conditions: Mapping[str, Condition], rng: np.random.Generator
+        self, n: int, conditions: Mapping[str, SimulatedCondition], rng: np.random.Generator
     ) -> tuple[Panel, dict[str, Floats]]:
         """A panel of n images and the scores of each condition, single precision.
 
@@ -131,7 +133,7 @@ def make_world(
 
 def mediated_conditions(
     total: float, share: float, *, interaction: float = 0.0, agreement: float = 0.9
-) -> dict[str, Condition]:
+) -> dict[str, SimulatedCondition]:
     """The four arms of an effect that removes `total` of every gap, a `share` of it mediated.
 
     Arms "00", "11", "01" (mediator changed) and "10" (mediator kept). On the scale of scores NIE
@@ -139,8 +141,8 @@ def mediated_conditions(
     """
     direct = (1 - share - interaction) * total
     return {
-        "00": Condition(1.0, 0.0, 1.0),
-        "11": Condition(1.0 - total, 0.0, agreement),
-        "01": Condition(1.0 - share * total, 0.0, agreement),
-        "10": Condition(1.0 - direct, 0.0, agreement),
+        "00": SimulatedCondition(1.0, 0.0, 1.0),
+        "11": SimulatedCondition(1.0 - total, 0.0, agreement),
+        "01": SimulatedCondition(1.0 - share * total, 0.0, agreement),
+        "10": SimulatedCondition(1.0 - direct, 0.0, agreement),
     }

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlbias.analysis.disparity import disparity, held_out_signs
+from vlbias.analysis.disparity import disparity
 from vlbias.analysis.functionals import crossfit, plugin
 from vlbias.analysis.operating_point import mean_fpr
-from vlbias.analysis.placebo_adjusted import Attribution, attribute
+from vlbias.analysis.placebo_adjusted import PlaceboAdjusted, placebo_adjusted
 from vlbias.analysis.rates import measure_rates
+from vlbias.analysis.support import held_out_signs
 from vlbias.studies.mitigation.numbers.scores import Array, ConditionScores
 
 __all__ = ["ConditionBias"]
@@ -80,14 +81,14 @@ class ConditionBias:
             "B_crossfit": float(crossfit(rates.gap, rates.spread)),
         }
 
-    def attribution(self, condition: str, placebos: Mapping[str, str]) -> Attribution:
+    def attribution(self, condition: str, placebos: Mapping[str, str]) -> PlaceboAdjusted:
         """What of a condition's reduction is its own.
 
         Args:
             condition: Of a mitigation.
             placebos: Name to the condition of each of its placebos at the same strength.
         """
-        return attribute(
+        return placebo_adjusted(
             self.scores.panel["report"],
             self.scores.scored("none"),
             self.scores.scored(condition),

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from vlbias.analysis.corrections import benjamini_hochberg
-from vlbias.analysis.placebo_adjusted import DECIDES, Attribution
+from vlbias.analysis.placebo_adjusted import DECIDES, PlaceboAdjusted
 from vlbias.analysis.retention import compare, worst
 from vlbias.studies.mitigation.numbers.choice import PRIMARY
 from vlbias.studies.mitigation.numbers.performance import ConditionPerformance
@@ -32,7 +32,7 @@ def retention_of(performance: ConditionPerformance, condition: str) -> pd.DataFr
 
 def verdict_of(
     about: Mapping[str, Any],
-    found: Attribution,
+    found: PlaceboAdjusted,
     kept: pd.DataFrame,
     null: Mapping[str, Any],
     own: Mapping[str, Any],
@@ -69,7 +69,7 @@ def verdict_of(
     }
 
 
-def _effects(found: Attribution) -> Iterator[tuple[str, float]]:
+def _effects(found: PlaceboAdjusted) -> Iterator[tuple[str, float]]:
     for column, effect in (
         ("change", "mitigated - null"),
         ("threshold", "threshold - null"),
