@@ -10,11 +10,15 @@ from typing import Literal
 from vlbias.data.fill import FILLS, Fill
 from vlbias.errors import BadStudy
 
-__all__ = ["WORLDS", "World", "channels_changed"]
+__all__ = ["WORLDS", "World", "WorldAbsent", "channels_changed"]
 
 _IMAGES = (None, "mask-gender", "placebo", "background", "object")
 _REGIONS = ("person", "person-mask", "head", "face", "own")
 _TEXTS = (None, "replace-gender", "swap-gender", "placebo")
+
+
+class WorldAbsent(Exception):
+    """A channel of a world cannot be made for a photo; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
