@@ -16,9 +16,9 @@ import vlbias as vb
 from vlbias.errors import BadStudy
 from vlbias.mitigations import make_mitigation
 from vlbias.mitigations.ablation import matched_sites
-from vlbias.mitigations.activations import features
+from vlbias.mitigations.activations import activations
 from vlbias.mitigations.greedy_search import greedy_sites
-from vlbias.mitigations.sites import placed
+from vlbias.mitigations.sites import site_points
 
 
 @pytest.mark.parametrize("strength", [0.4, 1.0])
@@ -73,10 +73,10 @@ def test_the_mean_is_balanced_between_the_groups(load: Load) -> None:
     uneven = [e for i, e in enumerate(many) if e.attributes["group"] == "feminine" or i < 8]
     site = "image_encoder/head.1[1]"
     ready = make_mitigation("mean-ablation", sites=[site]).fit(model, uneven, rng=rng())
-    place, means = placed(model, [site])[0], []
+    place, means = site_points(model, [site])[0], []
     for group in ("feminine", "masculine"):
         mine = [e for e in uneven if e.attributes["group"] == group]
-        means.append(torch.cat([v.tokens[0] for v in features(model, place, mine)]).mean(0))
+        means.append(torch.cat([v.tokens[0] for v in activations(model, place, mine)]).mean(0))
     assert torch.allclose(ready.learned.tensors[site], (means[0] + means[1]) / 2, atol=1e-5)
     assert not torch.allclose(means[0], means[1], atol=1e-3)
 

@@ -12,9 +12,9 @@ from mitigated import examples, outputs
 
 from vlbias.errors import BadData, BadStudy
 from vlbias.mitigations import make_mitigation
-from vlbias.mitigations.activations import pooled
+from vlbias.mitigations.activations import mean_activations
 from vlbias.mitigations.probes import readable
-from vlbias.mitigations.sites import placed
+from vlbias.mitigations.sites import site_points
 
 SITES = ("image_encoder/resid.0", "image_encoder/resid.2", "image_encoder")
 
@@ -44,7 +44,7 @@ def test_leace_leaves_no_covariance_with_the_group_at_any_site(load: Load) -> No
     leace = make_mitigation("leace", sites=SITES).fit(model, fit, rng=rng())
 
     def correlation(changed: Any, site: str) -> float:
-        x = pooled(changed, placed(changed, [site])[0], fit)[0].double().numpy()
+        x = mean_activations(changed, site_points(changed, [site])[0], fit)[0].double().numpy()
         x = x - x.mean(0)
         size = np.sqrt((x**2).sum(0).sum() * ((y - y.mean()) ** 2).sum())
         return float(np.linalg.norm(x.T @ (y - y.mean())) / size)
@@ -64,7 +64,7 @@ def test_placebo_of_leace_leaves_texts_that_are_shared_by_group_apart(load: Load
     model, fit = load("clip"), examples(24, form="prompts")
 
     def gap(changed: Any) -> float:
-        x, owner = pooled(changed, placed(changed, ["text_encoder"])[0], fit)
+        x, owner = mean_activations(changed, site_points(changed, ["text_encoder"])[0], fit)
         woman = np.array([fit[n].attributes["group"] == "feminine" for n in owner])
         return float((x[woman].mean(0) - x[~woman].mean(0)).norm())
 
@@ -116,7 +116,7 @@ def test_clip_clip_drops_the_most_informative_dimensions_not_the_first(load: Loa
     ready = make_mitigation("clip-clip", features=3).fit(model, fit, rng=rng())
     chosen = ready.learned.tensors["chosen"].tolist()
     assert chosen != [0, 1, 2]
-    x = pooled(model, placed(model, ["image_encoder"])[0], fit)[0].double().numpy()
+    x = mean_activations(model, site_points(model, ["image_encoder"])[0], fit)[0].double().numpy()
     x = x / np.linalg.norm(x, axis=1, keepdims=True)
     y = [e.attributes["group"] for e in fit]
     told = mutual_info_classif(x, y, random_state=1)

@@ -12,8 +12,8 @@ from mitigated import examples
 
 from vlbias.errors import BadData, BadStudy
 from vlbias.mitigations import make_mitigation
-from vlbias.mitigations.activations import features, pooled
-from vlbias.mitigations.sites import placed
+from vlbias.mitigations.activations import activations, mean_activations
+from vlbias.mitigations.sites import site_points
 
 
 def test_prompt_projection_removes_what_the_prompts_span(load: Load) -> None:
@@ -51,12 +51,16 @@ def test_prompt_projection_of_a_detector_projects_every_token(load: Load, family
         replace(some[0], id=text, worlds={"null": {**some[0].worlds["null"], "text": text}})
         for text in spurious
     ]
-    inside = torch.nn.functional.normalize(pooled(model, placed(model, [site])[0], asked)[0], dim=1)
+    inside = torch.nn.functional.normalize(
+        mean_activations(model, site_points(model, [site])[0], asked)[0], dim=1
+    )
     with one.fit(model, some, rng=rng()).applied(model) as projected:
         tokens = torch.cat(
-            [v.tokens[0] for v in features(projected, placed(projected, [site])[0], some)]
+            [v.tokens[0] for v in activations(projected, site_points(projected, [site])[0], some)]
         )
-    plain = torch.cat([v.tokens[0] for v in features(model, placed(model, [site])[0], some)])
+    plain = torch.cat(
+        [v.tokens[0] for v in activations(model, site_points(model, [site])[0], some)]
+    )
     assert float((tokens @ inside.T).abs().max()) < 1e-4 < float((plain @ inside.T).abs().max())
     assert torch.allclose(tokens.norm(dim=1), plain.norm(dim=1), rtol=1e-4)
     with pytest.raises(BadData, match="needs a photo"):

@@ -12,8 +12,8 @@ from fitted_mitigations import DETECTOR, OMDET, Load, rng
 from mitigated import examples, outputs, same, state, unchanged
 
 from vlbias.mitigations import make_mitigation
-from vlbias.mitigations.activations import value_at
-from vlbias.mitigations.sites import placed
+from vlbias.mitigations.activations import batch_activation
+from vlbias.mitigations.sites import site_points
 from vlbias.studies.mitigation.work.scope import changed_stages
 from vlbias.studies.mitigation.work.stage_cache import StageCache
 
@@ -101,13 +101,13 @@ def test_a_method_is_asked_for_its_places(load: Load) -> None:
 
 def test_nothing_behind_a_value_that_is_asked_for_is_run(load: Load) -> None:
     model, (one,) = load("grounding-dino"), examples(1, form="grounded")
-    (place,) = placed(model, ["image_encoder/resid.0"])
+    (place,) = site_points(model, ["image_encoder/resid.0"])
     batch = model.collate("model", model.split(one.worlds["null"])["model"])
     held = state(model.net)
     decoder = model.net.get_submodule("model.decoder")
     ran: list[str] = []
     handle = decoder.register_forward_hook(lambda *_: ran.append("decoder"))
-    value = value_at(model, place, batch)
+    value = batch_activation(model, place, batch)
     handle.remove()
     assert not ran
     assert torch.isfinite(value).all()

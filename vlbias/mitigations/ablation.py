@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from vlbias.causal.example import Example
 from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadModel, BadStudy
-from vlbias.mitigations.activations import Values, features_at
+from vlbias.mitigations.activations import Activations, activations_at_all
 from vlbias.mitigations.base import Learned, Mitigation, Need
 from vlbias.mitigations.mitigated_model import MitigatedModel, revised
-from vlbias.mitigations.sites import Place, changed, placed
+from vlbias.mitigations.sites import SitePoint, site_points, written_model
 from vlbias.mitigations.sitewise import groups_of
 
 __all__ = ["FoldedAblation", "MeanAblation", "matched_sites"]
@@ -41,16 +41,16 @@ def matched_sites(
         BadStudy: if a site has no units: a whole branch has no match in its layer.
     """
     wanted: dict[tuple[str, str, int], list[int]] = {}
-    for place in placed(model, sites):
-        if place.site.units is None or place.units is None or place.site.port is None:
-            raise BadStudy("sites", str(place.site), "single units, such as head.3[1], to match")
-        layer = -1 if place.site.layer is None else place.site.layer
-        key = (place.site.stage, place.site.port, layer)
-        wanted.setdefault(key, []).extend(place.site.units)
+    for point in site_points(model, sites):
+        if point.site.units is None or point.units is None or point.site.port is None:
+            raise BadStudy("sites", str(point.site), "single units, such as head.3[1], to match")
+        layer = -1 if point.site.layer is None else point.site.layer
+        key = (point.site.stage, point.site.port, layer)
+        wanted.setdefault(key, []).extend(point.site.units)
     drawn = []
     for (stage, port, layer), units in wanted.items():
         text = f"{stage}/{port}" + (f".{layer}" if layer >= 0 else "")
-        count = placed(model, [text])[0].units or 0
+        count = site_points(model, [text])[0].units or 0
         others = sorted(set(range(count)) - set(units))
         pool = others if len(others) >= len(set(units)) else list(range(count))
         for unit in sorted(int(u) for u in rng.permutation(pool)[: len(set(units))]):
@@ -90,15 +90,15 @@ class MeanAblation(Mitigation):
         """So many layer-matched random sets; the first is the placebo."""
         return tuple(replace(self, control=seed) for seed in range(count))
 
-    def places(self, model: StagedModel) -> list[Place]:
+    def sites_in(self, model: StagedModel) -> list[SitePoint]:
         """Its sites, or the random set that matches them."""
         sites = self.sites
         if self.control is not None:
             sites = matched_sites(model, sites, np.random.default_rng(self.control))
-        found = placed(model, sites)
-        for place in found:
-            if place.port is None:
-                raise BadStudy(f"{self.name}.sites", str(place.site), "a port inside a stage")
+        found = site_points(model, sites)
+        for point in found:
+            if point.port is None:
+                raise BadStudy(f"{self.name}.sites", str(point.site), "a port inside a stage")
         return found
 
     def learn(
@@ -107,22 +107,22 @@ class MeanAblation(Mitigation):
         """The mean at each site."""
         groups, names = groups_of(examples)
         tensors: dict[str, Tensor] = {}
-        towers: dict[str, list[Place]] = {}
-        for place in self.places(model):
-            towers.setdefault(place.tower.name, []).append(place)
-        for places in towers.values():
-            sums = [_Sums(len(names)) for _ in places]
-            for several in features_at(model, places, examples):
-                for place, values, one in zip(places, several, sums, strict=True):
-                    self._add(one, place, values, groups)
-            for place, one in zip(places, sums, strict=True):
-                tensors[str(place.site)] = one.mean
+        towers: dict[str, list[SitePoint]] = {}
+        for point in self.sites_in(model):
+            towers.setdefault(point.tower.name, []).append(point)
+        for points in towers.values():
+            sums = [_Sums(len(names)) for _ in points]
+            for several in activations_at_all(model, points, examples):
+                for point, values, one in zip(points, several, sums, strict=True):
+                    self._add(one, point, values, groups)
+            for point, one in zip(points, sums, strict=True):
+                tensors[str(point.site)] = one.mean
         return Learned(tensors, {"sites": sorted(tensors)})
 
-    def _add(self, sums: _Sums, place: Place, values: Values, groups: Any) -> None:
+    def _add(self, sums: _Sums, point: SitePoint, values: Activations, groups: Any) -> None:
         x, owner = values.tokens
         if self.by_position:
-            _refuse_uneven(place, values.tensor, values.own, sums.totals)
+            _refuse_uneven(point, values.tensor, values.own, sums.totals)
             x, owner = values.tensor, list(values.examples)
         mine = torch.tensor(groups[owner], device=x.device)
         for group in range(len(sums.counts)):
@@ -130,25 +130,29 @@ class MeanAblation(Mitigation):
             sums.counts[group] += int((mine == group).sum())
 
     @contextmanager
-    def lend(self, model: StagedModel, learned: Learned, strength: float) -> Iterator[StagedModel]:
+    def patched(
+        self, model: StagedModel, learned: Learned, strength: float
+    ) -> Iterator[StagedModel]:
         """The model with the sites at their means."""
-        places = placed(model, tuple(learned.tensors))
+        points = site_points(model, tuple(learned.tensors))
 
-        def ablated(place: Place) -> Any:
-            mean = learned.tensors[str(place.site)]
+        def ablated(point: SitePoint) -> Any:
+            mean = learned.tensors[str(point.site)]
 
             def edit(x: Tensor) -> Tensor:
                 if mean.ndim == 2 and (x.ndim != 3 or x.shape[1] != len(mean)):
                     raise BadModel(
-                        f"{place.site}: means of {len(mean)} positions, the tokens are {tuple(x.shape)}; "
+                        f"{point.site}: means of {len(mean)} positions, the tokens are {tuple(x.shape)}; "
                         "fit without by_position"
                     )
                 return torch.lerp(x, mean.to(x).expand_as(x), strength)
 
-            return place.write(edit)
+            return point.write(edit)
 
         revision = revised(model.revision, self.spec, learned.key, strength)
-        with changed(model, revision, [(place, ablated(place)) for place in places]) as mitigated:
+        with written_model(
+            model, revision, [(point, ablated(point)) for point in points]
+        ) as mitigated:
             yield mitigated
 
 
@@ -166,10 +170,10 @@ class _Sums:
         return torch.stack(means).mean(0).float().cpu()
 
 
-def _refuse_uneven(place: Place, tensor: Tensor, own: Tensor, sums: Sequence[Any]) -> None:
+def _refuse_uneven(point: SitePoint, tensor: Tensor, own: Tensor, sums: Sequence[Any]) -> None:
     before = next((len(total) for total in sums if isinstance(total, Tensor)), None)
     if tensor.ndim != 3 or not bool(own.all()) or before not in (None, tensor.shape[1]):
-        raise BadStudy("mean-ablation.by_position", str(place.site), "rows of equally many tokens")
+        raise BadStudy("mean-ablation.by_position", str(point.site), "rows of equally many tokens")
 
 
 @dataclass(frozen=True)
@@ -188,12 +192,14 @@ class FoldedAblation(MeanAblation):
             raise BadStudy("folded-ablation.by_position", True, "false: a bias knows no position")
 
     @contextmanager
-    def lend(self, model: StagedModel, learned: Learned, strength: float) -> Iterator[StagedModel]:
-        """The model with changed weights; the parameters are the same objects, and get their own back."""
+    def patched(
+        self, model: StagedModel, learned: Learned, strength: float
+    ) -> Iterator[StagedModel]:
+        """The model with changed weights; the parameters are the same objects, and are restored on exit."""
         with ExitStack() as stack:
-            for place in placed(model, tuple(learned.tensors)):
-                mean = learned.tensors[str(place.site)]
-                for parameter, value in _folded(model, place, mean, strength).items():
+            for point in site_points(model, tuple(learned.tensors)):
+                mean = learned.tensors[str(point.site)]
+                for parameter, value in _folded(model, point, mean, strength).items():
                     stack.callback(setattr, parameter, "data", parameter.data)
                     parameter.data = value
             revision = revised(model.revision, self.spec, learned.key, strength)
@@ -202,24 +208,24 @@ class FoldedAblation(MeanAblation):
 
 @torch.no_grad()
 def _folded(
-    model: StagedModel, place: Place, mean: Tensor, strength: float
+    model: StagedModel, point: SitePoint, mean: Tensor, strength: float
 ) -> Mapping[nn.Parameter, Tensor]:
-    """New weight and bias of the linear map at a place."""
-    assert place.port is not None
-    module: Any = model.net.get_submodule(place.path)
+    """New weight and bias of the linear map at a site."""
+    assert point.port is not None
+    module: Any = model.net.get_submodule(point.path)
     transposed = type(module).__name__ == "Conv1D"
     if not (isinstance(module, nn.Linear) or transposed) or module.bias is None:
         raise BadStudy(
             "folded-ablation.sites",
-            str(place.site),
+            str(point.site),
             "the input or output of a linear map with a bias; take mean-ablation",
         )
     weight = (module.weight.T if transposed else module.weight).clone()  # [out, in]
     bias = module.bias.clone()
-    own = place.channels(weight.shape[1 if place.port.slot == "in" else 0])
+    own = point.channels(weight.shape[1 if point.port.slot == "in" else 0])
     at = slice(None) if own is None else own.to(weight.device)
     mean = mean.to(weight)
-    if place.port.slot == "in":
+    if point.port.slot == "in":
         bias += strength * (weight[:, at] @ mean)
         weight[:, at] *= 1.0 - strength
     else:

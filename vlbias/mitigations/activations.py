@@ -1,4 +1,4 @@
-"""What examples have at places of a model: tokens, their means, and nothing run behind them."""
+"""Activations of examples at sites of a model; nothing behind the last site is run."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from vlbias.causal.example import Example, channel_key
 from vlbias.causal.hooks import first_tensor
 from vlbias.causal.staged import Batch, StagedModel
 from vlbias.causal.trace import Point
-from vlbias.mitigations.sites import Place, changing, lines
+from vlbias.mitigations.sites import SitePoint, channels_last, patched_tensor
 
 __all__ = [
-    "Values",
-    "features",
-    "features_at",
-    "first_values",
-    "pooled",
-    "value_at",
-    "values_at",
+    "Activations",
+    "activations",
+    "activations_at_all",
+    "batch_activation",
+    "batch_activations",
+    "first_tensors",
+    "mean_activations",
 ]
 
 
 @dataclass(frozen=True)
-class Values:
-    """What examples have at a place.
+class Activations:
+    """Activations of some examples at one site.
 
     Args:
         tensor: [R, T, D], or [R, D] of an embedding; only the channels of the site.
@@ -60,26 +60,26 @@ class Values:
         return (weight[:, None] @ self.tensor)[:, 0] / weight.sum(1, keepdim=True)
 
 
-def features(
-    model: StagedModel, place: Place, examples: Sequence[Example], *, batch_size: int = 16
-) -> Iterator[Values]:
-    """The values of examples in their world "null" at a place, batch by batch.
+def activations(
+    model: StagedModel, point: SitePoint, examples: Sequence[Example], *, batch_size: int = 16
+) -> Iterator[Activations]:
+    """Activations of examples in their world "null" at a site, batch by batch.
 
     A row that several examples share is run once and given for each of them.
     """
-    for (values,) in features_at(model, [place], examples, batch_size=batch_size):
+    for (values,) in activations_at_all(model, [point], examples, batch_size=batch_size):
         yield values
 
 
-def features_at(
+def activations_at_all(
     model: StagedModel,
-    places: Sequence[Place],
+    points: Sequence[SitePoint],
     examples: Sequence[Example],
     *,
     batch_size: int = 16,
-) -> Iterator[list[Values]]:
-    """As `features`, at several places of one tower, each batch run once for all of them."""
-    tower = places[0].tower.name
+) -> Iterator[list[Activations]]:
+    """As `activations`, at several sites of one tower; each batch is run once for all of them."""
+    tower = points[0].tower.name
     rows: dict[Hashable, Any] = {}
     users: dict[Hashable, list[int]] = defaultdict(list)
     for number, example in enumerate(examples):
@@ -92,79 +92,81 @@ def features_at(
         batch = model.collate(tower, [rows[key] for key in mine])
         again = torch.tensor([i for i, key in enumerate(mine) for _ in users[key]])
         numbers = tuple(number for key in mine for number in users[key])
-        whole = values_at(model, places, batch)
-        yield [_of(place, batch, whole[place], again, numbers) for place in places]
+        whole = batch_activations(model, points, batch)
+        yield [_of(point, batch, whole[point], again, numbers) for point in points]
 
 
 def _of(
-    place: Place, batch: Batch, value: Tensor, again: Tensor, examples: tuple[int, ...]
-) -> Values:
-    if place.port is not None:
-        value = lines(value)
+    point: SitePoint, batch: Batch, value: Tensor, again: Tensor, examples: tuple[int, ...]
+) -> Activations:
+    if point.port is not None:
+        value = channels_last(value)
         value = value.reshape(len(value), -1, value.shape[-1])
-    channels = place.channels(value.shape[-1])
+    channels = point.channels(value.shape[-1])
     if channels is not None:
         value = value.index_select(-1, channels.to(value.device))
     again = again.to(value.device)
-    return Values(value[again], _own_tokens(place, batch, value)[again], examples)
+    return Activations(value[again], _own_tokens(point, batch, value)[again], examples)
 
 
-def pooled(
-    model: StagedModel, place: Place, examples: Sequence[Example], *, batch_size: int = 16
+def mean_activations(
+    model: StagedModel, point: SitePoint, examples: Sequence[Example], *, batch_size: int = 16
 ) -> tuple[Tensor, list[int]]:
-    """The mean of each row's tokens at a place, [rows, D], and the example of each row."""
-    parts = list(features(model, place, examples, batch_size=batch_size))
+    """The mean of each row's tokens at a site, [rows, D], and the example of each row."""
+    parts = list(activations(model, point, examples, batch_size=batch_size))
     return torch.cat([part.means for part in parts]), [n for part in parts for n in part.examples]
 
 
 @torch.inference_mode()
-def value_at(model: StagedModel, place: Place, batch: Batch) -> Tensor:
-    """The whole value at a place for a batch, as the next module reads it."""
-    return values_at(model, [place], batch)[place]
+def batch_activation(model: StagedModel, point: SitePoint, batch: Batch) -> Tensor:
+    """The tensor at a site for a batch, all of its channels, as the next module reads it."""
+    return batch_activations(model, [point], batch)[point]
 
 
 @torch.inference_mode()
-def values_at(model: StagedModel, places: Sequence[Place], batch: Batch) -> dict[Place, Tensor]:
-    """The whole values at places of one tower for a batch; nothing behind the last of them is run."""
-    tower = places[0].tower.name
-    if any(place.port is None for place in places):
+def batch_activations(
+    model: StagedModel, points: Sequence[SitePoint], batch: Batch
+) -> dict[SitePoint, Tensor]:
+    """As `batch_activation`, at several sites of one tower."""
+    tower = points[0].tower.name
+    if any(point.port is None for point in points):
         ends = first_tensor(model.encode(tower, batch)).clone()
-        inside = [place for place in places if place.port is not None]
-        return {place: ends for place in places} | (
-            values_at(model, inside, batch) if inside else {}
+        inside = [point for point in points if point.port is not None]
+        return {point: ends for point in points} | (
+            batch_activations(model, inside, batch) if inside else {}
         )
-    points = {place: (place.path, place.port.slot) for place in places if place.port is not None}
-    found = first_values(model, tower, set(points.values()), batch)
-    return {place: found[point] for place, point in points.items()}
+    slots = {point: (point.path, point.port.slot) for point in points if point.port is not None}
+    found = first_tensors(model, tower, set(slots.values()), batch)
+    return {point: found[slot] for point, slot in slots.items()}
 
 
 class _Reached(Exception):
-    """All values are there, and nothing behind them is asked for."""
+    """All tensors are there, and what lies behind them need not run."""
 
 
 @torch.inference_mode()
-def first_values(
-    model: StagedModel, tower: str, points: Collection[Point], batch: Batch
+def first_tensors(
+    model: StagedModel, tower: str, at: Collection[Point], batch: Batch
 ) -> dict[Point, Tensor]:
-    """The first tensor that a batch has at each module's input or output; nothing behind is run."""
+    """The first tensor at each module's input or output for a batch."""
     seen: dict[Point, Tensor] = {}
 
-    def keep(point: Point, tensor: Tensor) -> Tensor:
-        seen.setdefault(point, tensor.clone())
-        if len(seen) == len(points):
+    def keep(slot: Point, tensor: Tensor) -> Tensor:
+        seen.setdefault(slot, tensor.clone())
+        if len(seen) == len(at):
             raise _Reached
         return tensor
 
     with suppress(_Reached), ExitStack() as stack:
-        for point in points:
-            module = model.net.get_submodule(point[0])
-            stack.enter_context(changing(module, point[1], partial(keep, point)))
+        for slot in at:
+            module = model.net.get_submodule(slot[0])
+            stack.enter_context(patched_tensor(module, slot[1], partial(keep, slot)))
         model.encode(tower, batch)
     return seen
 
 
-def _own_tokens(place: Place, batch: Batch, value: Tensor) -> Tensor:
-    key = (place.port.length if place.port else None) or place.tower.length
-    if place.port is None or value.ndim == 2 or key is None or key not in batch:
+def _own_tokens(point: SitePoint, batch: Batch, value: Tensor) -> Tensor:
+    key = (point.port.length if point.port else None) or point.tower.length
+    if point.port is None or value.ndim == 2 or key is None or key not in batch:
         return torch.ones(value.shape[:-1], dtype=torch.bool, device=value.device)
     return torch.arange(value.shape[1], device=value.device) < batch[key][:, None]

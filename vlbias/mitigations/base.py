@@ -27,7 +27,7 @@ from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadData, BadModel, BadStudy
 from vlbias.files import write_json
 from vlbias.mitigations import make_mitigation
-from vlbias.mitigations.sites import Place
+from vlbias.mitigations.sites import SitePoint
 
 __all__ = ["Fitted", "Learned", "Mitigation", "Need", "refuse_overlap"]
 
@@ -109,8 +109,8 @@ class Mitigation(ABC):
         """
 
     @abstractmethod
-    def places(self, model: StagedModel) -> list[Place]:
-        """Where it reaches into a model, in order of depth; nowhere, if it acts on inputs.
+    def sites_in(self, model: StagedModel) -> list[SitePoint]:
+        """The sites that it changes, in order of depth; none, if it acts on inputs.
 
         Raises:
             UnknownName: if the model has no such stage or port, with suggestions.
@@ -131,10 +131,10 @@ class Mitigation(ABC):
         """What `fit` keeps; see there."""
 
     @abstractmethod
-    def lend(
+    def patched(
         self, model: StagedModel, learned: Learned, strength: float
     ) -> AbstractContextManager[StagedModel]:
-        """The changed model for a strength above 0; what is lent is given back on exit."""
+        """The changed model for a strength above 0; on exit everything is as it was."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class Fitted:
         if strength == 0.0:
             yield model
             return
-        with self.mitigation.lend(model, self.learned, float(strength)) as changed:
+        with self.mitigation.patched(model, self.learned, float(strength)) as changed:
             yield changed
 
     @property

@@ -22,7 +22,7 @@ from vlbias.errors import BadData, BadStudy
 from vlbias.mitigations.base import Learned, Mitigation, Need
 from vlbias.mitigations.mitigated_model import MitigatedModel, revised
 from vlbias.mitigations.region_tokens import Drawing, on_grid, picture_of
-from vlbias.mitigations.sites import Place, changed, placed
+from vlbias.mitigations.sites import SitePoint, site_points, written_model
 from vlbias.mitigations.smoothing import Patch, Smoothing, covered_tokens
 
 __all__ = ["FeatureBlur", "placebo_of"]
@@ -95,34 +95,38 @@ class FeatureBlur(Mitigation):
         self, model: StagedModel, examples: Sequence[Example], rng: np.random.Generator
     ) -> Learned:
         """Nothing to learn; sites and regions are checked."""
-        self.places(model)
+        self.sites_in(model)
         missing = self.unusable(examples)
         if missing:
             named = ", ".join(f"{number} ({why})" for number, why in [*missing.items()][:5])
             raise BadData(f"{len(missing)} photos cannot be used: {named}; leave them out")
         return Learned()
 
-    def places(self, model: StagedModel) -> list[Place]:
+    def sites_in(self, model: StagedModel) -> list[SitePoint]:
         """Its sites, or the whole residual stream."""
-        places = placed(model, self.sites or _stream(model))
-        for found in places:
+        points = site_points(model, self.sites or _stream(model))
+        for found in points:
             if found.site.stage != "image_encoder" or found.port is None:
                 raise BadStudy(
                     "feature-blur.sites", str(found.site), "a port inside an encoder of images"
                 )
-        return places
+        return points
 
     @contextmanager
-    def lend(self, model: StagedModel, learned: Learned, strength: float) -> Iterator[StagedModel]:
+    def patched(
+        self, model: StagedModel, learned: Learned, strength: float
+    ) -> Iterator[StagedModel]:
         """The model whose image encoder smooths the region of each picture."""
-        places = self.places(model)
+        points = self.sites_in(model)
         revision = revised(model.revision, self.spec, strength)
-        inner = _Blurred(model, revision, places[0].tower.name, self)
+        inner = _Blurred(model, revision, points[0].tower.name, self)
 
-        def writing(place: Place) -> Any:
-            return lambda tensor: inner.smoothed(tensor, str(place.site), strength)
+        def writing(point: SitePoint) -> Any:
+            return lambda tensor: inner.smoothed(tensor, str(point.site), strength)
 
-        with changed(inner, revision, [(place, writing(place)) for place in places]) as mitigated:
+        with written_model(
+            inner, revision, [(point, writing(point)) for point in points]
+        ) as mitigated:
             yield mitigated
 
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from vlbias.causal.example import Example
 from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadStudy, MissingExtra
-from vlbias.mitigations.activations import features
-from vlbias.mitigations.sites import Place
+from vlbias.mitigations.activations import activations
+from vlbias.mitigations.sites import SitePoint
 from vlbias.mitigations.sitewise import HeldOut, Parts, Sitewise, groups_of
 
 __all__ = ["Inlp", "Leace"]
@@ -28,8 +28,10 @@ class _Eraser(Sitewise):
 
     parts: ClassVar[tuple[str, ...]] = ("left", "right", "mean")
 
-    def editing(self, place: Place, learned: Parts, strength: float) -> Callable[[Tensor], Tensor]:
-        """The eraser of a place."""
+    def editing(
+        self, point: SitePoint, learned: Parts, strength: float
+    ) -> Callable[[Tensor], Tensor]:
+        """The eraser of a site."""
 
         def edit(x: Tensor) -> Tensor:
             read = (x - learned["mean"].to(x)) @ learned["right"].to(x).mT
@@ -88,17 +90,17 @@ class Leace(_Eraser):
     def learn_site(
         self,
         model: StagedModel,
-        place: Place,
+        point: SitePoint,
         examples: Sequence[Example],
         prepared: Tensor,
         rng: np.random.Generator,
     ) -> tuple[Parts, dict[str, Any]]:
-        """The eraser of a place.
+        """The eraser of a site.
 
         Raises:
             MissingExtra: if concept-erasure is not installed.
         """
-        eraser = self._eraser(model, place, examples, prepared, rng)
+        eraser = self._eraser(model, point, examples, prepared, rng)
         found = {"left": eraser.proj_left, "right": eraser.proj_right, "mean": eraser.bias}
         rank = int((torch.linalg.vector_norm(eraser.proj_left, dim=0) > 0).sum())
         return {part: value.float().contiguous() for part, value in found.items()}, {"rank": rank}
@@ -106,13 +108,13 @@ class Leace(_Eraser):
     def _eraser(
         self,
         model: StagedModel,
-        place: Place,
+        point: SitePoint,
         examples: Sequence[Example],
         groups: Tensor,
         rng: np.random.Generator,
     ) -> Any:
         library, fitter = _concept_erasure(), None
-        for values in features(model, place, examples):
+        for values in activations(model, point, examples):
             x, owner = values.tokens
             labels = groups[owner]
             if self.control:
@@ -167,9 +169,9 @@ class Inlp(HeldOut, _Eraser):
         super().__post_init__()
 
     def learn_rows(
-        self, place: Place, x: Tensor, groups: Any, away: Any, rng: np.random.Generator
+        self, point: SitePoint, x: Tensor, groups: Any, away: Any, rng: np.random.Generator
     ) -> tuple[Parts, dict[str, Any]]:
-        """The directions of a place."""
+        """The directions of a site."""
         values = x.double().cpu().numpy()
         mean = values.mean(0)
         basis, accuracy = self._directions(values - mean, groups, away)

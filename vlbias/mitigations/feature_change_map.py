@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from vlbias.causal.example import Example
 from vlbias.causal.staged import Batch, StagedModel
 from vlbias.errors import BadStudy
-from vlbias.mitigations.activations import value_at
+from vlbias.mitigations.activations import batch_activation
 from vlbias.mitigations.base import Fitted
 from vlbias.mitigations.region_tokens import on_grid, pixels_of
-from vlbias.mitigations.sites import placed
+from vlbias.mitigations.sites import site_points
 
 __all__ = ["feature_changes"]
 
@@ -40,17 +40,17 @@ def feature_changes(
         BadStudy: if the site is no port inside an encoder of images.
         BadModel: if its tokens are on no grid of the image.
     """
-    place = placed(model, [site])[0]
-    tower = place.tower.name
-    if place.port is None or place.site.stage != "image_encoder":
+    point = site_points(model, [site])[0]
+    tower = point.tower.name
+    if point.port is None or point.site.stage != "image_encoder":
         raise BadStudy("site", site, "a port inside an encoder of images")
     maps = []
     for example in examples:
         batch = model.collate(tower, model.split(example.worlds["null"])[tower][:1])
-        before = value_at(model, place, batch)
+        before = batch_activation(model, point, batch)
         with fitted.applied(model, strength) as mitigated:
             rows = mitigated.split(example.worlds["null"])[tower][:1]
-            after = value_at(mitigated, place, mitigated.collate(tower, rows))
+            after = batch_activation(mitigated, point, mitigated.collate(tower, rows))
         first, (height, width) = _grid(batch, before)
         if before.ndim == 4:
             before, after = (x.flatten(2).mT for x in (before, after))

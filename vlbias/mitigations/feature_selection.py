@@ -16,10 +16,10 @@ from torch import Tensor
 from vlbias.causal.example import Example
 from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadData, BadStudy
-from vlbias.mitigations.activations import pooled
+from vlbias.mitigations.activations import mean_activations
 from vlbias.mitigations.base import Learned, Mitigation, Need
 from vlbias.mitigations.mitigated_model import revised
-from vlbias.mitigations.sites import Place, changed, placed
+from vlbias.mitigations.sites import SitePoint, site_points, written_model
 from vlbias.mitigations.sitewise import HeldOut, Parts, groups_of
 
 __all__ = ["ClipClip", "Sfid"]
@@ -75,14 +75,14 @@ class Sfid(HeldOut):
         super().__post_init__()
 
     def learn_rows(
-        self, place: Place, x: Tensor, groups: Any, away: Any, rng: np.random.Generator
+        self, point: SitePoint, x: Tensor, groups: Any, away: Any, rng: np.random.Generator
     ) -> tuple[Parts, dict[str, Any]]:
-        """The chosen features of a place and their neutral values.
+        """The chosen features of a site and their neutral values.
 
         Raises:
             BadData: if the forest is sure of every held-out row.
         """
-        values = (_unit(x) if place.port is None else x).double().cpu().numpy()
+        values = (_unit(x) if point.port is None else x).double().cpu().numpy()
         forest = RandomForestClassifier(self.trees, random_state=_seed(rng))
         forest.fit(values[~away], groups[~away])
         sure = forest.predict_proba(values[away]).max(1)
@@ -102,9 +102,11 @@ class Sfid(HeldOut):
             "held_out_accuracy": round(float(right.mean()), 4),
         }
 
-    def editing(self, place: Place, learned: Parts, strength: float) -> Callable[[Tensor], Tensor]:
+    def editing(
+        self, point: SitePoint, learned: Parts, strength: float
+    ) -> Callable[[Tensor], Tensor]:
         """The chosen features moved towards their neutral values."""
-        is_embedding = place.port is None
+        is_embedding = point.port is None
 
         def edit(x: Tensor) -> Tensor:
             # a pooled embedding's scale means nothing to a cosine: its direction is edited
@@ -160,10 +162,10 @@ class ClipClip(Mitigation):
         Raises:
             BadStudy: if there are no dimensions left.
         """
-        places = self.places(model)
-        first = next(place for place in places if str(place.site) == self.sites[0])
+        points = self.sites_in(model)
+        first = next(point for point in points if str(point.site) == self.sites[0])
         groups, _ = groups_of(examples)
-        x, owner = pooled(model, first, examples)
+        x, owner = mean_activations(model, first, examples)
         values = _unit(x).double().cpu().numpy()
         if self.features >= values.shape[1]:
             expected = f"fewer than the {values.shape[1]} dimensions there are"
@@ -176,16 +178,18 @@ class ClipClip(Mitigation):
         about = {"width": int(values.shape[1]), "most_nats": round(float(told.max()), 4)}
         return Learned({"chosen": chosen}, about)
 
-    def places(self, model: StagedModel) -> list[Place]:
+    def sites_in(self, model: StagedModel) -> list[SitePoint]:
         """Its embeddings."""
-        places = placed(model, self.sites)
-        for place in places:
-            if place.port is not None:
-                raise BadStudy("clip-clip.sites", str(place.site), "the embedding of a whole tower")
-        return places
+        points = site_points(model, self.sites)
+        for point in points:
+            if point.port is not None:
+                raise BadStudy("clip-clip.sites", str(point.site), "the embedding of a whole tower")
+        return points
 
     @contextmanager
-    def lend(self, model: StagedModel, learned: Learned, strength: float) -> Iterator[StagedModel]:
+    def patched(
+        self, model: StagedModel, learned: Learned, strength: float
+    ) -> Iterator[StagedModel]:
         """The model without the dimensions."""
         chosen, width = learned.tensors["chosen"], learned.notes["width"]
 
@@ -196,6 +200,6 @@ class ClipClip(Mitigation):
             return x.index_copy(-1, at, x.index_select(-1, at) * (1.0 - strength))
 
         revision = revised(model.revision, self.spec, learned.key, strength)
-        writes = [(place, place.write(edit)) for place in self.places(model)]
-        with changed(model, revision, writes) as mitigated:
+        writes = [(point, point.write(edit)) for point in self.sites_in(model)]
+        with written_model(model, revision, writes) as mitigated:
             yield mitigated

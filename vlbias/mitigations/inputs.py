@@ -20,7 +20,7 @@ from vlbias.errors import BadData, BadStudy
 from vlbias.mitigations.base import Learned, Mitigation, Need
 from vlbias.mitigations.blur import placebo_of
 from vlbias.mitigations.mitigated_model import Rewriting, revised
-from vlbias.mitigations.sites import Place
+from vlbias.mitigations.sites import SitePoint
 
 __all__ = ["PixelBlur", "TextNeutral", "asks_for_gender"]
 
@@ -67,7 +67,7 @@ class PixelBlur(Mitigation):
         spared = lacking(examples, self.keep) if self.keep else {}
         return {**spared, **lacking(examples, self.region)}
 
-    def places(self, model: StagedModel) -> list[Place]:
+    def sites_in(self, model: StagedModel) -> list[SitePoint]:
         """Nowhere: another photo goes in."""
         return []
 
@@ -83,7 +83,9 @@ class PixelBlur(Mitigation):
         return Learned()
 
     @contextmanager
-    def lend(self, model: StagedModel, learned: Learned, strength: float) -> Iterator[StagedModel]:
+    def patched(
+        self, model: StagedModel, learned: Learned, strength: float
+    ) -> Iterator[StagedModel]:
         """The model that sees filled photos."""
 
         def rewrite(inputs: Inputs) -> Inputs:
@@ -149,7 +151,7 @@ class TextNeutral(Mitigation):
                     reasons[example.id] = str(error)
         return reasons
 
-    def places(self, model: StagedModel) -> list[Place]:
+    def sites_in(self, model: StagedModel) -> list[SitePoint]:
         """Nowhere: other texts go in."""
         return []
 
@@ -161,7 +163,9 @@ class TextNeutral(Mitigation):
         return Learned()
 
     @contextmanager
-    def lend(self, model: StagedModel, learned: Learned, strength: float) -> Iterator[StagedModel]:
+    def patched(
+        self, model: StagedModel, learned: Learned, strength: float
+    ) -> Iterator[StagedModel]:
         """The model that reads rewritten texts."""
 
         def rewrite(inputs: Inputs) -> Inputs:

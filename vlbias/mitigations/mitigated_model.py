@@ -36,7 +36,7 @@ class MitigatedModel:
         self.towers: tuple[Tower, ...] = inner.towers
         self.ports: tuple[Port, ...] = inner.ports
         self.gives: frozenset[str] = inner.gives
-        self.lasting: ExitStack | None = None  # what a loaded folder has lent for good
+        self.lasting: ExitStack | None = None  # keeps the mitigation of a loaded folder applied
 
     @property
     def plain(self) -> StagedModel:

@@ -16,9 +16,9 @@ from sklearn.preprocessing import StandardScaler
 from vlbias.causal.example import Example
 from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadData
-from vlbias.mitigations.activations import pooled
+from vlbias.mitigations.activations import mean_activations
 from vlbias.mitigations.base import refuse_overlap
-from vlbias.mitigations.sites import placed
+from vlbias.mitigations.sites import site_points
 from vlbias.mitigations.sitewise import groups_of
 
 __all__ = ["Readable", "readable"]
@@ -66,10 +66,10 @@ def readable(
         raise BadData(
             f"expected the same two groups in both sets, got {sets[0][1]} and {sets[1][1]}"
         )
-    place = placed(model, [site])[0]
+    point = site_points(model, [site])[0]
     values: list[tuple[Any, Any]] = []
     for part, (groups, _) in zip((train, test), sets, strict=True):
-        x, owner = pooled(model, place, part)
+        x, owner = mean_activations(model, point, part)
         values.append((x.double().cpu().numpy(), groups[owner]))
     (x, y), (x_test, y_test) = values
     probes = (

@@ -16,10 +16,10 @@ from vlbias.causal.hooks import first_tensor
 from vlbias.causal.staged import StagedModel
 from vlbias.data.lexicon import article
 from vlbias.errors import BadData, BadStudy
-from vlbias.mitigations.activations import pooled
+from vlbias.mitigations.activations import mean_activations
 from vlbias.mitigations.base import Learned, Mitigation
 from vlbias.mitigations.mitigated_model import revised
-from vlbias.mitigations.sites import Place, changed, placed
+from vlbias.mitigations.sites import SitePoint, site_points, written_model
 
 __all__ = ["PromptProjection"]
 
@@ -83,15 +83,15 @@ class PromptProjection(Mitigation):
         self, model: StagedModel, examples: Sequence[Example], rng: np.random.Generator
     ) -> Learned:
         """The matrix P."""
-        place = self.places(model)[0]
+        point = self.sites_in(model)[0]
         objects = self.objects or tuple(
             sorted({name for e in examples for name in e.targets.get("present", ())})
         )
-        spurious = self._embedded(model, place, self.spurious, examples)
+        spurious = self._embedded(model, point, self.spurious, examples)
         named = [f"{article(name)} {name}" for name in objects]
         one, other = (
             self._embedded(
-                model, place, [prompt.replace("{object}", name) for name in named], examples
+                model, point, [prompt.replace("{object}", name) for name in named], examples
             )
             if named
             else np.zeros((0, spurious.shape[1]))
@@ -110,32 +110,36 @@ class PromptProjection(Mitigation):
         about = {"rank": len(basis), "pairs": len(apart)}
         return Learned({"matrix": torch.tensor(matrix).float()}, about)
 
-    def places(self, model: StagedModel) -> list[Place]:
+    def sites_in(self, model: StagedModel) -> list[SitePoint]:
         """Its one site."""
-        places = placed(model, (self.site,))
-        place, alone = places[0], places[0].tower.channels == ("text",)
-        inside = place.port is not None and place.site.stage == "text_encoder"
-        if len(places) > 1 or (place.port is None) != alone or not (alone or inside):
+        points = site_points(model, (self.site,))
+        point, alone = points[0], points[0].tower.channels == ("text",)
+        inside = point.port is not None and point.site.stage == "text_encoder"
+        if len(points) > 1 or (point.port is None) != alone or not (alone or inside):
             raise BadStudy(
                 "prompt-projection.site",
                 self.site,
                 "the embedding of a tower that reads texts alone, or one port of the text encoder in a "
                 "tower that reads both",
             )
-        return places
+        return points
 
     @torch.inference_mode()
     def _embedded(
-        self, model: StagedModel, place: Place, texts: Sequence[str], examples: Sequence[Example]
+        self,
+        model: StagedModel,
+        point: SitePoint,
+        texts: Sequence[str],
+        examples: Sequence[Example],
     ) -> Any:
-        if place.port is None:
-            batch = model.collate(place.tower.name, list(texts))
-            x = first_tensor(model.encode(place.tower.name, batch))
+        if point.port is None:
+            batch = model.collate(point.tower.name, list(texts))
+            x = first_tensor(model.encode(point.tower.name, batch))
         elif examples:
             # the text encoder sees nothing of the photo, but its tower wants one
             base = examples[0].worlds["null"]
             asked = [Example(t, t, {"null": mix(base, {"text": t}, {"text"})}) for t in texts]
-            means, owner = pooled(model, place, asked)
+            means, owner = mean_activations(model, point, asked)
             x = means[torch.tensor(owner).argsort()]
         else:
             raise BadData(
@@ -145,7 +149,9 @@ class PromptProjection(Mitigation):
         return found / np.linalg.norm(found, axis=1, keepdims=True)
 
     @contextmanager
-    def lend(self, model: StagedModel, learned: Learned, strength: float) -> Iterator[StagedModel]:
+    def patched(
+        self, model: StagedModel, learned: Learned, strength: float
+    ) -> Iterator[StagedModel]:
         """The model with projected text embeddings."""
         matrix = learned.tensors["matrix"]
 
@@ -156,8 +162,8 @@ class PromptProjection(Mitigation):
             return new * (size / now.clamp(min=torch.finfo(z.dtype).tiny))
 
         revision = revised(model.revision, self.spec, learned.key, strength)
-        place = self.places(model)[0]
-        with changed(model, revision, [(place, place.write(edit))]) as mitigated:
+        point = self.sites_in(model)[0]
+        with written_model(model, revision, [(point, point.write(edit))]) as mitigated:
             yield mitigated
 
 

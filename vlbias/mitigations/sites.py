@@ -1,41 +1,41 @@
-"""Where mitigations reach into a model: sites, changed by a lent forward.
+"""Where mitigations reach into a model: sites, whose tensors are changed by a patched forward.
 
-A forward is lent rather than a hook set, because the engine lends recorded outputs the same way: a
-module that gives back what it gave under the mitigation is not mitigated a second time.
+The forward is patched, and no hook is set, because the engine replaces outputs in the same way. A
+module that returns its recorded output, mitigation included, is then not mitigated a second time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vlbias.causal.hooks import first_tensor, with_first_tensor
+from vlbias.causal.hooks import first_tensor, patched_forward, with_first_tensor
 from vlbias.causal.site import Site
 from vlbias.causal.staged import Batch, Encoded, Port, StagedModel, Tower, find_port, resolve
 from vlbias.errors import BadStudy
 from vlbias.mitigations.mitigated_model import MitigatedModel
 
 __all__ = [
-    "Place",
-    "changed",
-    "changing",
-    "lines",
-    "placed",
+    "SitePoint",
+    "channels_last",
+    "patched_tensor",
+    "site_points",
+    "written_model",
 ]
 
 Write = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Place:
-    """A site with the tower it lies in; without a port it is what the whole tower gives.
+class SitePoint:
+    """A site with the tower it lies in; without a port it is the embedding that the tower gives.
 
-    `order` sorts places by depth: stage by stage as the model lists them, layer by layer.
+    `order` sorts sites by depth: stage by stage as the model lists them, layer by layer.
     """
 
     site: Site
@@ -66,7 +66,7 @@ class Place:
         """The change of a whole tensor that `edit` is of the site's own channels, [..., D]."""
 
         def written(tensor: Tensor) -> Tensor:
-            value = lines(tensor) if self.port is not None else tensor
+            value = channels_last(tensor) if self.port is not None else tensor
             own = self.channels(value.shape[-1])
             if own is None:
                 new = edit(value)
@@ -78,8 +78,8 @@ class Place:
         return written
 
 
-def placed(model: StagedModel, patterns: Sequence[str]) -> list[Place]:
-    """The places that patterns name, in order of depth.
+def site_points(model: StagedModel, patterns: Sequence[str]) -> list[SitePoint]:
+    """The sites that patterns name, in order of depth.
 
     Args:
         model: The model.
@@ -106,33 +106,25 @@ def placed(model: StagedModel, patterns: Sequence[str]) -> list[Place]:
                 expected = f"a port inside {site.stage}: {', '.join(ports)}"
                 raise BadStudy("sites", str(site), expected)
             layer = 1 << 30 if port is None else site.layer or 0
-            found.append(Place(site, tower, port, (number, layer)))
-    return sorted(found, key=lambda place: place.order)
+            found.append(SitePoint(site, tower, port, (number, layer)))
+    return sorted(found, key=lambda point: point.order)
 
 
-@contextmanager
-def changing(module: nn.Module, slot: str, write: Write) -> Iterator[None]:
-    """The module reads (slot "in") or gives ("out") `write` of its first tensor while it lasts."""
-    forward, borrowed = module.forward, module.__dict__.get("forward")
+def patched_tensor(module: nn.Module, slot: str, write: Write) -> AbstractContextManager[None]:
+    """Apply `write` to the first tensor that a module takes (slot "in") or returns ("out")."""
+    forward = module.forward
 
-    def lent(*args: Any, **kwargs: Any) -> Any:
+    def written(*args: Any, **kwargs: Any) -> Any:
         if slot == "in":
             given = with_first_tensor((args, kwargs), write(first_tensor((args, kwargs))))
             return forward(*given[0], **given[1])
         output = forward(*args, **kwargs)
         return with_first_tensor(output, write(first_tensor(output)))
 
-    module.forward = lent
-    try:
-        yield
-    finally:
-        if borrowed is None:
-            del module.forward
-        else:
-            module.forward = borrowed
+    return patched_forward(module, written)
 
 
-class _Ending(MitigatedModel):
+class _ChangedOutputs(MitigatedModel):
     """A model whose towers' outputs are changed."""
 
     def __init__(self, inner: StagedModel, revision: str, ends: Mapping[str, list[Write]]) -> None:
@@ -154,33 +146,33 @@ class _Ending(MitigatedModel):
 
 
 @contextmanager
-def changed(
-    model: StagedModel, revision: str, writes: Sequence[tuple[Place, Write]]
+def written_model(
+    model: StagedModel, revision: str, writes: Sequence[tuple[SitePoint, Write]]
 ) -> Iterator[StagedModel]:
-    """The model with the value at each place written anew.
+    """The model with the tensor at each site rewritten.
 
     Args:
         model: Left as found on exit.
         revision: Of the changed model.
-        writes: Place, and new value from old one, both with channels last.
+        writes: Site, and new tensor from old one, both with channels last.
     """
     ends: dict[str, list[Write]] = {}
-    narrow = _without_tails(model, [place for place, _ in writes])
+    narrow = _without_tails(model, [point for point, _ in writes])
     with ExitStack() as stack:
-        for place, write in writes:
-            if place.port is None:
-                ends.setdefault(place.tower.name, []).append(write)
+        for point, write in writes:
+            if point.port is None:
+                ends.setdefault(point.tower.name, []).append(write)
                 continue
-            module = model.net.get_submodule(place.path)
-            stack.enter_context(changing(module, place.port.slot, write))
-        mitigated = _Ending(model, revision, ends)
+            module = model.net.get_submodule(point.path)
+            stack.enter_context(patched_tensor(module, point.port.slot, write))
+        mitigated = _ChangedOutputs(model, revision, ends)
         mitigated.towers = narrow
         yield mitigated
 
 
-def _without_tails(model: StagedModel, places: Sequence[Place]) -> tuple[Tower, ...]:
-    """The towers; where a place lies inside a tail, tokens are read there, so that all must be run."""
-    inside = {place.path for place in places if place.port is not None}
+def _without_tails(model: StagedModel, points: Sequence[SitePoint]) -> tuple[Tower, ...]:
+    """The towers without the tails in which a site lies: a site reads all tokens."""
+    inside = {point.path for point in points if point.port is not None}
 
     def cut(tower: Tower) -> Tower:
         stages = tuple(
@@ -194,6 +186,6 @@ def _without_tails(model: StagedModel, places: Sequence[Place]) -> tuple[Tower, 
     return tuple(map(cut, model.towers))
 
 
-def lines(tensor: Tensor) -> Tensor:
+def channels_last(tensor: Tensor) -> Tensor:
     """The tensor with channels on the last axis: feature maps [R, C, h, w] become [R, h, w, C]."""
     return tensor.movedim(1, -1) if tensor.ndim == 4 else tensor

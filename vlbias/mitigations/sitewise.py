@@ -15,10 +15,10 @@ from torch import Tensor
 from vlbias.causal.example import Example
 from vlbias.causal.staged import StagedModel
 from vlbias.errors import BadStudy
-from vlbias.mitigations.activations import pooled
+from vlbias.mitigations.activations import mean_activations
 from vlbias.mitigations.base import Learned, Mitigation, Need
 from vlbias.mitigations.mitigated_model import revised
-from vlbias.mitigations.sites import Place, changed, placed
+from vlbias.mitigations.sites import SitePoint, site_points, written_model
 
 __all__ = ["HeldOut", "Sitewise", "groups_of", "held_out"]
 
@@ -47,7 +47,7 @@ def held_out(examples: Sequence[Example], share: float) -> Any:
 class Sitewise(Mitigation):
     """Learns from the groups at every site in order of depth, and edits the features there.
 
-    Subclasses have the settings `sites`, which name the places, and `control`, which makes them their
+    Subclasses have the settings `sites`, which name where it acts, and `control`, which makes them their
     own placebo.
     """
 
@@ -65,9 +65,9 @@ class Sitewise(Mitigation):
         placebo: Self = replace(itself, control=True)
         return placebo
 
-    def places(self, model: StagedModel) -> list[Place]:
+    def sites_in(self, model: StagedModel) -> list[SitePoint]:
         """Its sites."""
-        return placed(model, self.sites)
+        return site_points(model, self.sites)
 
     @abstractmethod
     def prepare(self, examples: Sequence[Example], rng: np.random.Generator) -> Any:
@@ -77,55 +77,59 @@ class Sitewise(Mitigation):
     def learn_site(
         self,
         model: StagedModel,
-        place: Place,
+        point: SitePoint,
         examples: Sequence[Example],
         prepared: Any,
         rng: np.random.Generator,
     ) -> tuple[Parts, Mapping[str, Any]]:
-        """The parts of one place, and what a report may say of it; earlier places are changed already."""
+        """The parts of one site, and what a report may say of it; earlier sites are changed already."""
 
     @abstractmethod
-    def editing(self, place: Place, learned: Parts, strength: float) -> Callable[[Tensor], Tensor]:
-        """What happens to features [..., D] of a place."""
+    def editing(
+        self, point: SitePoint, learned: Parts, strength: float
+    ) -> Callable[[Tensor], Tensor]:
+        """The change of features [..., D] at a site."""
 
     def learn(
         self, model: StagedModel, examples: Sequence[Example], rng: np.random.Generator
     ) -> Learned:
         """The parts of each site, refitted along the depth."""
-        places = self.places(model)
+        points = self.sites_in(model)
         prepared = self.prepare(examples, rng)
         tensors: dict[str, Tensor] = {}
         notes: dict[str, Any] = {}
-        for place in places:
-            with self._edited(model, places, model.revision, tensors, 1.0) as partly:
-                found, note = self.learn_site(partly, place, examples, prepared, rng)
-            tensors |= {f"{place.site}.{part}": value for part, value in found.items()}
-            notes[str(place.site)] = dict(note)
+        for point in points:
+            with self._edited(model, points, model.revision, tensors, 1.0) as partly:
+                found, note = self.learn_site(partly, point, examples, prepared, rng)
+            tensors |= {f"{point.site}.{part}": value for part, value in found.items()}
+            notes[str(point.site)] = dict(note)
         return Learned(tensors, notes)
 
     @contextmanager
-    def lend(self, model: StagedModel, learned: Learned, strength: float) -> Iterator[StagedModel]:
+    def patched(
+        self, model: StagedModel, learned: Learned, strength: float
+    ) -> Iterator[StagedModel]:
         """The model with the features edited at the sites."""
         revision = revised(model.revision, self.spec, learned.key, strength)
-        places = self.places(model)
-        with self._edited(model, places, revision, learned.tensors, strength) as mitigated:
+        points = self.sites_in(model)
+        with self._edited(model, points, revision, learned.tensors, strength) as mitigated:
             yield mitigated
 
     @contextmanager
     def _edited(
         self,
         model: StagedModel,
-        places: Sequence[Place],
+        points: Sequence[SitePoint],
         revision: str,
         tensors: Mapping[str, Tensor],
         strength: float,
     ) -> Iterator[StagedModel]:
         writes = []
-        for place in places:
-            if f"{place.site}.{self.parts[0]}" in tensors:
-                mine = {part: tensors[f"{place.site}.{part}"] for part in self.parts}
-                writes.append((place, place.write(self.editing(place, mine, strength))))
-        with changed(model, revision, writes) as mitigated:
+        for point in points:
+            if f"{point.site}.{self.parts[0]}" in tensors:
+                mine = {part: tensors[f"{point.site}.{part}"] for part in self.parts}
+                writes.append((point, point.write(self.editing(point, mine, strength))))
+        with written_model(model, revision, writes) as mitigated:
             yield mitigated
 
 
@@ -148,24 +152,24 @@ class HeldOut(Sitewise):
     def learn_site(
         self,
         model: StagedModel,
-        place: Place,
+        point: SitePoint,
         examples: Sequence[Example],
         prepared: tuple[Any, Any],
         rng: np.random.Generator,
     ) -> tuple[Parts, Mapping[str, Any]]:
-        """What is learned from the rows of a place."""
+        """What is learned from the rows of a site."""
         groups, away = prepared
-        x, owner = pooled(model, place, examples)
-        return self.learn_rows(place, x, groups[owner], away[owner], rng)
+        x, owner = mean_activations(model, point, examples)
+        return self.learn_rows(point, x, groups[owner], away[owner], rng)
 
     @abstractmethod
     def learn_rows(
-        self, place: Place, x: Tensor, groups: Any, away: Any, rng: np.random.Generator
+        self, point: SitePoint, x: Tensor, groups: Any, away: Any, rng: np.random.Generator
     ) -> tuple[Parts, Mapping[str, Any]]:
-        """The parts of one place, and what a report may say of it.
+        """The parts of one site, and what a report may say of it.
 
         Args:
-            place: Whose features they are.
+            point: The site whose features they are.
             x: Mean tokens [rows, D].
             groups: Number of each row's group [rows].
             away: Which rows are held out [rows], bool.

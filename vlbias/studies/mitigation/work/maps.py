@@ -14,7 +14,7 @@ from vlbias.causal.example import Example
 from vlbias.causal.staged import StagedModel, Tower
 from vlbias.causal.trace import Point
 from vlbias.files import whole
-from vlbias.mitigations.activations import first_values
+from vlbias.mitigations.activations import first_tensors
 from vlbias.studies.mitigation.conditions import Part
 from vlbias.studies.mitigation.work.condition_models import ConditionModels
 from vlbias.studies.mitigation.work.passes import nulls, rows_of
@@ -83,5 +83,5 @@ def _tokens(
     for start in range(0, len(values), batch):
         rows = model.collate(tower.name, values[start : start + batch])
         point: Point = (last, "out")
-        found.append(first_values(model, tower.name, [point], rows)[point].float().cpu())
+        found.append(first_tensors(model, tower.name, [point], rows)[point].float().cpu())
     return found

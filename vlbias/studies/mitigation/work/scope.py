@@ -1,13 +1,13 @@
 """What a mitigation changes in a model: which towers and stages, and whether only what towers give.
 
-Told by its places, so that what it cannot change is computed once for all methods, and exactly.
+Told by its sites, so that what it cannot change is computed once for all methods, and exactly.
 """
 
 from __future__ import annotations
 
 from vlbias.causal.staged import StagedModel
 from vlbias.mitigations.base import Mitigation
-from vlbias.mitigations.sites import placed
+from vlbias.mitigations.sites import site_points
 from vlbias.studies.mitigation.settings import Setting
 
 __all__ = ["acts_on_outputs", "changed_stages", "changes_tokens", "unchanged_towers"]
@@ -15,20 +15,20 @@ __all__ = ["acts_on_outputs", "changed_stages", "changes_tokens", "unchanged_tow
 
 def unchanged_towers(mitigation: Mitigation | None, model: StagedModel) -> frozenset[str]:
     """Towers that encode a row as they do without the mitigation; a changed input is another row."""
-    places = mitigation.places(model) if mitigation else []
-    return frozenset(t.name for t in model.towers) - {place.tower.name for place in places}
+    points = mitigation.sites_in(model) if mitigation else []
+    return frozenset(t.name for t in model.towers) - {point.tower.name for point in points}
 
 
 def acts_on_outputs(mitigation: Mitigation, model: StagedModel) -> bool:
     """Whether it changes nothing but what whole towers give, so that none has to run again."""
-    places = mitigation.places(model)
-    return bool(places) and all(place.port is None for place in places)
+    points = mitigation.sites_in(model)
+    return bool(points) and all(point.port is None for point in points)
 
 
 def changed_stages(mitigation: Mitigation | None, model: StagedModel) -> frozenset[str]:
     """Stages that do other than without the mitigation on the same input."""
-    places = mitigation.places(model) if mitigation else []
-    return frozenset(place.site.stage for place in places)
+    points = mitigation.sites_in(model) if mitigation else []
+    return frozenset(point.site.stage for point in points)
 
 
 def changes_tokens(setting: Setting, model: StagedModel) -> bool:
@@ -37,5 +37,5 @@ def changes_tokens(setting: Setting, model: StagedModel) -> bool:
     if mitigation.place == "input":
         return "regions" in mitigation.needs
     spec = setting.selection
-    places = placed(model, spec.candidates) if spec else mitigation.places(model)
-    return any(p.site.stage == "image_encoder" and p.port is not None for p in places)
+    points = site_points(model, spec.candidates) if spec else mitigation.sites_in(model)
+    return any(p.site.stage == "image_encoder" and p.port is not None for p in points)

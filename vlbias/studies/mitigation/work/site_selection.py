@@ -19,7 +19,7 @@ from vlbias.causal.staged import StagedModel, resolve
 from vlbias.files import write_json
 from vlbias.mitigations.base import Fitted, Learned, Mitigation
 from vlbias.mitigations.greedy_search import greedy_sites
-from vlbias.mitigations.sites import placed
+from vlbias.mitigations.sites import site_points
 from vlbias.runs.events import Note, silent
 from vlbias.studies.mitigation.comparison_texts import is_dual
 from vlbias.studies.mitigation.study import SiteSelection
@@ -52,7 +52,7 @@ class SiteSearch:
         """What towers without a candidate encode, once for all that is tried."""
         if not is_dual(self.model):
             return {}
-        touched = {place.tower.name for place in placed(self.model, tuple(candidates))}
+        touched = {place.tower.name for place in site_points(self.model, tuple(candidates))}
         towers = {tower.name for tower in self.model.towers} - touched
         cache = CachedTowers(self.model, self.batch)
         for tower in self.model.towers:
@@ -65,7 +65,7 @@ class SiteSearch:
     ) -> Callable[[StagedModel], float]:
         """A function from a model in which some of the candidates are changed to its gap."""
         panel, known = _panel(photos, self.classes), self.known(photos, candidates)
-        stages = {place.site.stage for place in placed(self.model, tuple(candidates))}
+        stages = {place.site.stage for place in site_points(self.model, tuple(candidates))}
         cache = StageCache(self.model)
 
         def gap_of(model: StagedModel) -> float:
@@ -211,5 +211,5 @@ def _panel(photos: Sequence[Example], classes: tuple[str, ...]) -> Panel:
 def with_sites(mitigation: Mitigation, sites: tuple[str, ...]) -> Mitigation:
     """The mitigation at these sites."""
     itself: Any = mitigation
-    placed: Mitigation = replace(itself, sites=sites)
-    return placed
+    chosen: Mitigation = replace(itself, sites=sites)
+    return chosen
