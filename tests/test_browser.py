@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vlbias.report.page import report
+from vlbias.studies.reporting import report
 
 BROWSER = next(
     (found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None

@@ -32,7 +32,7 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     def loads(*_: Any, **__: Any) -> None:
         pytest.fail("the model was loaded")
 
-    for module in ("vlbias.runs.runner", "vlbias.models.contract"):
+    for module in ("vlbias.studies.bias.work", "vlbias.models.contract"):
         monkeypatch.setattr(f"{module}.load_model", loads)
 
 
@@ -242,9 +242,9 @@ def test_run_resume_and_limit(study_file: StudyFile, tmp_path: Path) -> None:
 def test_a_run_with_failed_cells_ends_with_one(
     study_file: StudyFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vlbias.runs import cells
+    from vlbias.studies.arms import work
 
-    add = cells._add
+    add = work._add
 
     def fails(writer: Any, arm: Any, examples: Any, outcomes: Any) -> None:
         if examples[0].id.endswith("/10"):
@@ -253,7 +253,7 @@ def test_a_run_with_failed_cells_ends_with_one(
 
     out = tmp_path / "runs"
     with monkeypatch.context() as patch:
-        patch.setattr(cells, "_add", fails)
+        patch.setattr(work, "_add", fails)
         result = call("run", study_file(), "--out", out, "--limit", 24)
     assert result.exit_code == 1
     assert "1 cells failed" in result.stderr

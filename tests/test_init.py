@@ -13,8 +13,8 @@ from typer.testing import CliRunner, Result
 
 from vlbias import cli
 from vlbias.errors import BadData, UnknownName
+from vlbias.studies.bias.init import recognise
 from vlbias.studies.jobs import load_study
-from vlbias.studies.photos.init import recognise
 
 MODEL = "dinov2-bert"
 

@@ -15,11 +15,11 @@ import pytest
 from toy_studies import planted_plan
 from typer.testing import CliRunner
 
-from vlbias import api, cli
+from vlbias import cli
 from vlbias.errors import BadTable, FolderInUse
 from vlbias.runs.lock import locked
-from vlbias.runs.runner import run_plan
-from vlbias.studies.mitigation.work.run import run_mitigation
+from vlbias.studies import jobs
+from vlbias.studies.jobs import run_plan
 from vlbias.studies.planted.benchmark import benchmark_planted
 from vlbias.studies.planted.demo import demo
 
@@ -111,20 +111,20 @@ def test_a_folder_that_cannot_be_written_is_said_to_be_one(tmp_path: Path) -> No
 def test_every_job_refuses_a_folder_in_use(
     tmp_path: Path, study_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = api.make_plan(api.read_study(study_file()))
+    plan = jobs.make_plan(jobs.read_study(study_file()))
     small = planted_plan([{"name": "leace", "options": {"sites": ["image_encoder"]}}], photos=300)
 
     def loads(*_: Any, **__: Any) -> None:
         pytest.fail("the model was loaded")
 
-    monkeypatch.setattr("vlbias.runs.runner.load_model", loads)
-    jobs: dict[str, Callable[[], Any]] = {
+    monkeypatch.setattr("vlbias.studies.bias.work.load_model", loads)
+    starts: dict[str, Callable[[], Any]] = {
         "tiny": lambda: run_plan(plan, tmp_path),
-        "planted": lambda: run_mitigation(small, tmp_path),
+        "planted": lambda: run_plan(small, tmp_path),
         "planted-dual": lambda: benchmark_planted(tmp_path),
         "demo-scenes-1000": lambda: demo(tmp_path),
     }
-    for name, start in jobs.items():
+    for name, start in starts.items():
         with another(tmp_path / name), pytest.raises(FolderInUse) as caught:
             start()
         assert caught.value.folder == tmp_path / name

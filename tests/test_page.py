@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,23 +17,25 @@ from explained import HEADS as TOLD
 from explained import Heads, unexplained
 from matplotlib.figure import Figure
 
+from vlbias.report.blocks import Section
 from vlbias.report.columns import HEADS, headed
 from vlbias.report.drawing import BLUE, numbered, svg
 from vlbias.report.funnel import dropped, funnel
-from vlbias.report.page import Page, _time, report
+from vlbias.report.page import Page, _time
 from vlbias.report.publish import model_index
-from vlbias.report.tables import html
+from vlbias.report.tables import html, with_limits
 from vlbias.store.run_folder import Run
-from vlbias.report.tables import with_limits
 from vlbias.studies.bias.figures import heads, objects
-from vlbias.studies.photos.comparison import compared_runs
-from vlbias.studies.photos.words import (
-    GIVEN_LIMIT,
-    PERCEIVED_LIMIT,
+from vlbias.studies.bias.page import funnel_steps
+from vlbias.studies.bias.sentences import (
     contrasts_in_words,
     objects_in_words,
     placebo_in_words,
 )
+from vlbias.studies.photos.card import photo_metrics
+from vlbias.studies.photos.comparison import compare
+from vlbias.studies.photos.guidance import GIVEN_LIMIT, PERCEIVED_LIMIT
+from vlbias.studies.reporting import report
 
 pytestmark = pytest.mark.integration
 
@@ -169,17 +172,20 @@ def test_two_runs_stand_side_by_side(page: Page, folders: list[Path]) -> None:
 
 
 def test_runs_of_the_same_photos_are_said_to_be(folders: list[Path], page: Page) -> None:
-    tables = _Tables(page)
-    blocks = compared_runs([(Run(folders[0]), tables), (Run(folders[0]), tables)])  # type: ignore[list-item]
+    tables = _tables(page)
+    blocks = compare([(Run(folders[0]), tables), (Run(folders[0]), tables)])
     assert "All runs share photos" in blocks[0].text
 
 
+@dataclass
 class _Tables:
-    """The tables of a run that a comparison reads, from the CSV files of a page."""
+    """The tables of a run that a comparison reads."""
 
-    def __init__(self, page: Page) -> None:
-        folder = page.tables / "toy"
-        self.conditions = pd.read_csv(folder / "conditions.csv")
+    conditions: pd.DataFrame
+
+
+def _tables(page: Page) -> _Tables:
+    return _Tables(pd.read_csv(page.tables / "toy" / "conditions.csv"))
 
 
 def test_the_json_says_what_the_page_says(page: Page) -> None:
@@ -213,10 +219,11 @@ def test_the_model_card_is_what_the_hub_reads(page: Page) -> None:
 
 
 def test_a_run_without_a_metric_gives_no_index(folders: list[Path], page: Page) -> None:
-    tables = _Tables(page)
-    keys = ["B_crossfit", "B_plugin", "floor", "p", "mean_fpr", "presence_mAP"]
-    tables.conditions[keys] = np.nan
-    assert model_index([(Run(folders[0]), tables)]) == {}  # type: ignore[list-item]
+    run, null = Run(folders[0]), _tables(page).conditions.iloc[0].copy()
+    assert len(photo_metrics(run, null, "dev")) == 6
+    null[["B_crossfit", "B_plugin", "floor", "p", "mean_fpr", "presence_mAP"]] = np.nan
+    without = Section("", [], [], metrics=photo_metrics(run, null, "dev"))
+    assert model_index([(run, without)]) == {}
 
 
 def test_the_funnel_ends_with_what_is_reported(folders: list[Path]) -> None:
@@ -224,7 +231,7 @@ def test_the_funnel_ends_with_what_is_reported(folders: list[Path]) -> None:
     run.manifest["data"]["meta"]["funnel"] = {
         "steps": {"images": 900, "kept": 700}, "groups": {}, "dropped": {"mixed": 150, "other": 50},
     }  # fmt: skip
-    table = funnel(run).set_index("step")
+    table = funnel(run, funnel_steps(run)).set_index("step")
     assert table["left"].tolist() == [900, 700, 600, 400]
     assert table["lost"].tolist() == [0, 200, 100, 200]
     assert table.index[-1] == "reported: test"

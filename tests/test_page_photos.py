@@ -18,11 +18,12 @@ from PIL import Image
 
 from vlbias.data.own_photos import read_own
 from vlbias.errors import BadTable
-from vlbias.report.page import report
-from vlbias.runs.study import DatasetSpec, OperatingPoint, Study
 from vlbias.store.cells import CellWriter
 from vlbias.store.run_folder import Run
+from vlbias.studies.bias.study import OperatingPoint, Study
 from vlbias.studies.photos.example_photos import example_photos, may_be_shown
+from vlbias.studies.photos.study import PhotoSet
+from vlbias.studies.reporting import report
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def photo_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     study = Study(
         name="photos",
         model="toy",
-        dataset=DatasetSpec(name="own", path=root / "photos.csv"),
+        dataset=PhotoSet(name="own", path=root / "photos.csv"),
         contrasts=("null->null",),
         operating_point=OperatingPoint(
             rule="given", report=("test",), min_negatives=1, min_events=0,

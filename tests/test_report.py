@@ -15,15 +15,17 @@ from vlbias.analysis.functionals import crossfit
 from vlbias.analysis.rates import measure_rates
 from vlbias.errors import BadTable
 from vlbias.report.funnel import funnel
-from vlbias.report.page import report
-from vlbias.runs.runner import run_plan
 from vlbias.store.run_folder import Run
 from vlbias.studies.bias import figures
-from vlbias.studies.bias.numbers.exactness import checks
-from vlbias.studies.bias.numbers.label_sensitivity import sensitivity
+from vlbias.studies.bias.numbers.exactness import exactness
+from vlbias.studies.bias.numbers.sensitivity import sensitivity
 from vlbias.studies.bias.numbers.strictness import strictness
-from vlbias.studies.photos.scores import Numbers, presence_map
-from vlbias.studies.photos.words import bias_in_words, contrast_in_words, floor_in_words
+from vlbias.studies.bias.numbers.worlds import disparity_of
+from vlbias.studies.bias.page import funnel_steps
+from vlbias.studies.bias.sentences import bias_in_words, contrast_in_words, floor_in_words
+from vlbias.studies.jobs import run_plan
+from vlbias.studies.photos.scores import PresenceScores, presence_map
+from vlbias.studies.reporting import report
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +84,7 @@ def test_effects_can_be_recomputed_from_the_table(run: Run) -> None:
 
 
 def test_thresholds_come_from_their_split(run: Run) -> None:
-    numbers = Numbers(run)
+    numbers = PresenceScores(run)
     dev = numbers.whole.index(split="dev")
     null = run.slab(numbers.null_contrast, "", "00")[dev]
     absent = ~numbers.whole.present[dev]
@@ -100,7 +102,7 @@ def test_unfinished_runs_are_refused(tmp_path: Path) -> None:
 
 def test_label_rules_are_the_bias_of_fewer_photos(run: Run) -> None:
     votes = np.where(np.arange(len(run.samples)) % 4 == 0, "1", "2")
-    numbers = Numbers(run, draws=50)
+    numbers = PresenceScores(run, draws=50)
     run.samples["agreeing_captions"] = votes
     table = sensitivity(numbers).set_index("setting")
     assert table.loc["at least 1 agreeing captions", "photos"] == len(numbers.panel)
@@ -119,11 +121,11 @@ def test_photos_of_weaker_labels_stand_in_the_table_of_rules_only(run: Run) -> N
     votes = np.where(np.arange(len(run.samples)) % 4 == 0, "1", "2")
     run.samples["agreeing_captions"] = votes
     run.manifest["study"]["operating_point"]["min_captions"] = 2
-    numbers, table = Numbers(run, draws=50), funnel(run)
+    numbers, table = PresenceScores(run, draws=50), funnel(run, funnel_steps(run))
     rules = sensitivity(numbers).set_index("setting")
     calibrating = numbers.calibration()
     del run.manifest["study"]["operating_point"]["min_captions"], run.samples["agreeing_captions"]
-    everybody = Numbers(run, draws=50)
+    everybody = PresenceScores(run, draws=50)
     assert numbers.kept.tolist() == [i for i in everybody.kept if votes[i] == "2"]
     assert set(votes[numbers.reported]) == {"1", "2"}
     assert calibrating is not None
@@ -138,10 +140,10 @@ def test_photos_of_weaker_labels_stand_in_the_table_of_rules_only(run: Run) -> N
 
 
 def test_exchanged_labels_shrink_the_bias_and_none_leave_it(run: Run) -> None:
-    numbers = Numbers(run, draws=50)
+    numbers = PresenceScores(run, draws=50)
     table = sensitivity(numbers)
     flips = table[table["what"] == "wrong labels"].set_index("setting")
-    reported = numbers.disparity(numbers.null)
+    reported = disparity_of(numbers, numbers.null)
     assert flips.loc["0% of the labels exchanged", "B_crossfit"] == pytest.approx(
         float(plain_crossfit(numbers)), abs=1e-12
     )
@@ -149,19 +151,19 @@ def test_exchanged_labels_shrink_the_bias_and_none_leave_it(run: Run) -> None:
 
 
 def test_irrelevant_changes_stand_under_the_same_photos_unchanged(run: Run) -> None:
-    numbers = Numbers(run, draws=50)
+    numbers = PresenceScores(run, draws=50)
     run.manifest["study"]["unmediated"] = ["null->placebo-image"]
     table = sensitivity(numbers)
     del run.manifest["study"]["unmediated"]
     changes = table[table["what"] == "irrelevant change"].set_index("setting")
-    reported = numbers.disparity(numbers.null)
+    reported = disparity_of(numbers, numbers.null)
     assert list(changes.index) == ["the photos of placebo-image, unchanged", "placebo-image"]
     assert changes["B_plugin"].iloc[0] == pytest.approx(reported.plugin, abs=1e-12)
-    changed = numbers.disparity(numbers.scores("null->placebo-image", "11"))
+    changed = disparity_of(numbers, numbers.scores("null->placebo-image", "11"))
     assert changes["B_plugin"].iloc[1] == pytest.approx(changed.plugin, abs=1e-12)
 
 
-def plain_crossfit(numbers: Numbers) -> float:
+def plain_crossfit(numbers: PresenceScores) -> float:
     gaps = measure_rates(
         numbers.panel, numbers.null, "fpr", numbers.thresholds, objects=numbers.objects
     )
@@ -187,7 +189,7 @@ def test_words_say_noise_where_it_is_noise() -> None:
 
 
 def test_a_stricter_world_is_not_called_less_biased(run: Run) -> None:
-    numbers = Numbers(run, draws=200)
+    numbers = PresenceScores(run, draws=200)
     mild, shifted = numbers.null, numbers.null - 0.3
     numbers.__dict__["contrasts"] = ["null->both"]
     numbers.scores = lambda contrast, arm, mediator="": mild if arm == "00" else shifted  # type: ignore[method-assign]
@@ -205,11 +207,11 @@ def test_the_sum_check_sees_an_effect_that_was_changed(
     run: Run, page: tuple[Path, dict[str, pd.DataFrame]]
 ) -> None:
     effects = page[1]["effects"].fillna({"mediator": ""})
-    first = checks(Numbers(run), effects).iloc[0]
+    first = exactness(PresenceScores(run), effects).iloc[0]
     assert first["holds"]
     row = effects.index[effects["effect"] == "NIE"][0]
     effects.loc[row, "estimate"] += 0.01
-    assert checks(Numbers(run), effects).iloc[0]["found"] == pytest.approx(0.01, abs=1e-6)
+    assert exactness(PresenceScores(run), effects).iloc[0]["found"] == pytest.approx(0.01, abs=1e-6)
 
 
 def test_presence_map_of_a_perfect_and_a_reversed_score() -> None:

@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vlbias import api
 from vlbias.causal.engine import Arm, Engine
 from vlbias.causal.example import Example
 from vlbias.errors import BadStudy, BadTable
-from vlbias.runs.runner import Events, run_plan
+from vlbias.runs.events import Events
 from vlbias.store import cells as store
 from vlbias.store.run_folder import Run
+from vlbias.studies import jobs
+from vlbias.studies.jobs import run_plan
 
 pytestmark = pytest.mark.integration
 
@@ -38,7 +39,7 @@ def whole(
 
     out = tmp_path_factory.mktemp("whole")
     study = tiny_photos.write_study(out / "study.toml", model_folder("dinov2-bert"), photos)
-    return api.run(study, out).folder
+    return jobs.run(study, out).folder
 
 
 def table(folder: Path) -> pd.DataFrame:
@@ -54,7 +55,7 @@ def assert_same_table(one: Path, other: Path) -> None:
 
 
 def test_the_run_folder_holds_what_was_asked(whole: Path) -> None:
-    run, study = Run(whole), api.study_of(whole)
+    run, study = Run(whole), jobs.study_of(whole)
     frame = run.frame()
     assert run.missing == []
     assert len(run.manifest["cells"]) == CELLS
@@ -118,7 +119,7 @@ def environment() -> dict[str, str]:
 def test_two_shards_together_are_one_run(
     tmp_path: Path, study_file: StudyFile, whole: Path
 ) -> None:
-    plan = api.make_plan(api.read_study(study_file()))
+    plan = jobs.make_plan(jobs.read_study(study_file()))
     first = run_plan(plan, tmp_path, shard=(0, 2))
     assert (first.done, len(Run(first.folder).missing)) == (3, 3)
     second = run_plan(plan, tmp_path, shard=(1, 2))
@@ -133,7 +134,7 @@ def test_workers_give_what_one_process_gives(
 ) -> None:
     """Up to rounding: a matrix product depends on the number of threads."""
     seen: list[tuple[int, int, int]] = []
-    plan = api.make_plan(api.read_study(study_file()))
+    plan = jobs.make_plan(jobs.read_study(study_file()))
     events = Events(cells=lambda *state: seen.append(state))
     result = run_plan(plan, tmp_path, workers=2, events=events)
     assert (result.done, result.failed) == (CELLS, ())
@@ -148,7 +149,7 @@ def test_workers_give_what_one_process_gives(
 def test_a_shard_that_is_no_part(
     tmp_path: Path, study_file: StudyFile, shard: tuple[int, int]
 ) -> None:
-    plan = api.make_plan(api.read_study(study_file()))
+    plan = jobs.make_plan(jobs.read_study(study_file()))
     with pytest.raises(BadStudy) as caught:
         run_plan(plan, tmp_path, shard=shard)
     assert caught.value.field == "shard"
@@ -157,7 +158,7 @@ def test_a_shard_that_is_no_part(
 def test_a_cell_that_fails_is_recorded_and_run_again(
     tmp_path: Path, study_file: StudyFile, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = api.make_plan(api.read_study(study_file()))
+    plan = jobs.make_plan(jobs.read_study(study_file()))
     bad = plan.shards[2][0].id
     run = Engine.run
 
@@ -187,7 +188,7 @@ def test_a_cell_that_fails_is_recorded_and_run_again(
 def test_a_disk_that_fills_up_stops_the_run_and_keeps_its_cells(
     tmp_path: Path, study_file: StudyFile, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = api.make_plan(api.read_study(study_file()))
+    plan = jobs.make_plan(jobs.read_study(study_file()))
     write = store.pq.write_table
     written: list[Path] = []
 
@@ -209,10 +210,10 @@ def test_a_disk_that_fills_up_stops_the_run_and_keeps_its_cells(
 def test_another_study_of_the_same_name_is_refused_and_harms_nothing(
     tmp_path: Path, study_file: StudyFile
 ) -> None:
-    folder = api.run(study_file(('"text_encoder", ', "")), tmp_path).folder
+    folder = jobs.run(study_file(('"text_encoder", ', "")), tmp_path).folder
     before = contents(folder)
     with pytest.raises(BadStudy, match="another study") as caught:
-        api.run(study_file(), tmp_path)
+        jobs.run(study_file(), tmp_path)
     assert caught.value.given == "tiny"
     assert contents(folder) == before
 
@@ -224,10 +225,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_another_operating_point_needs_no_cell_again(tmp_path: Path, study_file: StudyFile) -> None:
-    api.run(study_file(), tmp_path)
-    result = api.run(study_file(("min_negatives = 1", "min_negatives = 3")), tmp_path)
+    jobs.run(study_file(), tmp_path)
+    result = jobs.run(study_file(("min_negatives = 1", "min_negatives = 3")), tmp_path)
     assert (result.done, result.skipped) == (0, CELLS)
-    assert api.study_of(result.folder).operating_point.min_negatives == 3
+    assert jobs.study_of(result.folder).operating_point.min_negatives == 3
 
 
 def test_what_determines_the_numbers_changes_the_cells(
@@ -235,31 +236,31 @@ def test_what_determines_the_numbers_changes_the_cells(
 ) -> None:
     import shutil
 
-    from vlbias.models import load_model
-    from vlbias.runs.runner import _keys
+    from vlbias.studies.bias.work import Work
 
-    plan = api.make_plan(api.read_study(study_file()))
-    model = load_model(plan.study.model)
-    keys = _keys(plan, model)
+    def keys_of(path: Path, **overrides: Any) -> list[str]:
+        plan = jobs.make_plan(jobs.read_study(path, **overrides))
+        return [cell.key for cell in Work(plan, tmp_path).cells]
+
+    keys = keys_of(study_file())
     assert keys == Run(whole).manifest["cells"]
     other = tmp_path / "dinov2-bert"
     shutil.copytree(model_folder("dinov2-bert"), other)
     processor = other / "preprocessor_config.json"
     content = json.loads(processor.read_text())
     processor.write_text(json.dumps({**content, "image_mean": [0.1, 0.2, 0.3]}))
-    assert _keys(plan, load_model(str(other))) != keys, "pixels are normalised otherwise"
+    assert keys_of(study_file(), model=str(other)) != keys, "pixels are normalised otherwise"
     for change in (("mediator_batch = 32", "mediator_batch = 16"),
                    ("[dataset]", "[dataset.labels]\nheld_out = 0\n[dataset]"),
                    ("shard_size = 4", 'prompt = "custom:{person} {object}"\nshard_size = 4')):  # fmt: skip
-        changed = api.make_plan(api.read_study(study_file(change)))
-        same = set(_keys(changed, model)) & set(keys)
+        same = set(keys_of(study_file(change))) & set(keys)
         assert not same or "held_out" in change[1]
 
 
 def test_limit_takes_a_random_part_under_a_name_of_its_own(
     tmp_path: Path, study_file: StudyFile
 ) -> None:
-    study = api.read_study(study_file(), limit=8)
-    result = api.run(study, tmp_path)
+    study = jobs.read_study(study_file(), limit=8)
+    result = jobs.run(study, tmp_path)
     assert (result.folder.name, result.done) == ("tiny-limit8", 2)
     assert len(Run(result.folder).samples) == 8

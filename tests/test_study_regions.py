@@ -11,18 +11,19 @@ import pytest
 
 from vlbias.data.regions import person_regions
 from vlbias.errors import BadData, BadStudy
-from vlbias.runs.study import Study
-from vlbias.studies.arms.plan import Plan, make_plan
+from vlbias.studies.bias.plan import photos_of
+from vlbias.studies.bias.study import Study
+from vlbias.studies.photos.plan import Photos
 from vlbias.studies.photos.study_regions import carrying_regions
 
 OWN = '\n[regions]\nown = "boxes.json"\n\n[worlds.null]\n\n[worlds.{name}]\nimage = "{image}"\nregion = "own"\n'
 
 
 @pytest.fixture
-def planned(study_file: Callable[..., Path], photos: Path) -> Callable[..., Plan]:
+def planned(study_file: Callable[..., Path], photos: Path) -> Callable[..., Photos]:
     """Plans the tiny study with a region of one's own: a strip on each person, none on the last."""
 
-    def plan(boxes: object = None, *, image: str = "mask-gender", end: str = OWN) -> Plan:
+    def plan(boxes: object = None, *, image: str = "mask-gender", end: str = OWN) -> Photos:
         path = study_file()
         text = path.read_text()
         start = text.index("contrasts")
@@ -36,12 +37,12 @@ def planned(study_file: Callable[..., Path], photos: Path) -> Callable[..., Plan
             f"coco-{photos.name}/{ids[-1]}": []
         }
         (path.parent / "boxes.json").write_text(json.dumps(strips if boxes is None else boxes))
-        return make_plan(Study.load(path))
+        return photos_of(Study.load(path))
 
     return plan
 
 
-def test_a_world_fills_the_region_that_the_study_names(planned: Callable[..., Plan]) -> None:
+def test_a_world_fills_the_region_that_the_study_names(planned: Callable[..., Photos]) -> None:
     examples = planned().examples
     for example in examples[:-1]:
         (edit,) = example.worlds["strip"]["image"].edits
@@ -49,7 +50,7 @@ def test_a_world_fills_the_region_that_the_study_names(planned: Callable[..., Pl
     assert "own" in examples[-1].absent["strip"]
 
 
-def test_its_placebo_is_as_large_and_away_from_persons(planned: Callable[..., Plan]) -> None:
+def test_its_placebo_is_as_large_and_away_from_persons(planned: Callable[..., Photos]) -> None:
     plan = planned(image="placebo")
     made = [e for e in plan.examples if "strip" in e.worlds]
     assert len(made) > 10
@@ -65,7 +66,7 @@ def test_its_placebo_is_as_large_and_away_from_persons(planned: Callable[..., Pl
         assert away[filled].all()
 
 
-def test_mitigations_find_the_region_and_its_placebo(planned: Callable[..., Plan]) -> None:
+def test_mitigations_find_the_region_and_its_placebo(planned: Callable[..., Photos]) -> None:
     plan = planned()
     carrying = carrying_regions(plan.examples, plan.regions, seed=0)
     picture = carrying[0].worlds["null"]["image"]
@@ -73,7 +74,7 @@ def test_mitigations_find_the_region_and_its_placebo(planned: Callable[..., Plan
     assert {"person", "placebo-person", "own", "placebo-own"} <= names
 
 
-def test_what_is_missing_is_named_before_photos_are_read(planned: Callable[..., Plan]) -> None:
+def test_what_is_missing_is_named_before_photos_are_read(planned: Callable[..., Photos]) -> None:
     with pytest.raises(BadStudy, match=r"\[regions\]") as caught:
         planned(end=OWN.replace('[regions]\nown = "boxes.json"\n', ""))
     assert caught.value.field == "worlds.strip.region"
@@ -83,7 +84,7 @@ def test_what_is_missing_is_named_before_photos_are_read(planned: Callable[..., 
         planned(end=OWN.replace('own = "boxes.json"', 'own = "boxes.json"\nface = "mine"'))
 
 
-def test_boxes_that_cannot_be_are_refused_with_the_photo(planned: Callable[..., Plan]) -> None:
+def test_boxes_that_cannot_be_are_refused_with_the_photo(planned: Callable[..., Photos]) -> None:
     with pytest.raises(BadData, match="has no entry"):
         planned({})
     with pytest.raises(BadData, match="photo ids to lists of boxes"):

@@ -40,7 +40,7 @@ from vlbias.causal.site import Mediator
 from vlbias.causal.staged import resolve
 from vlbias.causal.sweep import SweepPlan
 from vlbias.models.dual import HfDual
-from vlbias.runs.cells import keep_memory
+from vlbias.runs.memory import keep_memory
 
 
 def build(shape: str) -> tuple[HfDual, int]:

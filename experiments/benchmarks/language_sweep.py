@@ -31,7 +31,7 @@ from vlbias.causal.sweep import SweepPlan
 from vlbias.data.coreference import read_winobias
 from vlbias.models import load_model
 from vlbias.models.language.adapter import LanguageModel
-from vlbias.runs.cells import keep_memory
+from vlbias.runs.memory import keep_memory
 
 CHECKED = 4
 """So many mediators are also run without any of the short cuts."""

@@ -6,7 +6,7 @@ from vlbias.report.blocks import Guidance
 from vlbias.report.funnel import are_given
 from vlbias.store.run_folder import Run
 
-__all__ = ["photo_guidance"]
+__all__ = ["GIVEN_LIMIT", "PERCEIVED_LIMIT", "photo_guidance"]
 
 PERCEIVED_LIMIT = (
     "Groups are perceived gender: the word choices of captioners, binary where they are. They say "

@@ -17,7 +17,7 @@ from vlbias.data.scenes import SceneSpec
 from vlbias.files import hash_of_weights, write_json
 from vlbias.models import MODELS, load_model
 from vlbias.runs.events import QUIET, Events, Note, Progress, silent
-from vlbias.runs.manifest import provenance, updated
+from vlbias.runs.manifest import described, updated
 from vlbias.runs.work import Cell
 from vlbias.runs.work import Work as AnyWork
 from vlbias.store.cells import cell_key
@@ -68,8 +68,7 @@ class Work(AnyWork):
         """See `Work.manifest`."""
         study = self.plan.study
         return {
-            **provenance("cpu"),
-            "study": study.model_dump(mode="json"),
+            **described(study, [cell.key for cell in self.cells], self.plan.rows),
             "model": {
                 "name": f"planted-{study.family}",
                 "revision": cell_key(self.revisions),
@@ -79,9 +78,6 @@ class Work(AnyWork):
                 "content_hash": cell_key({"scenes": [asdict(part) for part in self.plan.parts]}),
                 "meta": {"reader": "scenes", "funnel": {}},
             },
-            "cells": [cell.key for cell in self.cells],
-            "rows": self.plan.rows,
-            "paper_unknowns": {},
         }
 
     def resumed(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -26,7 +26,7 @@ from vlbias.studies.photos.example_scenes import is_rendered
 from vlbias.studies.photos.guidance import photo_guidance
 from vlbias.studies.photos.scores import has_enough_captions
 
-__all__ = ["compare", "section"]
+__all__ = ["compare", "funnel_steps", "section"]
 
 
 def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
@@ -35,7 +35,7 @@ def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
     said = (
         _said(run, tables) if tables.bias["status"].iloc[0] == "ok" else _insufficient(run, tables)
     )
-    parts = [*said.parts, *_pictures(run, with_images), data_part(run, further=_selected(run))]
+    parts = [*said.parts, *_pictures(run, with_images), data_part(run, further=funnel_steps(run))]
     return replace(
         said,
         parts=parts,
@@ -52,7 +52,7 @@ def _pictures(run: Run, with_images: bool) -> Iterator[Part]:
         yield Part("Example photos", [example_photos(run)])
 
 
-def _selected(run: Run) -> dict[str, int]:
+def funnel_steps(run: Run) -> dict[str, int]:
     """The steps of the funnel behind the study's splits: what is reported, and what is measured."""
     point, samples = run.manifest["study"]["operating_point"], run.samples
     steps = {}
