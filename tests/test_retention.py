@@ -111,7 +111,7 @@ def test_verdicts_ask_for_the_whole_interval(loss: float, verdict: str) -> None:
     before = np.concatenate([[0.5], np.full(100, 0.5)])
     noise = np.linspace(-0.005, 0.005, 100)
     after = before - loss + np.concatenate([[0.0], noise])
-    found = retention.compare(before, after, margin=0.02)
+    found = retention.compare_retention(before, after, margin=0.02)
     assert found.verdict == verdict
     assert found.change == pytest.approx(-loss)
     assert found.lo == pytest.approx(-loss - 1.96 * noise.std(), abs=1e-5)
@@ -119,8 +119,8 @@ def test_verdicts_ask_for_the_whole_interval(loss: float, verdict: str) -> None:
 
 def test_what_is_smaller_than_its_margin_has_no_say() -> None:
     before, nothing = np.full(101, 0.015), np.zeros(101)
-    assert retention.compare(before, nothing, margin=0.02).verdict == ""
-    assert retention.compare(before, nothing, margin=0.01).verdict == "lost"
+    assert retention.compare_retention(before, nothing, margin=0.02).verdict == ""
+    assert retention.compare_retention(before, nothing, margin=0.01).verdict == "lost"
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_limits_hold_the_expected_precision_and_quantiles_of_the_draws_do_not() 
 
 def test_no_margin_no_verdict_and_the_worst_of_several() -> None:
     same = np.full(11, 0.5)
-    assert retention.compare(same, same).verdict == ""
+    assert retention.compare_retention(same, same).verdict == ""
     assert retention.worst({"a": "kept", "b": ""}) == "kept"
     assert retention.worst({"a": "kept", "b": "not shown"}) == "not shown"
     assert retention.worst({"a": "not shown", "b": "lost"}) == "lost"

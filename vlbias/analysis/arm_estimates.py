@@ -118,13 +118,13 @@ def fit_null(
     if "lin" not in wanted:
         return NullEstimate(arm, contrast, spread)
     if contrast is not None:
-        base = NullEstimate(arm, contrast, spread)
-        return replace(base, arm=_with_lin(base, arm, variance))
+        null = NullEstimate(arm, contrast, spread)
+        return replace(null, arm=_with_lin(null, arm, variance))
     safe = np.where(spread > 0, spread, np.inf)
     narrow = spread.astype(arm.error.dtype)
     about = _about(arm.centre, arm.error)
     x_draws = [a / safe.astype(a.dtype) for a in about]
-    base = NullEstimate(
+    null = NullEstimate(
         arm,
         None,
         spread,
@@ -133,18 +133,18 @@ def fit_null(
         _both([certainty(a, narrow) for a in about]),
         _both([density(x) for x in x_draws]),
     )
-    return replace(base, arm=_with_lin(base, arm, variance))
+    return replace(null, arm=_with_lin(null, arm, variance))
 
 
 def _with_lin(
-    base: NullEstimate, arm: ArmEstimate, covariance: npt.NDArray[np.float64]
+    null: NullEstimate, arm: ArmEstimate, covariance: npt.NDArray[np.float64]
 ) -> ArmEstimate:
-    value, draws = _lin(base, arm, covariance)
+    value, draws = _lin(null, arm, covariance)
     return replace(arm, value={**arm.value, "lin": value}, draws={**arm.draws, "lin": draws})
 
 
 def fit_arm(
-    base: NullEstimate, rates: Rates, error: Floats, wanted: frozenset[Functional]
+    null: NullEstimate, rates: Rates, error: Floats, wanted: frozenset[Functional]
 ) -> ArmEstimate:
     """An arm over the same images as the null arm; arguments as in `fit_null`.
 
@@ -152,36 +152,36 @@ def fit_arm(
     would leave in the centres a change that is mostly noise, and signs drawn at random would then
     count that noise a second time.
     """
-    spread, covariance = rates.spread, base.arm.rates.covariance(rates)
-    change = rates.gap - base.arm.gap
-    blur = np.sqrt(np.maximum(base.spread**2 + spread**2 - 2 * covariance, 0))
-    centre = base.arm.centre + shrinkage(change, blur) * change
+    spread, covariance = rates.spread, null.arm.rates.covariance(rates)
+    change = rates.gap - null.arm.gap
+    blur = np.sqrt(np.maximum(null.spread**2 + spread**2 - 2 * covariance, 0))
+    centre = null.arm.centre + shrinkage(change, blur) * change
     arm = _unlinked(rates, spread, error, centre, wanted)
     if "lin" not in wanted:
         return arm
-    return _with_lin(base, arm, covariance)
+    return _with_lin(null, arm, covariance)
 
 
 def _lin(
-    base: NullEstimate, arm: ArmEstimate, covariance: npt.NDArray[np.float64]
+    null: NullEstimate, arm: ArmEstimate, covariance: npt.NDArray[np.float64]
 ) -> tuple[float, Floats]:
     pairs = arm.gap.shape[0]
-    if base.contrast is not None:
-        weight = base.contrast / pairs
+    if null.contrast is not None:
+        weight = null.contrast / pairs
         fixed = np.tensordot(arm.error, weight.astype(arm.error.dtype), axes=([1, 2], [0, 1]))
         return float((weight * arm.gap).sum()), _both([fixed, fixed])
     tilt = np.divide(
-        2 * covariance, base.spread, out=np.zeros_like(base.spread), where=base.spread > 0
+        2 * covariance, null.spread, out=np.zeros_like(null.spread), where=null.spread > 0
     )
-    value = float((arm.gap * base.sign - tilt * base.tilt).sum() / pairs)
+    value = float((arm.gap * null.sign - tilt * null.tilt).sum() / pairs)
     narrow = tilt.astype(arm.error.dtype)
     drawn: list[Floats] = []
     for z, about in enumerate(_about(arm.centre, arm.error)):
-        if z and not arm.centre.any() and not base.arm.centre.any():
+        if z and not arm.centre.any() and not null.arm.centre.any():
             drawn.append(drawn[0])
             continue
-        linear = np.einsum("dpk,dpk->d", about, base.sign_draws[z])
-        bent = np.tensordot(base.tilt_draws[z], narrow, axes=([1, 2], [0, 1]))
+        linear = np.einsum("dpk,dpk->d", about, null.sign_draws[z])
+        bent = np.tensordot(null.tilt_draws[z], narrow, axes=([1, 2], [0, 1]))
         drawn.append((linear - bent) / pairs)
     return value, _both(drawn)
 

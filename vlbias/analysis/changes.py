@@ -85,13 +85,13 @@ class Changes:
         """Rates of one arm over the entries of a window."""
         return window.rates(scores, scale.thresholds[name])
 
-    def base(self, scale: Scale, rates: Rates) -> NullEstimate:
+    def null(self, scale: Scale, rates: Rates) -> NullEstimate:
         """The null arm."""
         (error,) = noise([rates], self.weights)
         return fit_null(rates, error, scale.wanted, scale.signs)
 
     def arms(
-        self, scales: Sequence[Scale], bases: Sequence[NullEstimate], many: Sequence[Rates]
+        self, scales: Sequence[Scale], nulls: Sequence[NullEstimate], many: Sequence[Rates]
     ) -> list[ArmEstimate]:
         """Other arms, each with its scale and the null arm over the same entries.
 
@@ -101,22 +101,22 @@ class Changes:
         """
         found: dict[int, ArmEstimate] = {}
         twins: dict[int, int] = {}
-        for i, (base, rates) in enumerate(zip(bases, many, strict=True)):
-            if rates.equals(base.arm.rates):
-                found[i] = base.arm
+        for i, (null, rates) in enumerate(zip(nulls, many, strict=True)):
+            if rates.equals(null.arm.rates):
+                found[i] = null.arm
                 continue
-            earlier = (j for j in twins if bases[j] is base and many[j].equals(rates))
+            earlier = (j for j in twins if nulls[j] is null and many[j].equals(rates))
             twins[i] = next(earlier, i)
         fresh = [i for i, j in twins.items() if i == j]
         errors = noise([many[i] for i in fresh], self.weights) if fresh else []
         for i, error in zip(fresh, errors, strict=True):
-            found[i] = fit_arm(bases[i], many[i], error, scales[i].wanted)
+            found[i] = fit_arm(nulls[i], many[i], error, scales[i].wanted)
         return [found[twins.get(i, i)] for i in range(len(many))]
 
     def rows(
         self,
         scale: Scale,
-        base: NullEstimate,
+        null: NullEstimate,
         arms: Mapping[str, ArmEstimate],
         combinations: Iterable[Combination],
     ) -> Iterator[tuple[dict[str, Any], Floats]]:
@@ -125,11 +125,11 @@ class Changes:
             for kind in get_args(Functional):
                 name = f"{scale.prefix}_{kind}"
                 if name in scale.names:
-                    yield self._row(base, arms, combination, name, kind)
+                    yield self._row(null, arms, combination, name, kind)
 
     def _row(
         self,
-        base: NullEstimate,
+        null: NullEstimate,
         arms: Mapping[str, ArmEstimate],
         combination: Combination,
         name: str,
@@ -138,7 +138,7 @@ class Changes:
         estimate = combination.value(arms, kind)
         draws = combination.draws(arms, kind)
         found = interval(estimate, draws, self.level)
-        bottom = base.arm.value[kind]
+        bottom = null.arm.value[kind]
         row: dict[str, Any] = {
             "effect": combination.name,
             "functional": name,
@@ -157,16 +157,16 @@ class Changes:
             row["lo"], row["hi"] = self._limits_of_change(arms, combination)
             row["p"], row["se"] = np.nan, np.nan
         else:
-            row["relative_lo"], row["relative_hi"] = self._ratio(estimate, draws, base, kind)
+            row["relative_lo"], row["relative_hi"] = self._ratio(estimate, draws, null, kind)
         return row, draws[int(np.argmax(draws.std(axis=1)))]
 
     def _ratio(
-        self, estimate: float, draws: Floats, base: NullEstimate, kind: str
+        self, estimate: float, draws: Floats, null: NullEstimate, kind: str
     ) -> tuple[float, float]:
-        below = base.arm.draws[kind]
+        below = null.arm.draws[kind]
         z = int(np.argmax(draws.std(axis=1)))
         covariance = np.cov(np.stack([draws[z], below[z]]), dtype=np.float64)
-        return fieller(estimate, base.arm.value[kind], covariance, self.level)
+        return fieller(estimate, null.arm.value[kind], covariance, self.level)
 
     def _limits_of_change(
         self, arms: Mapping[str, ArmEstimate], combination: Combination

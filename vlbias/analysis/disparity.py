@@ -50,7 +50,7 @@ class Disparity:
         relative: plugin over the sum of mean rates.
         level: Of the limits.
         status: "ok", or "insufficient" where no object has support.
-        objects: One row per object, also those without support; see `objects.object_table`.
+        objects: One row per object, also those without support; see `object_gaps.object_table`.
     """
 
     measure: str

@@ -105,15 +105,15 @@ def effects(
     limits = _thresholds(thresholds, ("00", "11", "01", "10"), functionals)
     scales = make_scales(panel, first, limits, "00", functionals, objects, signs or {})
     weights = multipliers(panel.layout, draws, rng)
-    sweep = MediatorTable(panel, Changes(panel, scales, weights, level), first, last)
-    sweep.add_total()
+    rows = MediatorTable(panel, Changes(panel, scales, weights, level), first, last)
+    rows.add_total()
     for name, y01, y10 in mediators:
-        sweep.add(name, panel.check_scores(f"{name} y01", y01), panel.check_scores(name, y10))
-    table, kept = sweep.frame()
+        rows.add(name, panel.check_scores(f"{name} y01", y01), panel.check_scores(name, y10))
+    table, kept = rows.frame()
     return Effects(
         _corrected(table, kept),
         _tree(table, kept, paths),
-        *_null_gaps(panel, sweep),
+        *_null_gaps(panel, rows),
     )
 
 
@@ -166,7 +166,7 @@ def combine(
     for whole in scales:
         scale = whole.on(panel, valid)
         window = changes.window(scale, valid)
-        null = changes.base(scale, changes.rates(scale, window, base, scores[base]))
+        null = changes.null(scale, changes.rates(scale, window, base, scores[base]))
         others = sorted(named - {base})
         rates = [changes.rates(scale, window, name, scores[name]) for name in others]
         count = len(others)
@@ -184,7 +184,7 @@ def _thresholds(
     if given is None:
         if any(f.startswith("B_") for f in functionals):
             raise MissingArms(
-                "rates need thresholds: give one per target (operating.calibrate), or ask only for "
+                "rates need thresholds: give one per target (operating_point.calibrate), or ask only for "
                 "score_gap functionals"
             )
         return dict.fromkeys(names)
@@ -250,7 +250,7 @@ def _tree(
 
 
 def _null_gaps(
-    panel: Panel, sweep: MediatorTable
+    panel: Panel, rows: MediatorTable
 ) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
-    first = sweep.fitted(sweep.valid)[0]
-    return first.base.arm.gap, tuple(panel.targets[i] for i in first.scale.objects)
+    first = rows.fitted(rows.valid)[0]
+    return first.null.arm.gap, tuple(panel.targets[i] for i in first.scale.objects)

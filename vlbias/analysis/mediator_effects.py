@@ -51,7 +51,7 @@ class SharedArms:
 
     scale: Scale
     window: Window
-    base: NullEstimate
+    null: NullEstimate
     last: ArmEstimate
     counts: Mapping[str, Any]
 
@@ -75,17 +75,17 @@ class MediatorTable:
             for whole in self.changes.scales:
                 scale = whole.on(self.panel, valid)
                 window = self.changes.window(scale, valid)
-                base = self.changes.base(scale, self.changes.rates(scale, window, "00", self.y00))
+                null = self.changes.null(scale, self.changes.rates(scale, window, "00", self.y00))
                 rates = self.changes.rates(scale, window, "11", self.y11)
-                (last,) = self.changes.arms([scale], [base], [rates])
+                (last,) = self.changes.arms([scale], [null], [rates])
                 counts = row_counts(self.panel, scale, valid)
-                self._fitted.append(SharedArms(scale, window, base, last, counts))
+                self._fitted.append(SharedArms(scale, window, null, last, counts))
         return self._fitted
 
     def add_total(self) -> None:
         """TE over all rows that both worlds have."""
         for one in self.fitted(self.valid):
-            arms = {"00": one.base.arm, "11": one.last}
+            arms = {"00": one.null.arm, "11": one.last}
             self._collect("", one, arms, EFFECTS[:1], is_cut=False)
 
     def add(self, name: str, y01: Floats, y10: Floats) -> None:
@@ -105,9 +105,9 @@ class MediatorTable:
             for one in shared
             for arm, scores in (("01", y01), ("10", y10))
         ]
-        found = self.changes.arms([o.scale for o in twice], [o.base for o in twice], rates)
+        found = self.changes.arms([o.scale for o in twice], [o.null for o in twice], rates)
         for place, one in enumerate(shared):
-            arms = {"00": one.base.arm, "11": one.last}
+            arms = {"00": one.null.arm, "11": one.last}
             arms |= {"01": found[2 * place], "10": found[2 * place + 1]}
             self._collect(name, one, arms, EFFECTS, is_cut=is_cut)
 
@@ -120,7 +120,7 @@ class MediatorTable:
         *,
         is_cut: bool,
     ) -> None:
-        for row, drawn in self.changes.rows(one.scale, one.base, arms, combinations):
+        for row, drawn in self.changes.rows(one.scale, one.null, arms, combinations):
             full = {"mediator": name, **row, **one.counts, "cut": is_cut}
             if is_cut:
                 full |= dict.fromkeys(("relative", "relative_lo", "relative_hi"), np.nan)

@@ -203,7 +203,7 @@ def swap_test(
 
     Exchanges the two conditions within a cluster; statistic is the absolute change of the sum of
     absolute gaps. It tests that predictions changed, not that bias changed: a pure threshold shift
-    rejects. For "bias changed" use the intervals of `effects` or `operating.attributable`.
+    rejects. For "bias changed" use the intervals of `effects` or `operating_point.attributable`.
     """
     missing = np.isnan(y0) | np.isnan(y1)
     first, weight = _row_sums(panel, np.where(missing, np.nan, y0), thresholds, measure, objects)

@@ -28,10 +28,12 @@ def box_precisions(
     classes: Sequence[str],
     weights: Array,
 ) -> dict[str, Array]:
-    """AP, AP50, AP75 and AR, each [W], of every row of weights; equal to `boxes.average_precision` for ones.
+    """AP, AP50, AP75 and AR, each [W], of every row of weights.
+
+    Rows of ones give what `box_precision.average_precision` gives.
 
     Args:
-        truth: As for `boxes.average_precision`.
+        truth: As for `box_precision.average_precision`.
         found: As there.
         samples: Photos that count, S.
         classes: Classes that count.

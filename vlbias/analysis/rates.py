@@ -190,7 +190,7 @@ class Window:
         if thresholds is None or np.shape(thresholds) != (scores.shape[1],):
             raise BadTable(
                 f"{self.measure} needs one threshold per target ({scores.shape[1]}), got "
-                f"{None if thresholds is None else np.shape(thresholds)}; see operating.calibrate"
+                f"{None if thresholds is None else np.shape(thresholds)}; see operating_point.calibrate"
             )
         hit = seen >= thresholds[self.columns].astype(seen.dtype)
         hit &= self.use

@@ -21,7 +21,7 @@ from vlbias.errors import BadTable
 
 __all__ = [
     "Comparison",
-    "compare",
+    "compare_retention",
     "group_auc",
     "image_weights",
     "limits",
@@ -173,7 +173,7 @@ def group_auc(score: Floats, own: npt.NDArray[np.bool_], weights: Array) -> Arra
     return np.asarray(np.divide(wins, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0))
 
 
-def compare(
+def compare_retention(
     before: Array, after: Array, *, margin: float = float("nan"), level: float = 0.95
 ) -> Comparison:
     """A statistic before and after, from its values under the same weights.

@@ -90,8 +90,10 @@ class HfDual:
         self.net, self.name, self.revision = net.eval(), name, revision
         self._processor, self._tokenizer = image_processor, tokenizer
         config: Any = net.config
-        image, image_ports = _drawn("image_encoder", "vision_model", config.vision_config, net)
-        text, text_ports = _drawn("text_encoder", "text_model", config.text_config, net)
+        image, image_ports = _stage_and_ports(
+            "image_encoder", "vision_model", config.vision_config, net
+        )
+        text, text_ports = _stage_and_ports("text_encoder", "text_model", config.text_config, net)
         # SigLIP was trained on texts padded to its full length, without a mask
         full = config.model_type.startswith("siglip")
         self.towers = (
@@ -170,7 +172,9 @@ def _longest_text(config: Any) -> int:
     return longest
 
 
-def _drawn(stage: str, root: str, config: Any, net: nn.Module) -> tuple[Stage, tuple[Port, ...]]:
+def _stage_and_ports(
+    stage: str, root: str, config: Any, net: nn.Module
+) -> tuple[Stage, tuple[Port, ...]]:
     layout = _LAYOUTS.get(config.model_type)
     if layout is None:
         raise BadModel(

@@ -50,8 +50,10 @@ class OpenClip:
         names = dict(net.named_modules())
         if "visual.transformer.resblocks" not in names or "transformer.resblocks" not in names:
             raise BadModel(f"{name}: only open_clip models with two transformers are drawn so far")
-        image, image_ports = _drawn("image_encoder", "visual", "visual.transformer", names)
-        text, text_ports = _drawn("text_encoder", "transformer", "transformer", names)
+        image, image_ports = _stage_and_ports(
+            "image_encoder", "visual", "visual.transformer", names
+        )
+        text, text_ports = _stage_and_ports("text_encoder", "transformer", "transformer", names)
         self.towers = (
             Tower("image_encoder", ("image",), (image,)),
             Tower("text_encoder", ("text",), (text,), aligned=("length",), length="length"),
@@ -98,7 +100,7 @@ class OpenClip:
         )
 
 
-def _drawn(
+def _stage_and_ports(
     stage: str, root: str, transformer: str, names: Mapping[str, Any]
 ) -> tuple[Stage, tuple[Port, ...]]:
     stem = f"{transformer}.resblocks"

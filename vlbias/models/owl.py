@@ -49,10 +49,10 @@ class Owl:
         config: Any = net.config
         self._encoders = config.model_type  # "owlvit" or "owlv2", also the module's name
         self._limit = config.text_config.max_position_embeddings
-        image, image_ports = _drawn(
+        image, image_ports = _stage_and_ports(
             "image_encoder", f"{self._encoders}.vision_model", config.vision_config
         )
-        text, text_ports = _drawn(
+        text, text_ports = _stage_and_ports(
             "text_encoder", f"{self._encoders}.text_model", config.text_config
         )
         self.towers = (
@@ -147,7 +147,7 @@ def _unit(embedding: Tensor) -> Tensor:
     return embedding / (size + _TINY)
 
 
-def _drawn(stage: str, root: str, config: Any) -> tuple[Stage, tuple[Port, ...]]:
+def _stage_and_ports(stage: str, root: str, config: Any) -> tuple[Stage, tuple[Port, ...]]:
     layers, heads = config.num_hidden_layers, config.num_attention_heads
     embed = "pre_layernorm" if stage == "image_encoder" else "embeddings"
     block = f"{root}.encoder.layers.{{layer}}"

@@ -17,7 +17,7 @@ from vlbias.causal.cosine import opened
 from vlbias.causal.detections import class_logits, corners
 from vlbias.causal.staged import Batch, Tower
 from vlbias.models.grounded import GroundedModel
-from vlbias.models.grounding.layout import drawn
+from vlbias.models.grounding.layout import stages_and_ports
 from vlbias.models.grounding.text import PhraseReader
 from vlbias.models.pretrained import pretrained
 
@@ -50,7 +50,7 @@ class GroundedDetector(GroundedModel[PhraseReader]):
             reader = PhraseReader(name, tokenizer, limit, tuple(separators.tolist()))
         super().__init__(net, reader, name=name, revision=revision)
         self._processor = image_processor
-        stages, self.ports = drawn(net, config)
+        stages, self.ports = stages_and_ports(net, config)
         self.towers = (
             Tower("model", ("image", "text"), stages, aligned=("roles", "pixel_mask", "size")),
         )

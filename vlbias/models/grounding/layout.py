@@ -15,14 +15,14 @@ from vlbias.causal.staged import Port, Stage
 from vlbias.errors import BadModel
 from vlbias.models.blocks import BERT, backbone_ports, block_ports, widths
 
-__all__ = ["drawn"]
+__all__ = ["stages_and_ports"]
 
 
 _TEXT = {"bert": BERT, "roberta": BERT}
 _BACKBONE = "model.backbone.conv_encoder.model"
 
 
-def drawn(net: nn.Module, config: Any) -> tuple[tuple[Stage, ...], tuple[Port, ...]]:
+def stages_and_ports(net: nn.Module, config: Any) -> tuple[tuple[Stage, ...], tuple[Port, ...]]:
     """The stages and ports of a Grounding DINO or MM Grounding DINO.
 
     The image encoder is the backbone; its neck, the projection of each feature level, is a port. A

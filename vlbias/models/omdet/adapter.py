@@ -19,7 +19,7 @@ from vlbias.causal.detections import class_logits, corners
 from vlbias.causal.staged import Batch, Tower
 from vlbias.errors import BadModel, MissingExtra
 from vlbias.models.grounded import GroundedModel
-from vlbias.models.omdet.layout import CLASSES, FOUND, TASK, drawn, gated
+from vlbias.models.omdet.layout import CLASSES, FOUND, TASK, gated, stages_and_ports
 from vlbias.models.omdet.text import TASK as IS_TASK
 from vlbias.models.omdet.text import TaskReader, apart
 from vlbias.models.pretrained import pretrained
@@ -54,7 +54,7 @@ class OmDet(GroundedModel[TaskReader]):
         reader = None
         if tokenizer is not None:
             reader = TaskReader(name, tokenizer, config.text_config.max_position_embeddings)
-        stages, self.ports = drawn(net, config)
+        stages, self.ports = stages_and_ports(net, config)
         super().__init__(gated(net.eval()), reader, name=name, revision=revision)
         self._processor = image_processor
         aligned = ("text", "owner", "size")

@@ -17,7 +17,7 @@ from vlbias.causal.staged import Port, Stage
 from vlbias.errors import BadModel
 from vlbias.models.blocks import CLIP, Blocks, backbone_ports, block_ports, widths
 
-__all__ = ["CLASSES", "FOUND", "TASK", "drawn", "gated"]
+__all__ = ["CLASSES", "FOUND", "TASK", "gated", "stages_and_ports"]
 
 TASK, CLASSES, FOUND = "task_gate", "class_gate", "found_gate"
 """Modules that pass on what they get: tensors that the model lays out otherwise, here with rows first."""
@@ -33,7 +33,7 @@ def gated(net: nn.Module) -> nn.Module:
     return net
 
 
-def drawn(net: nn.Module, config: Any) -> tuple[tuple[Stage, ...], tuple[Port, ...]]:
+def stages_and_ports(net: nn.Module, config: Any) -> tuple[tuple[Stage, ...], tuple[Port, ...]]:
     """The stages and ports of an OmDet-Turbo.
 
     The backbone is the image encoder, or a backbone of a family that is not known has no ports; the

@@ -11,7 +11,7 @@ import pandas as pd
 
 from vlbias.analysis.corrections import benjamini_hochberg
 from vlbias.analysis.placebo_adjusted import DECIDES, PlaceboAdjusted
-from vlbias.analysis.retention import compare, worst
+from vlbias.analysis.retention import compare_retention, worst
 from vlbias.studies.mitigation.numbers.choice import PRIMARY
 from vlbias.studies.mitigation.numbers.performance import ConditionPerformance
 
@@ -26,7 +26,9 @@ def retention_of(performance: ConditionPerformance, condition: str) -> pd.DataFr
     rows = []
     for metric, values in performance.metrics(condition, "report", photos):
         margin = scores.protocol[PRIMARY[metric]] if metric in PRIMARY else np.nan
-        rows.append({"metric": metric, **asdict(compare(before[metric], values, margin=margin))})
+        rows.append(
+            {"metric": metric, **asdict(compare_retention(before[metric], values, margin=margin))}
+        )
     return pd.DataFrame(rows)
 
 
