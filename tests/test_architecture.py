@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -217,3 +218,24 @@ def test_nothing_of_one_machine_is_in_the_repository() -> None:
         if path != Path(__file__).resolve():
             found += [f"{path.relative_to(ROOT)}: {hit.group()}" for hit in machine.finditer(text)]
     assert found == []
+
+
+def test_every_kind_of_study_has_the_same_files_and_the_contract_knows_it() -> None:
+    from vlbias.studies import KINDS
+
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (apart,) = (c["modules"] for c in contracts["contracts"] if "kinds of study" in c["name"])
+    assert set(apart) == {f"vlbias.studies.{name}" for name in KINDS}
+    for name in KINDS:
+        folder = ROOT / "vlbias" / "studies" / name
+        there = {path.stem for path in folder.iterdir()}
+        assert {"study", "plan", "work", "numbers", "figures", "page"} <= there, name
+
+
+def test_one_place_decides_what_kind_a_study_is() -> None:
+    asks = re.compile(r"isinstance\([^)]*Study\)|\"kind\"")
+    rooms = ROOT / "vlbias" / "studies"
+    outside = [path for path in SOURCES if rooms not in path.parents]
+    found = [path.relative_to(ROOT).as_posix() for path in outside if asks.search(path.read_text())]
+    # a message names the kind whose key is unknown; nothing is decided there
+    assert found == ["vlbias/runs/study.py"]

@@ -8,7 +8,6 @@ import shutil
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +20,7 @@ from vlbias.report.blocks import Section
 from vlbias.report.columns import HEADS, headed
 from vlbias.report.drawing import BLUE, numbered, svg
 from vlbias.report.funnel import dropped, funnel
-from vlbias.report.page import Page, _time
+from vlbias.report.page import Page
 from vlbias.report.publish import model_index
 from vlbias.report.tables import html, with_limits
 from vlbias.store.run_folder import Run
@@ -29,8 +28,6 @@ from vlbias.studies.bias.figures import heads, objects
 from vlbias.studies.bias.page import funnel_steps
 from vlbias.studies.bias.sentences import (
     contrasts_in_words,
-    objects_in_words,
-    placebo_in_words,
 )
 from vlbias.studies.photos.card import photo_metrics
 from vlbias.studies.photos.comparison import compare
@@ -272,53 +269,6 @@ def test_the_axis_of_objects_says_what_is_subtracted_from_what() -> None:
     assert [label.get_text() for label in axis.get_yticklabels()] == ["cup", "tie"]
     told = {text.get_text() for text in axis.get_legend().get_texts()}  # type: ignore[union-attr]
     assert told == {"cannot be told from chance", "survives correction over objects"}
-
-
-def _row(effect: str, estimate: float, lo: float, hi: float) -> dict[str, Any]:
-    return {"effect": effect, "functional": "B_lin", "estimate": estimate, "lo": lo, "hi": hi}
-
-
-def test_cells_of_stopped_sessions_are_told() -> None:
-    one = {"seconds": 10.0, "peak_memory_mib": 300, "cells": 4, "failed": 1}
-    whole = _time({"sessions": [one], "cells": ["a", "b", "c"]})
-    assert whole == "10 s in sessions that ended: 1, peak memory 300 MiB"
-    assert _time({"sessions": [one], "cells": list("abcdefg")}).endswith(
-        "; 4 cells are from sessions that were stopped"
-    )
-    assert _time({"sessions": [], "cells": ["a"]}).startswith("0 s")
-
-
-def test_words_on_where_gender_comes_in() -> None:
-    table = pd.DataFrame(
-        [
-            _row("mask-gender - placebo-image", -1.0, -2.0, -0.5),
-            _row("replace-gender - placebo-text", 0.1, -0.4, 0.6),
-            _row("interaction image x text", 0.2, -0.1, 0.5),
-        ]
-    )
-    image, text, both = placebo_in_words(table)
-    assert (
-        image
-        == "Taking gender out of the image, beyond its placebo, changes B_lin by -1.000 [-2.000, -0.500]."
-    )
-    assert text.endswith("cannot be told from noise at this size.")
-    assert "this size. B_lin is" in both
-    assert "not shown to do otherwise than add up" in both
-    table.loc[2, "lo"] = 0.1
-    assert "do not add up" in placebo_in_words(table)[2]
-    assert placebo_in_words(pd.DataFrame()) == []
-
-
-def test_words_on_objects_name_the_group_with_more() -> None:
-    table = pd.DataFrame(
-        {"object": ["cup", "tie"], "status": "ok", "gap": [-0.2, 0.3], "lo": [-0.3, 0.2],
-         "hi": [-0.1, 0.4], "p_max_t": [0.01, 0.01]}
-    )  # fmt: skip
-    said = objects_in_words(table, ("masculine", "feminine"))
-    assert said.index("tie (masculine: 0.300 more") < said.index(
-        "cup (feminine: 0.200 more, [+0.100, +0.300])"
-    )
-    assert "No single object" in objects_in_words(table.assign(p_max_t=0.5), ("a", "b"))
 
 
 def test_worlds_that_show_nothing_share_a_sentence() -> None:

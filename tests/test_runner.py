@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from commands import contents
 
 from vlbias.causal.engine import Arm, Engine
 from vlbias.causal.example import Example
@@ -216,12 +217,6 @@ def test_another_study_of_the_same_name_is_refused_and_harms_nothing(
         jobs.run(study_file(), tmp_path)
     assert caught.value.given == "tiny"
     assert contents(folder) == before
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """All files but the one that says which process was at work."""
-    files = (p for p in folder.rglob("*") if p.is_file() and p.name != ".working")
-    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
 
 
 def test_another_operating_point_needs_no_cell_again(tmp_path: Path, study_file: StudyFile) -> None:

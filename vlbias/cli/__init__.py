@@ -9,7 +9,7 @@ import typer
 from vlbias.cli.listing import list_
 from vlbias.cli.planted import benchmark, demo
 from vlbias.cli.reading import power, report
-from vlbias.cli.running import mitigate, resume, run
+from vlbias.cli.running import resume, run
 from vlbias.cli.starting import check, init
 from vlbias.errors import VlbiasError
 
@@ -22,7 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("list")(list_)
-for command in (run, mitigate, resume, report, init, check, demo, benchmark, power):
+app.command("mitigate", help="Another word for run, for studies of mitigations.")(run)
+for command in (run, resume, report, init, check, demo, benchmark, power):
     app.command()(command)
 
 

@@ -1,4 +1,4 @@
-"""The commands that run a study: run, mitigate, resume."""
+"""The commands that run a study: run, with the other name mitigate, and resume."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vlbias.runs.runner import RunResult
     from vlbias.runs.study import StudyBase
 
-__all__ = ["mitigate", "resume", "run"]
+__all__ = ["resume", "run"]
 
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for run folders.")]
 WorkersOption = Annotated[int, typer.Option(help="Processes; 0: one per core for long CPU runs.")]
@@ -42,30 +42,6 @@ def run(
 
     loaded = read_study(study, limit=limit, model=model, device=device, screen=screen)
     _go(loaded, out, shard, workers, dry_run)
-
-
-def mitigate(
-    study: StudyArgument,
-    out: OutOption = Path("runs"),
-    limit: Annotated[
-        int | None, typer.Option(help="Only so many photos, chosen by the seed.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, run nothing.")
-    ] = False,
-    model: Annotated[str | None, typer.Option(help="Instead of the study's model.")] = None,
-    device: Annotated[str | None, typer.Option(help="Instead of the study's device.")] = None,
-    workers: WorkersOption = 0,
-) -> None:
-    """Fit, choose and judge the mitigations of a study; the same command goes on after a kill."""
-    from vlbias.studies.jobs import read_study
-
-    loaded = read_study(study, limit=limit, model=model, device=device)
-    if loaded.kind != "mitigation":
-        raise BadStudy(
-            "mitigation", None, "a table [mitigation]; for other studies use `vlbias run`"
-        )
-    _go(loaded, out, "0/1", workers, dry_run)
 
 
 def resume(

@@ -164,6 +164,7 @@ def estimate(plan: PlantedPlan, events: Events = QUIET) -> Iterator[str]:
         work = Work(plan, Path(folder))
         (work.folder / "cells").mkdir()
         cell = Cell("timed", part, ".json")
+        load_model(model_name(plan.study.family, part.plant))  # loading its library takes longer
         began = time.monotonic()
         work.prepare([cell], Progress(QUIET, 0, 1))
         work.fill(cell.key, part)
