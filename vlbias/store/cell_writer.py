@@ -3,6 +3,21 @@
 A row is one number: Y of one sample, contrast, mediator, arm, outcome and target. Arms "00" and "11"
 have an empty mediator. False positives and other indicators are made from scores when the table is
 analysed, so that an operating point can be changed without the model.
+
+Columns of the table:
+
+    cell              key of the file that the row is in
+    sample_id         the example; `samples.parquet` says more of it
+    cluster           what is resampled together, such as the photo
+    model, mitigation names; "none" where nothing is mitigated
+    contrast          "base->other"
+    mediator          what is exchanged between the two worlds; empty for arms "00" and "11"
+    arm               world of the input, then of the mediator: "01" is the base input
+                      with the mediator of the other world
+    outcome, target   what was measured, and of which class or word
+    value             Y; NaN where there is none
+    weight            denominator; a rate is a sum of values over a sum of weights
+    status            "ok", "misaligned", or why the example lacks a world or cannot be used
 """
 
 from __future__ import annotations
@@ -23,6 +38,7 @@ from vlbias.files import whole
 __all__ = ["SCHEMA", "SCHEMA_VERSION", "CellWriter", "cell_key"]
 
 SCHEMA_VERSION = 1
+"""Raise it if columns, or what they mean, change: it enters every key, and `Run` refuses other versions."""
 _WORDS = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
     [(name, _WORDS) for name in ("cell", "sample_id", "cluster", "model", "mitigation")]
