@@ -16,6 +16,7 @@ from vlbias.causal.example import Example, channel_key
 from vlbias.causal.hooks import first_tensor
 from vlbias.causal.staged import Batch, StagedModel
 from vlbias.causal.trace import Point
+from vlbias.causal.turns import in_turn
 from vlbias.errors import BadData
 from vlbias.mitigations.sites import SitePoint, channels_last, patched_tensor
 
@@ -146,13 +147,18 @@ def batch_activations(
     model: StagedModel, points: Sequence[SitePoint], batch: Batch
 ) -> dict[SitePoint, Tensor]:
     """As `batch_activation`, at several sites of one tower."""
+    with in_turn(model):
+        return _at_all(model, points, batch)
+
+
+def _at_all(
+    model: StagedModel, points: Sequence[SitePoint], batch: Batch
+) -> dict[SitePoint, Tensor]:
     tower = points[0].tower.name
     if any(point.port is None for point in points):
         ends = first_tensor(model.encode(tower, batch)).clone()
         inside = [point for point in points if point.port is not None]
-        return {point: ends for point in points} | (
-            batch_activations(model, inside, batch) if inside else {}
-        )
+        return {point: ends for point in points} | (_at_all(model, inside, batch) if inside else {})
     slots = {point: (point.path, point.port.slot) for point in points if point.port is not None}
     found = first_tensors(model, tower, set(slots.values()), batch)
     return {point: found[slot] for point, slot in slots.items()}
