@@ -15,7 +15,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from vlbias import cli
-from vlbias.studies import diagnosis, jobs, reporting
+from vlbias.studies import check_study as diagnosis
+from vlbias.studies import lifecycle, reporting
 
 folder = Path(sys.argv[1])
 
@@ -25,8 +26,8 @@ def at_work(*_: Any, **__: Any) -> None:
     time.sleep(60)
 
 
-jobs.read_study = lambda *_, **__: SimpleNamespace(name="toy")  # type: ignore[assignment,return-value]
-jobs.make_plan = reporting.report = diagnosis.diagnose = at_work  # type: ignore[assignment]
+lifecycle.read_study = lambda *_, **__: SimpleNamespace(name="toy")  # type: ignore[assignment,return-value]
+lifecycle.make_plan = reporting.report = diagnosis.diagnose = at_work  # type: ignore[assignment]
 found = {}
 for command in ("run", "mitigate", "report", "check"):
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -18,7 +18,7 @@ from vlbias.errors import BadModel
 from vlbias.mitigations import make_mitigation
 from vlbias.models import outline_model
 from vlbias.report.csv_files import read_table, write_csv, write_tables
-from vlbias.report.publish import as_markdown, write_card
+from vlbias.report.export import as_markdown, write_card
 
 NAMES = ["=1+1", "+x", "-cup", "@SUM", "'=x", "'quoted'", "NA", "007", "a,b", "", "\tx", "plain"]
 

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from vlbias.api import effects
 from vlbias.causal.site import Site
-from vlbias.causal.staged import resolve
+from vlbias.causal.staged_model import resolve
 from vlbias.errors import BadData, BadModel, BadOption, BadStudy, BadTable, UnknownName
 from vlbias.mitigations import make_mitigation
 from vlbias.mitigations.base import Fitted
@@ -29,7 +29,7 @@ from vlbias.runs.study import read_toml
 from vlbias.store.run_folder import Run
 from vlbias.studies import kind_named
 from vlbias.studies.bias.study import Study
-from vlbias.studies.jobs import make_plan
+from vlbias.studies.lifecycle import make_plan
 from vlbias.studies.reporting import report
 
 STUDY: dict[str, Any] = {"name": "x", "model": "toy", "dataset": {"name": "coco"}}

@@ -17,7 +17,7 @@ import pytest
 from vlbias.cli.stopping import kept_cells
 from vlbias.errors import BadTable
 from vlbias.runs import workers
-from vlbias.runs.work import Cell, Work
+from vlbias.runs.interfaces import Cell, Work
 
 TESTS = Path(__file__).parent
 

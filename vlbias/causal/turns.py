@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from torch import nn
 
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.staged_model import StagedModel
 
 __all__ = ["in_turn"]
 

@@ -12,7 +12,7 @@ from vlbias.files import read_object
 from vlbias.registry import Entry, Registry
 
 if TYPE_CHECKING:
-    from vlbias.causal.staged import StagedModel
+    from vlbias.causal.staged_model import StagedModel
 
 __all__ = ["MODELS", "load_model", "outline_model"]
 

@@ -63,7 +63,7 @@ def check(
 def _study(path: Path, as_json: bool) -> bool:
     from dataclasses import asdict
 
-    from vlbias.studies.diagnosis import diagnose
+    from vlbias.studies.check_study import diagnose
 
     with loading_quietly():
         remarks = list(diagnose(path))
@@ -73,7 +73,9 @@ def _study(path: Path, as_json: bool) -> bool:
         typer.echo(f"{remark.verdict:6} {remark.about}: {remark.text}")
     wrong = sum(remark.verdict == "wrong" for remark in remarks)
     if not as_json:
-        typer.echo(f"to repair: {wrong}" if wrong else f"next: vlbias run {quote(str(path))} --dry-run")
+        typer.echo(
+            f"to repair: {wrong}" if wrong else f"next: vlbias run {quote(str(path))} --dry-run"
+        )
     return wrong > 0
 
 
@@ -82,8 +84,8 @@ def _model(model: str, device: str, as_json: bool) -> bool:
     from dataclasses import asdict
 
     from vlbias.causal.conformance import Finding
-    from vlbias.models.contract import check as check_model
-    from vlbias.runs.memory import keep_memory
+    from vlbias.models.check_adapter import check as check_model
+    from vlbias.runs.allocator import keep_memory
 
     began = time.monotonic()
     keep_memory()

@@ -10,9 +10,9 @@ from vlbias.errors import BadStudy, BadTable
 from vlbias.models.devices import refuse_device
 from vlbias.runs import runner
 from vlbias.runs.events import QUIET, Events, Note, silent
+from vlbias.runs.interfaces import Plan
 from vlbias.runs.runner import RunResult
 from vlbias.runs.study import ModelStudy, StudyBase, fields_at, read_toml
-from vlbias.runs.work import Plan
 from vlbias.store.run_folder import Run
 from vlbias.studies import KINDS, kind_of
 
