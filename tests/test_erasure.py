@@ -106,7 +106,9 @@ def test_sfid_sets_the_chosen_features_to_their_neutral_value(load: Load) -> Non
     ratio = x[:, chosen] / x[:, chosen[:1]]
     assert torch.allclose(ratio, ratio[:1].expand_as(ratio), rtol=1e-3)
     with pytest.raises(BadData, match="unsure of none"):
-        make_mitigation("sfid", unsure=0.51, trees=1).fit(model, examples(80), rng=rng())
+        make_mitigation("sfid", features=4, unsure=0.51, trees=1).fit(
+            model, examples(80), rng=rng()
+        )
 
 
 def test_clip_clip_drops_the_most_informative_dimensions_not_the_first(load: Load) -> None:

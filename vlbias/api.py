@@ -16,7 +16,7 @@ from vlbias.causal.engine import Engine, altered_channels
 from vlbias.causal.example import Example, Picture
 from vlbias.causal.site import Mediator
 from vlbias.causal.staged_model import StagedModel, resolve
-from vlbias.errors import BadData, BadStudy
+from vlbias.errors import BadData, BadOption, BadStudy
 from vlbias.outcomes import OUTCOMES
 
 __all__ = ["effects", "load_dataset", "paired_examples", "potential_outcomes"]
@@ -172,8 +172,12 @@ def effects(
 
     Raises:
         BadStudy: if there is no such attribute.
+        BadOption: if there is no draw, or the seed is negative.
         MissingArms: if an arm is missing.
     """
+    for name, given, least in (("n_boot", n_boot, 1), ("seed", seed, 0)):
+        if given < least:
+            raise BadOption(name, given, f"{least} or more")
     column = "group" if by == "gender" and "gender" not in arms else by
     if column is not None and column not in arms:
         raise BadStudy("by", by, f"an attribute of the examples: {sorted(set(arms) - {'value'})}")

@@ -9,6 +9,7 @@ from pathlib import Path
 __all__ = [
     "BadData",
     "BadModel",
+    "BadOption",
     "BadStudy",
     "BadTable",
     "FolderInUse",
@@ -49,6 +50,14 @@ class BadStudy(VlbiasError):
     def __init__(self, field: str, given: object, expected: str) -> None:
         super().__init__(f"study field {field!r}: got {given!r}, expected {expected}")
         self.field, self.given, self.expected = field, given, expected
+
+
+class BadOption(BadStudy):
+    """An option or argument that cannot be; names it, the value and what is allowed."""
+
+    def __init__(self, name: str, given: object, expected: str) -> None:
+        VlbiasError.__init__(self, f"option {name!r}: got {given!r}, expected {expected}")
+        self.field, self.given, self.expected = name, given, expected
 
 
 class BadData(VlbiasError):

@@ -10,9 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vlbias.errors import BadModel, BadTable
+from vlbias.errors import BadModel, BadTable, VlbiasError
 
-__all__ = ["hash_of_weights", "refuse_without_weights", "unwritable", "whole", "write_json"]
+__all__ = [
+    "hash_of_weights",
+    "read_object",
+    "refuse_without_weights",
+    "unwritable",
+    "whole",
+    "write_json",
+]
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -20,6 +27,28 @@ def write_json(path: Path, value: Any) -> None:
     text = json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n"
     with whole(path) as temporary:
         temporary.write_text(text)
+
+
+def read_object(path: Path, refusal: type[VlbiasError], remedy: str) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Args:
+        path: The file, in UTF-8.
+        refusal: What to raise.
+        remedy: What to do, for the message.
+
+    Raises:
+        VlbiasError: the `refusal`, if the file cannot be read, is no JSON, or holds no object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise refusal(f"{path} is no JSON in UTF-8 ({error}); {remedy}") from error
+    if not isinstance(content, dict):
+        raise refusal(
+            f"{path} holds a {type(content).__name__}, expected names and values in {{}}; {remedy}"
+        )
+    return content
 
 
 @contextmanager

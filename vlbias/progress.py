@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vlbias.runs.events import Events
 
-__all__ = ["loading_quietly", "watched"]
+__all__ = ["loading_quietly", "terminal", "watched"]
 
 # said of the class's own defaults, before a checkpoint's values are read
 _OF_DEFAULTS = re.compile(r"Model config: (bos|eos)_token_id must .* 31999\), got 4940[67]\.")
@@ -50,6 +50,13 @@ def loading_quietly() -> Iterator[None]:
             theirs.enable_progress_bar()
 
 
+def terminal(*, stderr: bool = False) -> Any:
+    """A console of rich on which names stand as they are: "[/x]" is no markup, ":x:" no picture."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
 @contextmanager
 def watched(unit: str = "cell") -> Iterator[tuple[Events, Any]]:
     """A progress bar with time left on standard error, and a way to print beside it.
@@ -59,7 +66,6 @@ def watched(unit: str = "cell") -> Iterator[tuple[Events, Any]]:
     Args:
         unit: What is counted.
     """
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -71,15 +77,15 @@ def watched(unit: str = "cell") -> Iterator[tuple[Events, Any]]:
 
     from vlbias.runs.events import Events
 
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    said = partial(console.print, highlight=False, soft_wrap=not console.is_terminal)
+    said = partial(console.print, soft_wrap=not console.is_terminal)
     began = monotonic()
     # over the whole run: the last half minute holds less than a cell, or cells of one kind only
     with Progress(

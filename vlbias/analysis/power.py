@@ -13,7 +13,7 @@ from scipy.optimize import brentq
 from vlbias.analysis.functionals import crossfit
 from vlbias.analysis.permutation import label_test
 from vlbias.analysis.simulated_scores import PlantedWorld, SimulatedCondition
-from vlbias.errors import BadStudy
+from vlbias.errors import BadOption
 
 __all__ = ["PowerPlan", "detection_rate", "power"]
 
@@ -95,10 +95,10 @@ def power(
         simulates that.
 
     Raises:
-        BadStudy: if a number is out of range.
+        BadOption: if a number is out of range.
     """
     rates = np.broadcast_to(np.asarray(fpr, dtype=np.float64), (objects,) if objects > 0 else (1,))
-    _check(n, objects, rates, ratio)
+    _check(n, objects, fpr, rates, ratio)
     groups = n * np.array([max(ratio, 1 - ratio), min(ratio, 1 - ratio)])
     enough = (groups[1] >= min_count) & (rates * groups[1] >= min_events)
     used = rates[enough]
@@ -126,15 +126,15 @@ def power(
     )
 
 
-def _check(n: int, objects: int, rates: npt.NDArray[np.float64], ratio: float) -> None:
+def _check(n: int, objects: int, fpr: object, rates: npt.NDArray[np.float64], ratio: float) -> None:
     for name, value, fine, expected in (
         ("n", n, n >= 2, "at least 2 images"),
         ("objects", objects, objects >= 1, "at least 1 object"),
-        ("fpr", rates.tolist(), bool(((rates > 0) & (rates < 1)).all()), "rates between 0 and 1"),
+        ("fpr", fpr, bool(((rates > 0) & (rates < 1)).all()), "above 0 and below 1, such as 0.02"),
         ("ratio", ratio, 0 < ratio < 1, "a share between 0 and 1, for example 0.68"),
     ):
         if not fine:
-            raise BadStudy(name, value, expected)
+            raise BadOption(name, value, expected)
 
 
 def _minimal_bias(spread: npt.NDArray[np.float64], level: float, wanted: float) -> float:

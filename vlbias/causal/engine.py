@@ -17,9 +17,10 @@ from vlbias.causal.contrast import Contrast
 from vlbias.causal.contrast_rows import ContrastRows, collect_rows, is_shared
 from vlbias.causal.example import Example, channel_key
 from vlbias.causal.site import Mediator
-from vlbias.causal.staged_model import Readout, StagedModel, Tower
+from vlbias.causal.staged_model import Encoded, Readout, StagedModel, Tower
 from vlbias.causal.sweep import Sweep, SweepPlan
 from vlbias.causal.tower_rows import Rows, sweep_rows
+from vlbias.causal.turns import in_turn
 
 __all__ = ["Arm", "Engine", "altered_channels"]
 
@@ -63,6 +64,8 @@ def altered_channels(
 
 class Engine:
     """Runs examples through a model's towers and joins the towers into potential outcomes.
+
+    Threads that use one model take turns.
 
     Args:
         model: The model.
@@ -126,13 +129,14 @@ class Engine:
         Returns:
             The towers that are shared now.
         """
-        for tower in self.model.towers:
-            rows = Rows()
-            self._collect(examples, {tower.name: rows})
-            if is_shared(self.model, tower.name, examples, rows):
-                self._shared[tower.name] = (rows, self._sweep(tower, rows, batch_rows))
-                rows.close()
-        return tuple(self._shared)
+        with in_turn(self.model):
+            for tower in self.model.towers:
+                rows = Rows()
+                self._collect(examples, {tower.name: rows})
+                if is_shared(self.model, tower.name, examples, rows):
+                    self._shared[tower.name] = (rows, self._sweep(tower, rows, batch_rows))
+                    rows.close()
+            return tuple(self._shared)
 
     def run(self, examples: Sequence[Example]) -> Iterator[Arm]:
         """All arms of these examples, contrast by contrast, mediators in order.
@@ -143,16 +147,17 @@ class Engine:
         Raises:
             BadData: if a tower is shared and a row of these examples was not among those shared.
         """
-        rows = {
-            tower.name: self._shared[tower.name][0] if tower.name in self._shared else Rows()
-            for tower in self.model.towers
-        }
-        wanted = self._collect(examples, rows)
-        sweeps = {name: sweep for name, (_, sweep) in self._shared.items()}
-        for tower in self.model.towers:
-            if tower.name not in sweeps and rows[tower.name].values:
-                size = len(rows[tower.name].values)
-                sweeps[tower.name] = self._sweep(tower, rows[tower.name], size)
+        with in_turn(self.model):
+            rows = {
+                tower.name: self._shared[tower.name][0] if tower.name in self._shared else Rows()
+                for tower in self.model.towers
+            }
+            wanted = self._collect(examples, rows)
+            sweeps = {name: sweep for name, (_, sweep) in self._shared.items()}
+            for tower in self.model.towers:
+                if tower.name not in sweeps and rows[tower.name].values:
+                    size = len(rows[tower.name].values)
+                    sweeps[tower.name] = self._sweep(tower, rows[tower.name], size)
         for contrast, sides in wanted.items():
             yield from self._contrast(contrast, sides, rows, sweeps)
 
@@ -164,6 +169,10 @@ class Engine:
     def _sweep(self, tower: Tower, rows: Rows, batch_rows: int) -> Sweep:
         return sweep_rows(self.plans[tower.name], rows, batch_rows)
 
+    def _join(self, values: Mapping[str, Encoded], index: Mapping[str, Tensor]) -> Readout:
+        with in_turn(self.model):
+            return self.model.join(values, index)
+
     def _contrast(
         self,
         contrast: Contrast,
@@ -174,8 +183,8 @@ class Engine:
         values = {name: sweep.encoded for name, sweep in sweeps.items()}
         fine = torch.zeros(len(sides.examples), dtype=torch.bool)
         mediators = self.mediators_of(contrast)
-        yield Arm(contrast, "", "00", sides.examples, self.model.join(values, sides.base), fine)
-        yield Arm(contrast, "", "11", sides.examples, self.model.join(values, sides.cf), fine)
+        yield Arm(contrast, "", "00", sides.examples, self._join(values, sides.base), fine)
+        yield Arm(contrast, "", "11", sides.examples, self._join(values, sides.cf), fine)
         for arm, mine, other in (("01", sides.base, sides.cf), ("10", sides.cf, sides.base)):
             if not mediators:
                 continue
@@ -191,7 +200,7 @@ class Engine:
                 for name in homes:
                     if mediator.name not in self._cut[name]:
                         misaligned |= ~sweeps[name].aligned.cpu()[pairs[name]].all(1)
-                readout = self.model.join(patched, index)
+                readout = self._join(patched, index)
                 yield Arm(contrast, mediator.name, arm, sides.examples, readout, misaligned)
 
     def mediators_of(self, contrast: Contrast) -> list[Mediator]:

@@ -12,9 +12,9 @@ __all__ = ["Mediator", "Site"]
 
 _GRAMMAR = re.compile(
     r"(?P<stage>[a-z][a-z_0-9]*)"
-    r"(?:/(?P<port>[a-z][a-z_0-9]*)(?:\.(?P<layer>\d+))?)?"
-    r"(?:\[(?P<units>\d+(?:,\d+)*)\])?"
-    r"(?:@(?P<positions>(?:-?\d+|[a-z][a-z_]*)(?:,(?:-?\d+|[a-z][a-z_]*))*))?"
+    r"(?:/(?P<port>[a-z][a-z_0-9]*)(?:\.(?P<layer>[0-9]{1,9}))?)?"
+    r"(?:\[(?P<units>[0-9]{1,9}(?:,[0-9]{1,9})*)\])?"
+    r"(?:@(?P<positions>(?:-?[0-9]{1,9}|[a-z][a-z_]*)(?:,(?:-?[0-9]{1,9}|[a-z][a-z_]*))*))?"
 )
 _FORM = "stage[/port[.layer]][[units]][@positions], such as 'text_encoder/head.3[0,5]@-1' or 'lm/mlp.2@word'"
 
@@ -54,7 +54,7 @@ class Site:
         """
         match = _GRAMMAR.fullmatch(text)
         if match is None:
-            raise BadStudy("mediators", text, _FORM)
+            raise BadStudy("mediators", text[:200], _FORM)
 
         def numbers(part: str | None) -> tuple[int, ...] | None:
             return None if part is None else tuple(int(n) for n in part.split(","))

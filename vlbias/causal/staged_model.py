@@ -246,14 +246,17 @@ def _joined(model: StagedModel, pattern: str) -> list[Mediator]:
 
 def _expand(model: StagedModel, pattern: str) -> list[Mediator]:
     if pattern.startswith("all "):
-        inside = _expand(model, pattern.removeprefix("all "))
+        given = pattern.removeprefix("all ")
+        if "all " in given:
+            raise BadStudy("mediators", pattern[:200], '"all " once, before everything it joins')
+        inside = _expand(model, given)
         return [Mediator(pattern, tuple(site for one in inside for site in one.sites))]
     if "+" in pattern:
         return _joined(model, pattern)
     try:
         probe = Site.parse(pattern.replace(".*", ".0").replace("[*]", "[0]"))
     except BadStudy as error:
-        raise BadStudy(error.field, pattern, error.expected) from error
+        raise BadStudy(error.field, pattern[:200], error.expected) from error
     port = find_port(model, probe)
     layers: list[int | None] = [probe.layer]
     if ".*" in pattern and port is not None and port.layers is not None:

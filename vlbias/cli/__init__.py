@@ -11,6 +11,7 @@ from vlbias.cli.listing import list_
 from vlbias.cli.planted_commands import benchmark, demo
 from vlbias.cli.report_commands import power, report
 from vlbias.cli.run_commands import resume, run
+from vlbias.cli.stopping import Stopped, stoppable
 from vlbias.errors import VlbiasError
 
 __all__ = ["app", "main"]
@@ -28,9 +29,16 @@ for command in (run, resume, report, init, check, demo, benchmark, power):
 
 
 def main() -> None:
-    """Entry point: prints what a user can repair without a traceback, and exits 2."""
+    """Entry point: prints what a user can repair without a traceback, and exits 2.
+
+    Ctrl-C exits 130 and SIGTERM 143, with what was kept.
+    """
     try:
-        app()
+        with stoppable():
+            app()
+    except Stopped as stopped:
+        print(f"stopped by {stopped.by}: {stopped.kept}", file=sys.stderr)
+        raise SystemExit(stopped.code) from None
     except VlbiasError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
 
-from vlbias.errors import BadStudy
+from vlbias.cli.stopping import told
+from vlbias.errors import BadOption
 from vlbias.progress import loading_quietly, watched
 
 __all__ = ["check", "init"]
@@ -34,12 +36,12 @@ def init(
     start = kind_named(kind).start
     if start is None:
         able = ", ".join(name for name, one in KINDS.items() if one.start)
-        raise BadStudy("--kind", kind, f"a kind of study that can be begun with: {able}")
+        raise BadOption("kind", kind, f"a kind of study that can be begun with: {able}")
     with loading_quietly():
         begun = start(data, model, out)
     for remark in begun.remarks:
         typer.echo(remark)
-    typer.echo(f"study: {begun.path}\nnext: vlbias check {begun.path}")
+    typer.echo(f"study: {begun.path}\nnext: vlbias check {quote(str(begun.path))}")
 
 
 def check(
@@ -50,9 +52,10 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Say in words what is wrong with a study, or test that a model keeps the adapter contract."""
-    failed = (
-        _study(Path(what), as_json) if what.endswith(".toml") else _model(what, device, as_json)
-    )
+    with told(lambda: "a check keeps nothing; run the same command again"):
+        failed = (
+            _study(Path(what), as_json) if what.endswith(".toml") else _model(what, device, as_json)
+        )
     if failed:
         raise typer.Exit(1)
 
@@ -70,7 +73,9 @@ def _study(path: Path, as_json: bool) -> bool:
         typer.echo(f"{remark.verdict:6} {remark.about}: {remark.text}")
     wrong = sum(remark.verdict == "wrong" for remark in remarks)
     if not as_json:
-        typer.echo(f"to repair: {wrong}" if wrong else f"next: vlbias run {path} --dry-run")
+        typer.echo(
+            f"to repair: {wrong}" if wrong else f"next: vlbias run {quote(str(path))} --dry-run"
+        )
     return wrong > 0
 
 

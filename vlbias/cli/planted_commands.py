@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vlbias.errors import UnknownName
-from vlbias.progress import loading_quietly, watched
+from vlbias.progress import loading_quietly, terminal, watched
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +58,6 @@ def benchmark(
 def _print(frame: pd.DataFrame, title: str) -> None:
     from pandas.api.types import is_numeric_dtype
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
@@ -68,7 +67,7 @@ def _print(frame: pd.DataFrame, title: str) -> None:
         table.add_column(str(name).replace("_", " "), justify=side, no_wrap=not is_number)
     for row in frame.itertuples(index=False):
         table.add_row(*map(_said, row))
-    Console().print(table)
+    terminal().print(table)
 
 
 def _said(value: object) -> str:

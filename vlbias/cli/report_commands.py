@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from vlbias.cli.stopping import told
 from vlbias.progress import watched
 
 __all__ = ["power", "report"]
@@ -26,7 +27,10 @@ def report(
     """Write tables, figures and a page of one or more runs; needs no model."""
     from vlbias.studies.reporting import report as write
 
-    with watched() as (events, _):
+    kept = told(
+        lambda: "the runs are as they were, their page is not whole; run the same command again"
+    )
+    with kept, watched() as (events, _):
         page = write(runs, out, draws=draws, seed=seed, with_images=with_images, note=events.note)
     typer.echo(page.summary)
     typer.echo(f"page: {page.html}\ntables: {page.tables}, {page.json}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vlbias.errors import BadStudy
+from vlbias.cli.stopping import kept_cells, told
+from vlbias.errors import BadOption
 from vlbias.progress import loading_quietly, watched
 
 if TYPE_CHECKING:
@@ -64,7 +66,8 @@ def _go(study: StudyBase, out: Path, shard: str, workers: int, dry_run: bool) ->
     from vlbias.studies.lifecycle import estimate, make_plan, run_plan
 
     part, lines, result = _parts(shard), list[str](), None
-    with loading_quietly(), watched() as (events, say):
+    kept = told(lambda: _kept(out / study.name, dry_run))
+    with kept, loading_quietly(), watched() as (events, say):
         plan = make_plan(study, events.note)
         say(plan.funnel)
         if dry_run:
@@ -77,10 +80,14 @@ def _go(study: StudyBase, out: Path, shard: str, workers: int, dry_run: bool) ->
         _finish(result)
 
 
+def _kept(folder: Path, dry_run: bool) -> str:
+    return "a dry run keeps nothing; run it again" if dry_run else kept_cells(folder)
+
+
 def _parts(text: str) -> tuple[int, int]:
     index, _, parts = text.partition("/")
     if not (index.isdigit() and parts.isdigit()):
-        raise BadStudy("shard", text, "i/n, for example 0/4")
+        raise BadOption("shard", text, "i/n, for example 0/4")
     return int(index), int(parts)
 
 
@@ -92,4 +99,4 @@ def _finish(result: RunResult) -> None:
             f"{len(result.failed)} cells failed; see {where}/*.error.json, then run again", err=True
         )
         raise typer.Exit(1)
-    typer.echo(f"next: vlbias report {result.folder}")
+    typer.echo(f"next: vlbias report {quote(str(result.folder))}")

@@ -71,7 +71,12 @@ def make_mitigation(name: str, **settings: Any) -> Mitigation:
             raise BadStudy(
                 f"mitigations.{name}.{setting}", settings[setting], f"one of {sorted(known)}"
             )
-    return kind(**{key: _frozen(value) for key, value in settings.items()})
+    try:
+        return kind(**{key: _frozen(value) for key, value in settings.items()})
+    except TypeError as error:
+        raise BadStudy(
+            f"mitigations.{name}", settings, f"values of other types ({error})"
+        ) from error
 
 
 def _frozen(value: Any) -> Any:

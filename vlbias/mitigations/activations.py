@@ -16,6 +16,8 @@ from vlbias.causal.call_order import Point
 from vlbias.causal.example import Example, channel_key
 from vlbias.causal.hooks import first_tensor
 from vlbias.causal.staged_model import Batch, StagedModel
+from vlbias.causal.turns import in_turn
+from vlbias.errors import BadData
 from vlbias.mitigations.sites import SitePoint, channels_last, patched_tensor
 
 __all__ = [
@@ -93,7 +95,10 @@ def activations_at_all(
         again = torch.tensor([i for i, key in enumerate(mine) for _ in users[key]])
         numbers = tuple(number for key in mine for number in users[key])
         whole = batch_activations(model, points, batch)
-        yield [_of(point, batch, whole[point], again, numbers) for point in points]
+        found = [_of(point, batch, whole[point], again, numbers) for point in points]
+        for point, values in zip(points, found, strict=True):
+            _refuse_not_finite(model, point, values, examples)
+        yield found
 
 
 def _of(
@@ -107,6 +112,20 @@ def _of(
         value = value.index_select(-1, channels.to(value.device))
     again = again.to(value.device)
     return Activations(value[again], _own_tokens(point, batch, value)[again], examples)
+
+
+def _refuse_not_finite(
+    model: StagedModel, point: SitePoint, values: Activations, examples: Sequence[Example]
+) -> None:
+    bad = ~values.tensor.isfinite().all(-1) & values.own
+    rows = bad.reshape(len(bad), -1).any(1).tolist()
+    ids = sorted({examples[values.examples[i]].id for i, is_bad in enumerate(rows) if is_bad})
+    if ids:
+        raise BadData(
+            f"{model.name}: values at {point.site} are not finite (NaN or infinite) for "
+            f"{', '.join(ids[:5])}{' …' if len(ids) > 5 else ''}; nothing can be learned from them: look at "
+            "the weights and at these photos"
+        )
 
 
 def mean_activations(
@@ -128,13 +147,18 @@ def batch_activations(
     model: StagedModel, points: Sequence[SitePoint], batch: Batch
 ) -> dict[SitePoint, Tensor]:
     """As `batch_activation`, at several sites of one tower."""
+    with in_turn(model):
+        return _at_all(model, points, batch)
+
+
+def _at_all(
+    model: StagedModel, points: Sequence[SitePoint], batch: Batch
+) -> dict[SitePoint, Tensor]:
     tower = points[0].tower.name
     if any(point.port is None for point in points):
         ends = first_tensor(model.encode(tower, batch)).clone()
         inside = [point for point in points if point.port is not None]
-        return {point: ends for point in points} | (
-            batch_activations(model, inside, batch) if inside else {}
-        )
+        return {point: ends for point in points} | (_at_all(model, inside, batch) if inside else {})
     slots = {point: (point.path, point.port.slot) for point in points if point.port is not None}
     found = first_tensors(model, tower, set(slots.values()), batch)
     return {point: found[slot] for point, slot in slots.items()}

@@ -25,7 +25,7 @@ from torch import Tensor
 from vlbias.causal.example import Example
 from vlbias.causal.staged_model import StagedModel
 from vlbias.errors import BadData, BadModel, BadStudy
-from vlbias.files import write_json
+from vlbias.files import read_object, write_json
 from vlbias.mitigations import make_mitigation
 from vlbias.mitigations.sites import SitePoint
 
@@ -207,21 +207,17 @@ class Fitted:
             BadModel: if the folder is none of these, or its numbers are not those that were saved.
         """
         folder = Path(folder)
+        expected = "expected what Fitted.save wrote: mitigation.json and mitigation.safetensors"
+        about = read_object(folder / "mitigation.json", BadModel, expected)
         try:
-            about = json.loads((folder / "mitigation.json").read_text())
             named = folder / "mitigation.safetensors"
-            tensors = load_file(named) if about["tensors"] else {}
-            spec = dict(about["spec"])
-        except (OSError, KeyError, json.JSONDecodeError, SafetensorError) as error:
-            raise BadModel(
-                f"{folder} holds no saved mitigation ({error}); expected what Fitted.save wrote: "
-                "mitigation.json and mitigation.safetensors"
-            ) from error
-        mitigation = make_mitigation(spec.pop("name"), **spec)
-        fitted = cls(
-            mitigation, Learned(tensors, about["notes"]), tuple(about["seen"]), about["fitted_on"]
-        )
-        if fitted.key != about["key"]:
+            learned = Learned(load_file(named) if about["tensors"] else {}, dict(about["notes"]))
+            spec, seen = dict(about["spec"]), tuple(map(str, about["seen"]))
+            mitigation = make_mitigation(spec.pop("name"), **spec)
+            fitted = cls(mitigation, learned, seen, str(about["fitted_on"]))
+        except (OSError, LookupError, TypeError, ValueError, SafetensorError) as error:
+            raise BadModel(f"{folder} holds no saved mitigation ({error}); {expected}") from error
+        if fitted.key != about.get("key"):
             raise BadModel(f"{folder}: the numbers are not those that were saved; save it again")
         return fitted
 

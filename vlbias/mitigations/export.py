@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,14 +12,16 @@ from safetensors.torch import save_file
 
 from vlbias.causal.staged_model import StagedModel
 from vlbias.errors import BadModel, BadStudy
-from vlbias.files import write_json
+from vlbias.files import read_object, write_json
 from vlbias.mitigations.base import Fitted
 from vlbias.mitigations.mitigated_model import MitigatedModel
+from vlbias.models import MODELS, load_model, outline_model
 
 __all__ = ["MARK", "export", "load"]
 
 MARK = "mitigated.json"
 """What a wrapped folder is known by."""
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def export(fitted: Fitted, model: StagedModel, folder: Path, source: str, strength: float) -> None:
@@ -42,6 +44,9 @@ def export(fitted: Fitted, model: StagedModel, folder: Path, source: str, streng
     if local.is_dir():
         shutil.copytree(local, folder / "model")
         inner = "model"
+    elif local.is_file():
+        inner = f"model{local.suffix}"
+        shutil.copyfile(local, folder / inner)
     fitted.save(folder / "mitigation")
     write_json(folder / MARK, {"format": 1, "model": inner, "strength": strength})
 
@@ -62,6 +67,31 @@ def _checkpoint(
     fitted.save(folder / "mitigation")
 
 
+def _marked(folder: Path) -> tuple[str, float]:
+    """The model inside an exported folder, or its registered or hub name, and the strength.
+
+    Raises:
+        BadModel: if the file is another, or names a place outside the folder.
+    """
+    about = read_object(folder / MARK, BadModel, "export the model again")
+    inner, strength = about.get("model"), about.get("strength")
+    if not isinstance(inner, str) or not inner:
+        raise BadModel(f"{folder / MARK}: 'model' is {inner!r}, expected a name; export it again")
+    if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 < strength <= 1:
+        raise BadModel(
+            f"{folder / MARK}: 'strength' is {strength!r}, expected a number above 0, at most 1"
+        )
+    root, path = folder.resolve(), (folder / inner).resolve()
+    if path != root and path.is_relative_to(root) and path.exists():
+        return str(path), float(strength)
+    if inner not in MODELS and (not _HUB_NAME.fullmatch(inner) or Path(inner).exists()):
+        raise BadModel(
+            f"{folder / MARK}: the model {inner!r} is neither in this folder nor a registered or hub name; an "
+            "exported model reads nothing from outside its folder. Export it again"
+        )
+    return inner, float(strength)
+
+
 def load(
     checkpoint: str, *, name: str, device: str = "cpu", dtype: str = "float32", weights: bool = True
 ) -> StagedModel:
@@ -77,15 +107,8 @@ def load(
     Raises:
         BadModel: if the folder is not what `Fitted.export` wrote.
     """
-    from vlbias.models import load_model, outline_model
-
     folder = Path(checkpoint)
-    try:
-        about = json.loads((folder / MARK).read_text())
-        inner, strength = about["model"], float(about["strength"])
-    except (OSError, KeyError, ValueError) as error:
-        raise BadModel(f"{folder} is no exported model ({error}); export it again") from error
-    path = str(folder / inner) if (folder / inner).is_dir() else inner
+    path, strength = _marked(folder)
     if not weights:
         return outline_model(path)
     model = load_model(path, device=device, dtype=dtype)

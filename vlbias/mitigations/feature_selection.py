@@ -80,8 +80,12 @@ class Sfid(HeldOut):
         """The chosen features of a site and their neutral values.
 
         Raises:
+            BadStudy: if there are no features left.
             BadData: if the forest is sure of every held-out row.
         """
+        if self.features >= x.shape[1]:
+            expected = f"fewer than the {x.shape[1]} features of {point.site}"
+            raise BadStudy("sfid.features", self.features, expected)
         values = (_unit(x) if point.port is None else x).double().cpu().numpy()
         forest = RandomForestClassifier(self.trees, random_state=_seed(rng))
         forest.fit(values[~away], groups[~away])
@@ -91,10 +95,9 @@ class Sfid(HeldOut):
                 f"sfid: of {len(sure)} held-out rows the forest is unsure of none (least {sure.min():.2f}, "
                 f"asked below {self.unsure}); raise `unsure`, or fit on more photos"
             )
-        count = min(self.features, values.shape[1])
-        chosen = np.argsort(-forest.feature_importances_, kind="stable")[:count]
+        chosen = np.argsort(-forest.feature_importances_, kind="stable")[: self.features]
         if self.control:
-            chosen = rng.permutation(values.shape[1])[:count]
+            chosen = rng.permutation(values.shape[1])[: self.features]
         neutral = values[away][sure < self.unsure][:, chosen].mean(0)
         right = forest.predict(values[away]) == groups[away]
         return {"chosen": torch.tensor(chosen), "neutral": torch.tensor(neutral).float()}, {

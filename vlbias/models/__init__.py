@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlbias.errors import BadModel, UnknownName
+from vlbias.files import read_object
 from vlbias.registry import Entry, Registry
 
 if TYPE_CHECKING:
@@ -133,11 +133,15 @@ def load_model(
 
     Raises:
         UnknownName: if the name is none of these, with suggestions.
+        BadStudy: if there is no such device.
         BadModel: if the model cannot be loaded, or takes no random weights; says why.
         MissingExtra: if its library is not installed.
     """
     if dtype not in ("float32", "bfloat16"):
         raise BadModel(f"dtype {dtype!r}: expected float32 or bfloat16")
+    from vlbias.models.devices import refuse_device  # torch is not needed to name models
+
+    refuse_device(device)
     return _loaded(name, device=device, dtype=dtype, weights=True, random=random)
 
 
@@ -179,7 +183,28 @@ def _loaded(
         _refuse_random(name, random)
     elif random is not None:
         options["random"] = random
-    return load(checkpoint, name=short, device=device, dtype=dtype, weights=weights, **options)
+    try:
+        return load(checkpoint, name=short, device=device, dtype=dtype, weights=weights, **options)
+    except _unusable() as error:
+        raise BadModel(
+            f"{name}: its settings do not describe a model that can be built ({type(error).__name__}: "
+            f"{error}); fetch the model again, or compare config.json with the original"
+        ) from error
+
+
+def _unusable() -> tuple[type[Exception], ...]:
+    """What libraries raise on settings that no model has; `VlbiasError` is none of these."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    of_python = (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    )
+    return (*of_python, StrictDataclassError)
 
 
 def _refuse_random(name: str, random: int | None) -> None:
@@ -198,11 +223,8 @@ def _family_of(folder: Path) -> str:
         raise BadModel(
             f"{folder} is no model folder: expected config.json or open_clip_config.json, found {there}"
         )
-    try:
-        kind = json.loads(config.read_text()).get("model_type", "")
-    except json.JSONDecodeError as error:
-        raise BadModel(f"{config} is no JSON ({error}); fetch the model again") from error
-    return _family(kind, str(folder))
+    kind = read_object(config, BadModel, "fetch the model again").get("model_type", "")
+    return _family(str(kind), str(folder))
 
 
 def _hub_family_of(name: str) -> str:

@@ -17,6 +17,7 @@ from vlbias.causal.cosine_join import cosine_readout, opened, split_dual
 from vlbias.causal.example import Inputs
 from vlbias.causal.staged_model import Batch, Port, Readout, Stage, Tower
 from vlbias.errors import BadModel
+from vlbias.models.long_texts import refuse_long_texts
 from vlbias.models.pretrained import pretrained
 
 __all__ = ["HfDual", "load"]
@@ -133,15 +134,10 @@ class HfDual:
             return {
                 k: v.to(device, dtype if v.is_floating_point() else None) for k, v in pixels.items()
             }
+        refuse_long_texts(self.name, rows, self._tokenizer(list(rows))["input_ids"], self._limit)
         tokens = self._tokenizer(
             list(rows), return_tensors="pt", return_attention_mask=True, **self._padding
         )
-        if tokens["input_ids"].shape[1] > self._limit:
-            longest = max(rows, key=len)
-            raise BadModel(
-                f"{self.name}: the text {longest[:80]!r}… has more than {self._limit} tokens; "
-                "use a shorter prompt"
-            )
         tokens["length"] = tokens["attention_mask"].sum(1)
         if "max_length" in self._padding:
             del tokens["attention_mask"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from vlbias.causal.cosine_join import cosine_readout, opened, split_dual
 from vlbias.causal.example import Inputs
 from vlbias.causal.staged_model import Batch, Port, Readout, Stage, Tower
 from vlbias.errors import BadModel, MissingExtra
+from vlbias.models.pretrained import pickled
 
 __all__ = ["OpenClip", "load"]
 
@@ -78,9 +80,10 @@ class OpenClip:
         tokens = self._tokenizer(list(rows)).to(parameter.device)
         length = (tokens != 0).sum(1)
         if bool((length == tokens.shape[1]).any()):
-            longest = max(rows, key=len)
+            full = rows[int(length.argmax())]
             raise BadModel(
-                f"{self.name}: the text {longest[:80]!r}… fills all {tokens.shape[1]} tokens"
+                f"{self.name}: the text {full[:80]!r} fills all {tokens.shape[1]} tokens that the model "
+                "takes, and its end may be cut off; use a shorter prompt or caption"
             )
         return {"text": tokens, "length": length}
 
@@ -153,6 +156,8 @@ def load(
             model, None if local else tag, device=device
         )
         tokenizer = open_clip.get_tokenizer(model)
+    except UnpicklingError as error:
+        raise pickled(checkpoint) from error
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise BadModel(
             f"{checkpoint!r} cannot be loaded by open_clip: {error}. Give 'architecture/tag' while "

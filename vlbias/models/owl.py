@@ -19,7 +19,8 @@ from vlbias.causal.cosine_join import opened, split_dual
 from vlbias.causal.detection_readout import corners, detection_readout
 from vlbias.causal.example import GroundedText, Inputs, mix
 from vlbias.causal.staged_model import Batch, Port, Readout, Stage, Tower
-from vlbias.errors import BadModel, BadStudy
+from vlbias.errors import BadStudy
+from vlbias.models.long_texts import refuse_long_texts
 from vlbias.models.pretrained import pretrained
 
 __all__ = ["Owl", "load"]
@@ -94,13 +95,9 @@ class Owl:
             ]
             batch = {"pixel_values": pixels.to(first.dtype), "size": torch.tensor(sizes)}
         else:
+            ids = self._tokenizer(list(rows))["input_ids"]
+            refuse_long_texts(self.name, rows, ids, self._limit)
             read = self._tokenizer(list(rows), padding=True, return_tensors="pt")
-            if read["input_ids"].shape[1] > self._limit:
-                longest = max(rows, key=len)
-                raise BadModel(
-                    f"{self.name}: the text {longest[:80]!r} has more than {self._limit} tokens; use "
-                    "a shorter prompt"
-                )
             mask = read["attention_mask"]
             batch = {
                 "input_ids": read["input_ids"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer
 from vlbias.errors import BadModel
 from vlbias.files import hash_of_weights, refuse_without_weights
 
-__all__ = ["Pretrained", "pretrained", "refuse_random_weights"]
+__all__ = ["Pretrained", "pickled", "pretrained", "refuse_random_weights"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ def pretrained(
         )
         processor = AutoImageProcessor.from_pretrained(checkpoint)
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, padding_side="right")
+    except UnpicklingError as error:
+        raise pickled(checkpoint) from error
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise BadModel(
             f"{checkpoint!r} cannot be loaded: {error}. Give a folder that save_pretrained wrote, with "
@@ -77,6 +80,14 @@ def pretrained(
     refuse_random_weights(checkpoint, info, "fetch the checkpoint again")
     revision = hash_of_weights(folder) if folder.is_dir() else str(net.config._commit_hash)
     return Pretrained(net.to(device), processor, tokenizer, revision)
+
+
+def pickled(checkpoint: str) -> BadModel:
+    """What to raise where weights are a pickle that holds more than tensors."""
+    return BadModel(
+        f"{checkpoint!r}: the weights are a pickle that holds more than tensors, or are damaged; loading it "
+        "could run code, so it is refused. Give weights as .safetensors"
+    )
 
 
 def refuse_random_weights(checkpoint: str, info: Mapping[str, Any], advice: str) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import matplotlib
 import matplotlib.figure
 from matplotlib.axes import Axes
+from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter, ScalarFormatter
 
 __all__ = ["BLUE", "GREY", "MARKS", "ORANGE", "SERIES", "finish_rows", "numbered", "svg"]
 
@@ -41,11 +43,14 @@ def finish_rows(axis: Axes, names: Sequence[str], label: str) -> None:
 def svg(figure: matplotlib.figure.Figure) -> str:
     """The figure as one SVG element: text as text, colours as variables, no id that nothing names.
 
+    Names stand as they are: a dollar sign begins no formula.
+
     Every colour keeps its value behind the variable, so that the figure alone looks the same.
     """
     figure.patch.set_alpha(0.0)
     for axis in figure.axes:
         axis.patch.set_alpha(0.0)
+    _refuse_formulas(figure)
     buffer = io.StringIO()
     with matplotlib.rc_context(_FIXED):
         figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
@@ -54,6 +59,20 @@ def svg(figure: matplotlib.figure.Figure) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
     text = _ID.sub(lambda hit: hit.group() if f"#{hit.group(1)}" in text else "", text)
     return _COLOUR.sub(_named, text)
+
+
+def _refuse_formulas(figure: matplotlib.figure.Figure) -> None:
+    """Let no text be read as a formula but the powers of ten that axes write themselves."""
+    lines = [line for axes in figure.axes for line in (axes.xaxis, axes.yaxis)]
+    powers = {
+        label
+        for line in lines
+        if isinstance(line.get_major_formatter(), LogFormatter | ScalarFormatter)
+        for label in line.get_ticklabels(which="both")
+    }
+    for text in figure.findobj(Text):
+        if text not in powers:
+            text.set_parse_math(False)
 
 
 def numbered(text: str, number: int) -> str:

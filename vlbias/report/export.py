@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -16,7 +17,12 @@ from vlbias.report.blocks import Section
 from vlbias.report.funnel import are_given
 from vlbias.store.run_folder import Run
 
-__all__ = ["Published", "frames", "model_index", "write_card", "write_json"]
+__all__ = ["Published", "as_markdown", "frames", "model_index", "write_card", "write_json"]
+
+_MARKS = re.compile(
+    r"[\\`$]|<(?=[A-Za-z/!?])|&(?=[A-Za-z#])|\](?=[(\[:])|(?<!\s)[*~]|[*~](?!\s)|(?<!\w)_|_(?!\w)"
+)
+_BLOCK = re.compile(r"(?:[#>+=-]|\d+(?=[.)]))")
 
 Published = Sequence[tuple[Run, Any, Section, Mapping[str, Any]]]
 """Runs, each with its tables, its section, and what the page says of it in words."""
@@ -60,11 +66,21 @@ def write_card(path: Path, runs: Published, limits: Sequence[str]) -> None:
     front = yaml.safe_dump(index, sort_keys=False, allow_unicode=True, width=100) if index else ""
     lines = ["---", *front.splitlines(), "---", "", "## Bias", ""]
     for *_, said in runs:
-        lines += [f"**{said['name']}**: {said['headline']}", ""]
-        lines += [f"- {reading}" for reading in said["readings"]] + [""]
+        lines += [f"**{as_markdown(said['name'])}**: {as_markdown(said['headline'])}", ""]
+        lines += [f"- {as_markdown(reading)}" for reading in said["readings"]] + [""]
     lines += ["### Limits", "", *(f"- {limit}" for limit in limits), ""]
     with whole(path) as temporary:
         temporary.write_text("\n".join(lines), encoding="utf-8")
+
+
+def as_markdown(text: str) -> str:
+    """A sentence for Markdown: names in it are no links, no tags and no emphasis, and it is one line."""
+    line = _MARKS.sub(r"\\\g<0>", " ".join(text.split()))
+    block = _BLOCK.match(line)
+    if block is None:
+        return line
+    start = block.group()
+    return f"{start}\\{line[len(start) :]}" if start.isdigit() else f"\\{line}"
 
 
 def model_index(runs: Sequence[tuple[Run, Section]]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import jinja2
 
 from vlbias.files import unwritable
 from vlbias.report.blocks import Block, Guidance, Section
+from vlbias.report.csv_files import write_tables
 from vlbias.report.drawing import numbered
 from vlbias.report.export import frames, write_card, write_json
 from vlbias.store.run_folder import Run
@@ -94,7 +95,7 @@ def write_page(
     """
     names = _distinct([one.run.folder.name for one in done])
     for name, one in zip(names, done, strict=True):
-        _write_tables(target / "tables" / name, one.tables)
+        write_tables(target / "tables" / name, frames(one.tables))
     guidance = _together([one.section.guidance for one in done])
     content = {
         "sections": [{**one.said, "parts": one.section.parts} for one in done],
@@ -137,12 +138,6 @@ def _distinct(names: Sequence[str]) -> list[str]:
         f"{name}-{names[:i].count(name) + 1}" if names[:i].count(name) else name
         for i, name in enumerate(names)
     ]
-
-
-def _write_tables(folder: Path, tables: Any) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, frame in frames(tables).items():
-        frame.to_csv(folder / f"{name}.csv", index=False)
 
 
 def _model(manifest: Mapping[str, Any]) -> str:

@@ -42,12 +42,12 @@ class StudyBase(Frozen):
     Args:
         kind: The kind of study; may be left out where the other keys tell it.
         name: Of the run folder.
-        seed: Of everything that is drawn.
+        seed: Of everything that is drawn; 0 or more.
     """
 
     kind: str
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**63)
 
     @classmethod
     def parse(cls, content: Mapping[str, Any], elsewhere: Elsewhere = lambda path: ()) -> Self:
@@ -138,7 +138,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise BadStudy("file", str(path), "a study file that exists") from error
     except (OSError, UnicodeDecodeError) as error:
         raise BadStudy("file", str(path), f"a readable file in UTF-8 ({error})") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits
         raise BadStudy("file", str(path), f"valid TOML ({error})") from error
 
 

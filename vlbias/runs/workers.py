@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
-import queue
 import resource
+import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from pickle import UnpicklingError
 
 import torch
 
@@ -24,6 +28,8 @@ __all__ = ["Step", "in_this_process", "in_workers"]
 
 # asking the kernel for shared pages takes tens of milliseconds, and holds up the process asked about
 _SECONDS_BETWEEN_LOOKS = 10
+SECONDS_STOPPED = 60
+"""After so many seconds a run no longer waits for a worker that somebody stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,59 +66,118 @@ def in_workers(work: Work, todo: Sequence[Cell], count: int) -> Iterator[Step]:
     is gone stops after the cell it is in, so that a killed run leaves nobody behind.
 
     Raises:
-        BadTable: if a worker dies or the disk is full; finished cells are kept.
+        BadTable: if a worker dies, is stopped for `SECONDS_STOPPED`, or the disk is full; finished cells
+            are kept.
     """
-    context = multiprocessing.get_context("fork")
-    steps: Any = context.Queue()
-    workers = [
-        context.Process(
-            target=_work, args=(work, todo[number::count], steps, os.getpid()), daemon=True
-        )
-        for number in range(count)
-    ]
-    for worker in workers:
-        worker.start()
-    running, peak, looked = count, 0.0, -math.inf
+    workers = _Workers(work, [todo[number::count] for number in range(count)])
     try:
-        while running:
-            if time.monotonic() - looked >= _SECONDS_BETWEEN_LOOKS:
-                peak = max(peak, sum(_mib(pid) for pid in [os.getpid(), *(w.pid for w in workers)]))
-                looked = time.monotonic()
-            try:
-                step: Step = steps.get(timeout=1)
-            except queue.Empty:
-                dead = [worker.exitcode for worker in workers if worker.exitcode not in (None, 0)]
-                if dead:
-                    raise BadTable(
-                        f"a worker of {work.folder} died with exit code {dead[0]}, perhaps for want "
-                        "of memory; finished cells are kept: go on with fewer --workers"
-                    ) from None
-                continue
-            if step.stopped:
-                raise BadTable(step.stopped)
-            running -= not step.key
-            if step.key:
-                yield replace(step, peak_mib=peak)
+        yield from workers.steps()
     finally:
-        for worker in workers:
-            worker.terminate()
-        for worker in workers:
-            worker.join()
+        workers.end()
 
 
-def _work(work: Work, todo: Sequence[Cell], steps: Any, parent: int) -> None:
+class _Workers:
+    """Processes that share out cells, each with a pipe of its own: one that dies holds up no other.
+
+    Args:
+        work: What all cells share.
+        parts: The cells of each.
+    """
+
+    def __init__(self, work: Work, parts: Sequence[Sequence[Cell]]) -> None:
+        self.folder = work.folder
+        self.processes: dict[Connection, BaseProcess] = {}
+        context = multiprocessing.get_context("fork")
+        for part in parts:
+            ours, theirs = context.Pipe(duplex=False)
+            process = context.Process(
+                target=_work, args=(work, part, theirs, os.getpid()), daemon=True
+            )
+            process.start()
+            theirs.close()  # the pipe ends with its worker
+            self.processes[ours] = process
+
+    def steps(self) -> Iterator[Step]:
+        """What the workers did, as they did it."""
+        running, peak, looked, checked = dict(self.processes), 0.0, -math.inf, -math.inf
+        looks: Counter[int] = Counter()
+        while running:
+            now = time.monotonic()
+            if now - looked >= _SECONDS_BETWEEN_LOOKS:
+                alive = [process.pid for process in running.values()]
+                peak, looked = max(peak, sum(map(_mib, [os.getpid(), *alive]))), now
+            for pipe in wait(list(running), timeout=1):
+                assert isinstance(pipe, Connection)
+                step = self._received(pipe)
+                if step.stopped:
+                    raise BadTable(step.stopped)
+                if step.key:
+                    yield replace(step, peak_mib=peak)
+                else:
+                    del running[pipe]
+            if now - checked >= 1:
+                checked = now
+                self._refuse_stopped(running.values(), looks)
+
+    def _received(self, pipe: Connection) -> Step:
+        try:
+            step: Step = pipe.recv()
+        except (EOFError, OSError, UnpicklingError):
+            process = self.processes[pipe]
+            process.join(5)
+            raise BadTable(
+                f"a worker of {self.folder} died with exit code {process.exitcode}, perhaps for want of "
+                "memory; finished cells are kept: go on with fewer --workers"
+            ) from None
+        return step
+
+    def _refuse_stopped(self, running: Iterable[BaseProcess], looks: Counter[int]) -> None:
+        # looks are counted, a second apart: time in which this process was stopped too is none
+        for process in running:
+            pid = process.pid or 0
+            looks[pid] = looks[pid] + 1 if _is_stopped(pid) else 0
+            if looks[pid] >= SECONDS_STOPPED:
+                raise BadTable(
+                    f"a worker of {self.folder} (process {pid}) has been stopped for {looks[pid]} s, as by "
+                    "SIGSTOP; finished cells are kept: run the same command again"
+                )
+
+    def end(self) -> None:
+        """End all workers, also those that are stopped."""
+        for process in self.processes.values():
+            process.terminate()
+        for process in self.processes.values():
+            process.join(5)
+            if process.is_alive():
+                process.kill()  # which a stopped process hears too
+                process.join()
+
+
+def _work(work: Work, todo: Sequence[Cell], steps: Connection, parent: int) -> None:
+    # Ctrl-C goes to all processes of a terminal; the parent says what was kept, and ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # a forked process may not enter the thread pool of its parent
     torch.set_num_threads(1)
     # nor the progress bar, which may hold its lock just now
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    with suppress(BrokenPipeError):  # the parent is gone
+        try:
+            for cell in todo:
+                if os.getppid() != parent:
+                    return
+                steps.send(Step(cell.key, compute_cell(work, cell), len(cell.part)))
+        except VlbiasError as error:
+            steps.send(Step(stopped=str(error)))
+        steps.send(Step())
+
+
+def _is_stopped(pid: int) -> bool:
     try:
-        for cell in todo:
-            if os.getppid() != parent:
-                return
-            steps.put(Step(cell.key, compute_cell(work, cell), len(cell.part)))
-    except VlbiasError as error:
-        steps.put(Step(stopped=str(error)))
-    steps.put(Step())
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:  # it has just ended
+        return False
+    return stat.rpartition(")")[2].split()[0] in ("T", "t")
 
 
 def _mib(pid: int | None) -> float:

@@ -13,7 +13,6 @@ The columns of the long table are described in `vlbias.store.cell_writer`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +28,7 @@ from numpy.typing import NDArray
 
 from vlbias.errors import BadTable, MissingArms, UnknownName
 from vlbias.store.cell_writer import SCHEMA_VERSION
+from vlbias.store.manifest import read_manifest
 
 __all__ = ["Run"]
 
@@ -37,20 +37,22 @@ _Key = tuple[str, str, str, str]
 """Contrast, mediator, arm and outcome of a slab."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Run:
     """A run folder, read.
 
     Args:
-        folder: Where it is.
+        folder: Where it is; a path or its text.
 
     Raises:
-        BadTable: if it is not a run folder, or one of another schema version.
+        BadTable: if it is not a run folder, or one of another schema version; so does reading what a
+            manifest should say and does not.
     """
 
     folder: Path
 
-    def __post_init__(self) -> None:
+    def __init__(self, folder: Path | str) -> None:
+        object.__setattr__(self, "folder", Path(folder))
         if not (self.folder / "manifest.json").is_file():
             raise BadTable(
                 f"{self.folder} is no run folder: it has no manifest.json; give the folder that "
@@ -65,12 +67,7 @@ class Run:
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """What was run: study, versions, model revision, data hash, cells."""
-        path = self.folder / "manifest.json"
-        try:
-            content: dict[str, Any] = json.loads(path.read_text())
-        except json.JSONDecodeError as error:
-            raise BadTable(f"{path} is no JSON ({error}); run the study again") from error
-        return content
+        return read_manifest(self.folder / "manifest.json")
 
     @cached_property
     def samples(self) -> pd.DataFrame:

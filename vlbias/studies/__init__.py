@@ -44,8 +44,8 @@ def kind_named(name: str) -> Kind:
     Raises:
         UnknownName: with suggestions, if there is none.
     """
-    if name not in KINDS:
-        raise UnknownName("kind of study", name, KINDS)
+    if not isinstance(name, str) or name not in KINDS:  # a file may hold anything
+        raise UnknownName("kind of study", str(name), KINDS)
     return KINDS[name]
 
 

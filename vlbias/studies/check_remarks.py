@@ -9,6 +9,7 @@ from typing import Literal
 from vlbias.causal.staged_model import resolve
 from vlbias.errors import VlbiasError
 from vlbias.models import outline_model
+from vlbias.models.devices import refuse_device
 from vlbias.runs.study import ModelStudy
 
 __all__ = ["Remark", "Verdict", "model_remarks"]
@@ -32,7 +33,11 @@ class Remark:
 
 
 def model_remarks(study: ModelStudy, mediators: Sequence[str] = ()) -> Iterator[Remark]:
-    """Whether the model is there, and whether it has the mediators."""
+    """Whether the device and the model are there, and whether it has the mediators."""
+    try:
+        refuse_device(study.device)
+    except VlbiasError as error:
+        yield Remark("device", "wrong", str(error))
     try:
         outline = outline_model(study.model)
     except VlbiasError as error:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from vlbias.errors import BadStudy, BadTable
+from vlbias.models.devices import refuse_device
 from vlbias.runs import runner
 from vlbias.runs.events import QUIET, Events, Note, silent
 from vlbias.runs.interfaces import Plan
 from vlbias.runs.runner import RunResult
-from vlbias.runs.study import StudyBase, fields_at, read_toml
+from vlbias.runs.study import ModelStudy, StudyBase, fields_at, read_toml
 from vlbias.store.run_folder import Run
 from vlbias.studies import KINDS, kind_of
 
@@ -101,6 +102,8 @@ def make_plan(study: StudyBase, note: Note = silent) -> Plan:
     Raises:
         VlbiasError: names what cannot be.
     """
+    if isinstance(study, ModelStudy):
+        refuse_device(study.device)
     return KINDS[study.kind].plan(study, note)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from vlbias.errors import BadOption
 from vlbias.report.blocks import Block
 from vlbias.report.page import Page, Reported, make_folder, write_page
 from vlbias.runs.events import Note, silent
@@ -36,10 +37,18 @@ def report(
         note: Told what is being done.
 
     Raises:
+        BadOption: if there is no run, no draw, or the seed is negative.
         BadTable: if a folder is no finished run, `out` cannot be written, or photos are asked for that
             the run did not have.
     """
     folders = [Path(runs)] if isinstance(runs, Path | str) else [Path(run) for run in runs]
+    for name, given, fine, expected in (
+        ("runs", [], bool(folders), "a run folder or several"),
+        ("draws", draws, draws >= 1, "1 or more"),
+        ("seed", seed, seed >= 0, "0 or more"),
+    ):
+        if not fine:
+            raise BadOption(name, given, expected)
     opened = [Run(folder) for folder in folders]
     target = folders[0] / "report" if out is None else Path(out)
     make_folder(target)

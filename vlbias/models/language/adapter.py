@@ -30,6 +30,7 @@ from vlbias.models.language.attention import (
 from vlbias.models.language.layouts import Layout, layout_of
 from vlbias.models.language.scoring import candidate_scores
 from vlbias.models.language.tokens import SPANS, Row, Tokenizer, batch_of
+from vlbias.models.long_texts import refuse_long_texts
 
 __all__ = ["LanguageModel"]
 
@@ -105,13 +106,8 @@ class LanguageModel:
             BadModel: if a text is longer than the model takes.
         """
         tokenised = [self._ready(row) for row in rows]
-        longest = max(range(len(rows)), key=lambda i: len(tokenised[i].ids))
-        if len(tokenised[longest].ids) > self._limit:
-            text = rows[longest].cloze.text
-            raise BadModel(
-                f"{self.name}: {text[:80]!r}… has {len(tokenised[longest].ids)} tokens, the model takes "
-                f"{self._limit}; use a shorter text"
-            )
+        texts, ids = [row.cloze.text for row in rows], [row.ids for row in tokenised]
+        refuse_long_texts(self.name, texts, ids, self._limit)
         return batch_of(tokenised, self._pad, next(self.net.parameters()).device)
 
     def tokens(self, text: str) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from vlbias.errors import BadModel, MissingExtra
 from vlbias.files import hash_of_weights
 from vlbias.models.language.adapter import LanguageModel
 from vlbias.models.language.layouts import layout_of
-from vlbias.models.pretrained import refuse_random_weights
+from vlbias.models.pretrained import pickled, refuse_random_weights
 
 __all__ = ["load"]
 
@@ -67,6 +68,8 @@ def load(
             attn_implementation="eager",
             output_loading_info=True,
         )
+    except UnpicklingError as error:
+        raise pickled(checkpoint) from error
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise BadModel(
             f"{checkpoint!r} cannot be loaded: {error}. Give a folder that save_pretrained wrote, with its "

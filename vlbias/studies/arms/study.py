@@ -33,6 +33,13 @@ class ArmsStudy(ModelStudy):
     shard_size: int = Field(4, ge=1)
     mediator_batch: int = Field(64, ge=1)
 
+    @field_validator("contrasts", "outcomes")
+    @classmethod
+    def _not_empty(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        if not given:
+            raise ValueError("one or more: without them there is nothing to run")
+        return given
+
     @field_validator("contrasts", "unmediated")
     @classmethod
     def _distinct(cls, contrasts: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:

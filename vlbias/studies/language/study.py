@@ -54,7 +54,7 @@ class Study(ArmsStudy):
     kind: Literal["language"] = "language"
     dataset: TextSet
     outcomes: tuple[str, ...] = ("log-odds",)
-    random_weights: int | None = Field(None, ge=0)
+    random_weights: int | None = Field(None, ge=0, lt=2**63)
     screen: float | None = Field(None, gt=0, lt=1)
     align: Literal["record", "wording"] = "record"
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from vlbias.data import DATASETS
 from vlbias.data.fill import Fill
@@ -54,6 +54,13 @@ class PhotoSet(Frozen):
     groups: tuple[str, ...] = ("masculine", "feminine")
     labels: LabelSpec = LabelSpec()
     limit: int | None = Field(None, ge=1)
+
+    @field_validator("groups")
+    @classmethod
+    def _two(cls, groups: tuple[str, ...]) -> tuple[str, ...]:
+        if len(groups) < 2:
+            raise ValueError("two groups or more: a gap needs two")
+        return groups
 
 
 class WorldSpec(Frozen):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vlbias.files import whole
+from vlbias.report.csv_files import write_csv
 from vlbias.runs.events import QUIET, Events
 from vlbias.store.run_folder import Run
 from vlbias.studies import lifecycle as jobs
@@ -70,6 +70,5 @@ def benchmark_planted(
     run = Run(jobs.run_plan(plan, out, workers=0, events=events).folder)
     tables = numbers(run)
     for name, frame in (("benchmark", tables.methods), ("summary", tables.summary)):
-        with whole(run.folder / f"{name}.csv") as temporary:
-            frame.to_csv(temporary, index=False)
+        write_csv(run.folder / f"{name}.csv", frame)
     return Benchmark(tables.methods, tables.summary, run.folder / "benchmark.csv")

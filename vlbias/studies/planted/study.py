@@ -10,7 +10,7 @@ from vlbias.studies.planted.plants import FAMILIES
 
 __all__ = ["Study"]
 
-_LEAST = {"seeds": 2, "photos": 200}
+_LEAST = {"seeds": 2, "photos": 200, "draws": 1}
 
 
 class Study(StudyBase):
