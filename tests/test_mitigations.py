@@ -159,7 +159,7 @@ def test_photos_fitted_on_and_tested_on_are_refused_by_their_ids(load: Load) -> 
         refuse_overlap(seen, test[2:])
 
 
-@pytest.mark.parametrize("name", MITIGATIONS)
+@pytest.mark.parametrize("name", list(MITIGATIONS))
 def test_a_method_is_called_as_it_is_registered_and_says_where_it_acts(name: str) -> None:
     """A saved fit is found again by this name."""
     method = MITIGATIONS.load(name)
