@@ -16,6 +16,7 @@ from torch import Tensor
 from vlbias.causal.contrast import Contrast
 from vlbias.causal.contrast_rows import ContrastRows, Recurrence, collect_rows
 from vlbias.causal.example import Example, channel_key
+from vlbias.causal.photo_sizes import PhotoSizes
 from vlbias.causal.rows import Rows, sweep_rows
 from vlbias.causal.site import Mediator
 from vlbias.causal.staged import Readout, StagedModel, Tower
@@ -99,6 +100,7 @@ class Engine:
             name: frozenset(part.name for part in plan.mediators if plan.is_cut(part))
             for name, plan in self.plans.items()
         }
+        self._photos = PhotoSizes(model)
         self._shared: dict[str, tuple[Rows, Sweep]] = {}
 
     def _inside(self, tower: Tower, homes: Mapping[str, str]) -> list[Mediator]:
@@ -170,7 +172,7 @@ class Engine:
         return collect_rows(self.model, self.contrasts, examples, rows, unmediated=self.unmediated)
 
     def _sweep(self, tower: Tower, rows: Rows, batch_rows: int) -> Sweep:
-        return sweep_rows(self.plans[tower.name], rows, batch_rows)
+        return sweep_rows(self.plans[tower.name], rows, batch_rows, self._photos)
 
     def _contrast(
         self,

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vlbias.causal.example import Example, channel_key
 from vlbias.causal.hooks import first_tensor
+from vlbias.causal.photo_sizes import PhotoSizes
 from vlbias.causal.staged import Batch, StagedModel
 from vlbias.causal.trace import Point
 from vlbias.mitigations.sites import SitePoint, channels_last, patched_tensor
@@ -87,8 +88,8 @@ def activations_at_all(
             rows[channel_key(row)] = row
             users[channel_key(row)].append(number)
     keys = list(rows)
-    for start in range(0, len(keys), batch_size):
-        mine = keys[start : start + batch_size]
+    for some in PhotoSizes(model).batches(tower, list(rows.values()), batch_size):
+        mine = [keys[number] for number in some]
         batch = model.collate(tower, [rows[key] for key in mine])
         again = torch.tensor([i for i, key in enumerate(mine) for _ in users[key]])
         numbers = tuple(number for key in mine for number in users[key])

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from vlbias.causal.example import Example
+from vlbias.causal.photo_sizes import PhotoSizes
 from vlbias.causal.staged import StagedModel, Tower
 from vlbias.causal.trace import Point
 from vlbias.files import whole
@@ -80,8 +81,8 @@ def _tokens(
 ) -> list[torch.Tensor]:
     values = rows_of(model, tower, nulls(examples))
     found = []
-    for start in range(0, len(values), batch):
-        rows = model.collate(tower.name, values[start : start + batch])
+    for some in PhotoSizes(model).batches(tower.name, values, batch):
+        rows = model.collate(tower.name, [values[number] for number in some])
         point: Point = (last, "out")
         found.append(first_tensors(model, tower.name, [point], rows)[point].float().cpu())
     return found
