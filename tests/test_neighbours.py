@@ -17,10 +17,10 @@ from vlbias.causal.engine import Arm, Engine, altered_channels
 from vlbias.causal.example import Example, GroundedText, Picture
 from vlbias.causal.photo_sizes import PhotoSizes
 from vlbias.causal.site import Mediator
-from vlbias.causal.staged import StagedModel, resolve
+from vlbias.causal.staged_model import StagedModel, resolve
 from vlbias.errors import BadData
 from vlbias.models import load_model
-from vlbias.models.contract import check
+from vlbias.models.check_adapter import check
 from vlbias.models.toy import Toy
 from vlbias.studies.mitigation.work.passes import nulls, readouts
 

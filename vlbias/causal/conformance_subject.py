@@ -12,7 +12,7 @@ from vlbias.causal.engine import Arm, Engine, altered_channels
 from vlbias.causal.example import Example
 from vlbias.causal.photo_sizes import PhotoSizes
 from vlbias.causal.site import Mediator, Site
-from vlbias.causal.staged import Readout, StagedModel, Tower
+from vlbias.causal.staged_model import Readout, StagedModel, Tower
 
 __all__ = ["Subject", "Verdict", "largest_gap", "site_chunks"]
 

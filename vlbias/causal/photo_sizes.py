@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from vlbias.causal.example import Picture
-from vlbias.causal.staged import StagedModel, Tower
+from vlbias.causal.staged_model import StagedModel, Tower
 
 __all__ = ["PhotoSizes", "picture_of"]
 

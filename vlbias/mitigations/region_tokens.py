@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from vlbias.causal.example import Picture
 from vlbias.causal.photo_sizes import picture_of
-from vlbias.causal.staged import Batch, StagedModel
+from vlbias.causal.staged_model import Batch, StagedModel
 from vlbias.errors import BadData, BadModel
 
 __all__ = ["Drawing", "Grid", "on_grid", "pixels_of"]

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map
 
 from vlbias.causal.example import channel_key
 from vlbias.causal.photo_sizes import PhotoSizes
-from vlbias.causal.staged import Encoded
+from vlbias.causal.staged_model import Encoded
 from vlbias.causal.sweep import Sweep, SweepPlan, unpatched
 from vlbias.errors import BadData
 
