@@ -128,7 +128,7 @@ def potential_outcomes(
     pairs = [Contrast.parse(text) for text in contrasts]
     named = resolve(model, mediators)
     engine = Engine(model, pairs, named, altered=altered_channels(examples, pairs))
-    engine.share(examples)
+    engine.share(examples, cell=batch_size)
     measured = [OUTCOMES.load(name)(tuple(classes)) for name in outcomes]
     frames = []
     for start in range(0, len(examples), batch_size):

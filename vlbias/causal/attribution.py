@@ -20,6 +20,7 @@ from vlbias.causal.contrast import Contrast
 from vlbias.causal.example import Example
 from vlbias.causal.hooks import register_write_hook
 from vlbias.causal.patching import PatchTarget, Tokens, aligned_pairs
+from vlbias.causal.photo_sizes import PhotoSizes
 from vlbias.causal.site import Mediator, Site
 from vlbias.causal.staged_model import Batch, Port, Readout, StagedModel, Tower, find_port
 from vlbias.errors import BadStudy
@@ -93,7 +94,10 @@ def _of_example(
     base, other = (model.split(example.worlds[w])[tower.name] for w in (contrast.base, contrast.cf))
     rows = list(dict.fromkeys(base))
     partner = {row: other[base.index(row)] for row in rows}
-    batch = model.collate(tower.name, [*rows, *(partner[row] for row in rows)])
+    every = [*rows, *(partner[row] for row in rows)]
+    if len({PhotoSizes(model).of(tower.name, row) for row in every}) > 1:
+        return None
+    batch = model.collate(tower.name, every)
     half = len(rows)
     rows_of_base = torch.arange(half, device=next(iter(batch.values())).device)
     if not bool(aligned_pairs(tower, batch, rows_of_base, rows_of_base + half).all()):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from vlbias.causal.conformance_subject import Subject, Verdict, largest_gap
 from vlbias.causal.conformance_tools import Interrupt, state_of
+from vlbias.causal.example import Example, Picture
 from vlbias.causal.site import Mediator, Site
 
 __all__ = [
@@ -84,15 +86,34 @@ def check_root_stages(subject: Subject) -> Verdict:
 
 
 def check_rows_independent(subject: Subject) -> Verdict:
-    """A row gives the same alone and in a batch."""
-    together = subject.arms([])["", "00"].readout
+    """A row gives the same alone and in a batch with photos of other sizes."""
+    examples = [_narrowed(example, i) for i, example in enumerate(subject.examples)]
+    several = Subject(subject.model, examples, subject.tolerance)
+    together = several.arms([])["", "00"].readout
     worst = 0.0
-    for i, example in enumerate(subject.examples):
+    for i, example in enumerate(examples):
         alone = Subject(subject.model, [example], subject.tolerance).arms([])["", "00"].readout
         worst = max(
             worst, largest_gap({key: value[i : i + 1] for key, value in together.items()}, alone)
         )
     return worst <= subject.tolerance, f"alone against in a batch: {worst:.1e}"
+
+
+def _narrowed(example: Example, number: int) -> Example:
+    """The example with its photos narrower, each number by another share."""
+
+    def narrowed(value: Any) -> Any:
+        if not isinstance(value, Picture):
+            return value
+        image = value.open()
+        width = max(1, image.width * (4 - number % 3) // 4)
+        return Picture(image.resize((width, image.height)))
+
+    worlds = {
+        name: {channel: narrowed(value) for channel, value in world.items()}
+        for name, world in example.worlds.items()
+    }
+    return replace(example, worlds=worlds)
 
 
 def check_net_restored(subject: Subject) -> Verdict:

@@ -10,6 +10,7 @@ from torch import Tensor
 from vlbias.causal.contrast import Contrast
 from vlbias.causal.engine import Arm, Engine, altered_channels
 from vlbias.causal.example import Example
+from vlbias.causal.photo_sizes import PhotoSizes
 from vlbias.causal.site import Mediator, Site
 from vlbias.causal.staged_model import Readout, StagedModel, Tower
 
@@ -55,14 +56,21 @@ class Subject:
         return {(arm.mediator, arm.arm): arm for arm in engine.run(self.examples)}
 
     def batches(self) -> Iterator[tuple[Tower, dict[str, Tensor]]]:
-        """Each tower with one batch: the rows of all examples in the base world, then in the other."""
+        """Each tower with one batch: rows of examples in the base world, then in the other.
+
+        Examples whose photos have another size than the first one's are left out.
+        """
+        photos = PhotoSizes(self.model)
         for tower in self.model.towers:
-            rows = [
-                row
-                for world in ("base", "cf")
+            sides = [
+                [self.model.split(example.worlds[world])[tower.name] for world in ("base", "cf")]
                 for example in self.examples
-                for row in self.model.split(example.worlds[world])[tower.name]
             ]
+            sizes = [
+                {photos.of(tower.name, row) for side in both for row in side} for both in sides
+            ]
+            kept = [both for both, size in zip(sides, sizes, strict=True) if size == sizes[0]]
+            rows = [row for world in (0, 1) for both in kept for row in both[world]]
             yield tower, self.model.collate(tower.name, rows)
 
 

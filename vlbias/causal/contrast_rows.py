@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,10 +10,10 @@ from torch import Tensor
 
 from vlbias.causal.contrast import Contrast
 from vlbias.causal.example import Example, channel_key
-from vlbias.causal.staged_model import StagedModel
+from vlbias.causal.staged_model import StagedModel, Tower
 from vlbias.causal.tower_rows import Rows
 
-__all__ = ["ContrastRows", "collect_rows", "is_shared"]
+__all__ = ["ContrastRows", "Recurrence", "collect_rows"]
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,50 @@ def collect_rows(
     return wanted
 
 
-def is_shared(model: StagedModel, tower: str, examples: Sequence[Example], rows: Rows) -> bool:
-    """Whether a tower's distinct rows are fewer than half of what the examples ask for one by one."""
-    asked = 0
-    for example in examples:
-        splits = [model.split(world)[tower] for world in example.worlds.values()]
-        asked += len({channel_key(value) for split in splits for value in split})
-    return bool(rows.values) and len(rows.values) * 2 < asked
+@dataclass(frozen=True)
+class Recurrence:
+    """How often the rows of a tower recur between examples.
+
+    Args:
+        model: Splits inputs into rows of its towers.
+        tower: One of these.
+        contrasts: Pairs of worlds; only these worlds count.
+        examples: All that will be run.
+    """
+
+    model: StagedModel
+    tower: Tower
+    contrasts: Sequence[Contrast]
+    examples: Sequence[Example]
+
+    def batch(self, rows: int, cell: int, most: int) -> int:
+        """In batches of how many rows the tower should run once for all examples; 0 if it should not.
+
+        Args:
+            rows: Distinct rows of the examples.
+            cell: So many examples, in their order, are run at a time.
+            most: Rows of a batch.
+        """
+        if 2 * rows >= sum(self.asked(1)):
+            return 0
+        if self.tower.channels == ("text",):
+            return most
+        asked = self.asked(cell)  # photos are large: what recurs in one cell alone is left to it
+        return min(most, max(asked)) if 2 * rows <= sum(asked) else 0
+
+    def asked(self, cell: int) -> list[int]:
+        """How many distinct rows each cell of so many examples uses."""
+        starts = range(0, len(self.examples), cell)
+        return [len(self._used(self.examples[start : start + cell])) for start in starts]
+
+    def _used(self, examples: Sequence[Example]) -> set[Hashable]:
+        return {
+            channel_key(row)
+            for example in examples
+            for world in self._worlds(example)
+            for row in self.model.split(example.worlds[world])[self.tower.name]
+        }
+
+    def _worlds(self, example: Example) -> set[str]:
+        pairs = [{contrast.base, contrast.cf} for contrast in self.contrasts]
+        return set().union(*(pair for pair in pairs if pair <= set(example.worlds)))

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from vlbias.causal.contrast import Contrast
-from vlbias.causal.contrast_rows import ContrastRows, collect_rows, is_shared
+from vlbias.causal.contrast_rows import ContrastRows, Recurrence, collect_rows
 from vlbias.causal.example import Example, channel_key
+from vlbias.causal.photo_sizes import PhotoSizes
 from vlbias.causal.site import Mediator
 from vlbias.causal.staged_model import Encoded, Readout, StagedModel, Tower
 from vlbias.causal.sweep import Sweep, SweepPlan
@@ -102,6 +103,7 @@ class Engine:
             name: frozenset(part.name for part in plan.mediators if plan.is_cut(part))
             for name, plan in self.plans.items()
         }
+        self._photos = PhotoSizes(model)
         self._shared: dict[str, tuple[Rows, Sweep]] = {}
 
     def _inside(self, tower: Tower, homes: Mapping[str, str]) -> list[Mediator]:
@@ -120,11 +122,18 @@ class Engine:
             if all(mediator.name in self._cut[home] for home in self._homes[mediator.name])
         )
 
-    def share(self, examples: Sequence[Example], batch_rows: int = 128) -> tuple[str, ...]:
+    def share(
+        self, examples: Sequence[Example], *, cell: int = 1, batch_rows: int = 128
+    ) -> tuple[str, ...]:
         """Encode once, for all calls to come, the towers whose rows recur between these examples.
 
-        A tower is shared when its distinct rows are fewer than half of what the examples ask for, one
-        by one. What is shared depends on the examples given here, not on those run later.
+        A tower is shared when its distinct rows are fewer than half of those that contrasts use, example
+        by example. One that reads photos must also have each row in two cells on average.
+
+        Args:
+            examples: All that will be run.
+            cell: So many of them, in this order, are run at a time.
+            batch_rows: About so many rows are recorded at once.
 
         Returns:
             The towers that are shared now.
@@ -133,8 +142,9 @@ class Engine:
             for tower in self.model.towers:
                 rows = Rows()
                 self._collect(examples, {tower.name: rows})
-                if is_shared(self.model, tower.name, examples, rows):
-                    self._shared[tower.name] = (rows, self._sweep(tower, rows, batch_rows))
+                recurrence = Recurrence(self.model, tower, self.contrasts, examples)
+                if batch := recurrence.batch(len(rows.values), cell, batch_rows):
+                    self._shared[tower.name] = (rows, self._sweep(tower, rows, batch))
                     rows.close()
             return tuple(self._shared)
 
@@ -167,7 +177,7 @@ class Engine:
         return collect_rows(self.model, self.contrasts, examples, rows, unmediated=self.unmediated)
 
     def _sweep(self, tower: Tower, rows: Rows, batch_rows: int) -> Sweep:
-        return sweep_rows(self.plans[tower.name], rows, batch_rows)
+        return sweep_rows(self.plans[tower.name], rows, batch_rows, self._photos)
 
     def _join(self, values: Mapping[str, Encoded], index: Mapping[str, Tensor]) -> Readout:
         with in_turn(self.model):

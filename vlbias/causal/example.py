@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,7 +27,7 @@ class ImageEdit(Protocol):
     """A change of an image that is a pure function of itself and the image; hashable, with a stable repr."""
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        """The changed image; the given one is left as it is."""
+        """The changed image, of the same size; the given one is left as it is."""
         ...
 
 
@@ -48,13 +49,31 @@ class Picture:
         """The image in RGB, edits applied.
 
         Raises:
-            BadData: if the file is missing, truncated or no image; names the file.
+            BadData: if the file is missing, truncated or no image, or an edit changes the size; names
+                the file.
         """
         image = self.source if isinstance(self.source, Image.Image) else _read(self.source)
         image = image.convert("RGB")
+        size = image.size
         for edit in self.edits:
             image = edit(image)
+        if image.size != size:
+            raise BadData(
+                f"{self}: edits change its size from {size} to {image.size}; an edit keeps the size"
+            )
         return image
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the image that `open` gives, without reading its pixels.
+
+        Raises:
+            BadData: if the file is missing or no image; names the file.
+        """
+        if isinstance(self.source, Image.Image):
+            return self.source.size
+        with _refusals(self.source), Image.open(self.source) as image:
+            return image.size
 
     def region(self, name: str) -> Region:
         """The region of a name; an empty one says that it was looked for and is not there.
@@ -109,10 +128,15 @@ class GroundedText:
 
 
 def _read(path: Path) -> Image.Image:
+    with _refusals(path), Image.open(path) as image:
+        image.load()
+        return image.copy()
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
     try:
-        with Image.open(path) as image:
-            image.load()
-            return image.copy()
+        yield
     except FileNotFoundError as error:
         raise BadData(
             f"image file not found: {path}; check the image folder of the dataset"

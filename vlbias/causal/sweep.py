@@ -30,7 +30,7 @@ from vlbias.causal.tower_cut import cuts_tower
 from vlbias.causal.unit_batch import UnitBatch
 from vlbias.causal.unit_jobs import run_unit_batches
 
-__all__ = ["Sweep", "SweepPlan"]
+__all__ = ["Sweep", "SweepPlan", "unpatched"]
 
 Pair = tuple[int, int]
 
@@ -135,10 +135,9 @@ class SweepPlan:
         }
         for mediator in self.mediators:
             if mediator.name not in patched:
-                whole = self.shortcut and self.is_cut(mediator)
-                patched[mediator.name] = tree_index_select(tape.encoded, donor if whole else own)
-                if not whole and not bool(aligned.all()):
-                    tree_fill_nan_(patched[mediator.name], ~aligned)
+                patched[mediator.name] = unpatched(
+                    self, mediator, tape.encoded, own, donor, aligned
+                )
         return patched
 
     def _views(self, tape: Tape, own: Tensor, donor: Tensor) -> Iterable[tuple[Tape, Tensor]]:
@@ -190,6 +189,22 @@ class SweepPlan:
             for target in targets
             if target.point[1] == slot
         }
+
+
+def unpatched(
+    plan: SweepPlan,
+    mediator: Mediator,
+    encoded: Encoded,
+    own: Tensor,
+    donor: Tensor,
+    aligned: Tensor,
+) -> Encoded:
+    """What a mediator gives where nothing changes, [P, …]; NaN where not aligned, unless it cuts the tower."""
+    whole = plan.shortcut and plan.is_cut(mediator)
+    values = tree_index_select(encoded, donor if whole else own)
+    if not whole and not bool(aligned.all()):
+        tree_fill_nan_(values, ~aligned)
+    return values
 
 
 def _block(encoded: Encoded, own: Tensor, aligned: Tensor, batch: UnitBatch) -> Encoded:

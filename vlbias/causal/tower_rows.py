@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from vlbias.causal.example import channel_key
+from vlbias.causal.photo_sizes import PhotoSizes
 from vlbias.causal.staged_model import Encoded
-from vlbias.causal.sweep import Sweep, SweepPlan
+from vlbias.causal.sweep import Sweep, SweepPlan, unpatched
 from vlbias.errors import BadData
 
 __all__ = ["Rows", "batches", "merged_sweeps", "sweep_rows"]
@@ -66,13 +67,20 @@ class Rows:
         return torch.tensor([self.pairs[pair] for pair in flat]).view_as(own)
 
 
-def batches(rows: int, pairs: Collection[tuple[int, int]], size: int) -> Iterator[list[int]]:
-    """Rows in batches of about `size`, never parting two rows of a pair.
+def batches(
+    sizes: Sequence[Hashable], pairs: Collection[tuple[int, int]], most: int
+) -> Iterator[list[int]]:
+    """Rows in batches of about `most`, each of one size, never parting two rows of a pair.
 
     Then every number of a pair, its unmediated outcomes included, comes from one batch, and an
     effect that is zero by construction is exactly zero.
+
+    Args:
+        sizes: Of the rows; see `PhotoSizes.of`.
+        pairs: Of rows of one size.
+        most: Rows of a batch, unless pairs hold more together.
     """
-    root = list(range(rows))
+    root = list(range(len(sizes)))
 
     def find(row: int) -> int:
         while root[row] != row:
@@ -81,34 +89,61 @@ def batches(rows: int, pairs: Collection[tuple[int, int]], size: int) -> Iterato
 
     for i, j in pairs:
         root[find(j)] = find(i)
-    families: dict[int, list[int]] = {}
-    for row in range(rows):
-        families.setdefault(find(row), []).append(row)
-    batch: list[int] = []
-    for family in families.values():
-        if batch and len(batch) + len(family) > size:
-            yield batch
-            batch = []
-        batch = batch + family
-    yield batch
+    families: dict[Hashable, dict[int, list[int]]] = {}
+    for row, size in enumerate(sizes):
+        families.setdefault(size, {}).setdefault(find(row), []).append(row)
+    for group in families.values():
+        batch: list[int] = []
+        for family in group.values():
+            if batch and len(batch) + len(family) > most:
+                yield batch
+                batch = []
+            batch = batch + family
+        yield batch
 
 
-def sweep_rows(plan: SweepPlan, rows: Rows, batch_rows: int) -> Sweep:
+def sweep_rows(plan: SweepPlan, rows: Rows, batch_rows: int, photos: PhotoSizes) -> Sweep:
     """The sweep of all rows of a tower; the two rows of a pair are always in one batch.
+
+    Two rows of different sizes are never in one, and cannot exchange values.
 
     Args:
         plan: Of the tower.
         rows: Its distinct rows and the pairs that are asked for.
         batch_rows: About so many rows are recorded at once.
+        photos: The sizes of the rows' photos.
     """
+    sizes = [photos.of(plan.tower.name, value) for value in rows.values]
+    alike = {pair: n for pair, n in rows.pairs.items() if sizes[pair[0]] == sizes[pair[1]]}
     parts = []
-    for members in batches(len(rows.values), rows.pairs, batch_rows):
+    for members in batches(sizes, alike, batch_rows):
         place = {row: i for i, row in enumerate(members)}
-        numbers = [n for pair, n in rows.pairs.items() if pair[0] in place]
-        pairs = [(place[i], place[j]) for i, j in rows.pairs if i in place]
+        numbers = [n for pair, n in alike.items() if pair[0] in place]
+        pairs = [(place[i], place[j]) for i, j in alike if i in place]
         batch = plan.model.collate(plan.tower.name, [rows.values[row] for row in members])
         parts.append((members, numbers, plan.run(batch, pairs)))
-    return merged_sweeps(parts)
+    sweep = merged_sweeps(parts)
+    return sweep if len(alike) == len(rows.pairs) else _with_unlike(plan, sweep, rows, alike)
+
+
+def _with_unlike(
+    plan: SweepPlan, sweep: Sweep, rows: Rows, alike: Mapping[tuple[int, int], int]
+) -> Sweep:
+    """The sweep of the pairs `alike`, with all other pairs, which are not aligned."""
+    unlike = [(pair, n) for pair, n in rows.pairs.items() if pair not in alike]
+    device = sweep.aligned.device
+    own, donor = (torch.tensor([p[side] for p, _ in unlike], device=device) for side in (0, 1))
+    never = torch.zeros(len(unlike), dtype=torch.bool, device=device)
+    order = torch.tensor([*sorted(alike.values()), *(n for _, n in unlike)]).argsort()
+
+    def beside(known: Encoded, more: Encoded) -> Encoded:
+        return tree_map(lambda a, b: torch.cat([a, b])[order.to(a.device)], known, more)
+
+    patched = {}
+    for mediator in plan.mediators:
+        values = unpatched(plan, mediator, sweep.encoded, own, donor, never)
+        patched[mediator.name] = beside(sweep.patched[mediator.name], values)
+    return Sweep(sweep.encoded, patched, beside(sweep.aligned, never))
 
 
 def merged_sweeps(parts: Sequence[tuple[list[int], list[int], Sweep]]) -> Sweep:

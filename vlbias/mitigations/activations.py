@@ -15,6 +15,7 @@ from torch import Tensor
 from vlbias.causal.call_order import Point
 from vlbias.causal.example import Example, channel_key
 from vlbias.causal.hooks import first_tensor
+from vlbias.causal.photo_sizes import PhotoSizes
 from vlbias.causal.staged_model import Batch, StagedModel
 from vlbias.causal.turns import in_turn
 from vlbias.errors import BadData
@@ -89,8 +90,8 @@ def activations_at_all(
             rows[channel_key(row)] = row
             users[channel_key(row)].append(number)
     keys = list(rows)
-    for start in range(0, len(keys), batch_size):
-        mine = keys[start : start + batch_size]
+    for some in PhotoSizes(model).batches(tower, list(rows.values()), batch_size):
+        mine = [keys[number] for number in some]
         batch = model.collate(tower, [rows[key] for key in mine])
         again = torch.tensor([i for i, key in enumerate(mine) for _ in users[key]])
         numbers = tuple(number for key in mine for number in users[key])

@@ -16,25 +16,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from vlbias.causal.example import Picture
+from vlbias.causal.photo_sizes import picture_of
 from vlbias.causal.staged_model import Batch, StagedModel
 from vlbias.errors import BadData, BadModel
 
-__all__ = ["Drawing", "Grid", "on_grid", "picture_of", "pixels_of"]
+__all__ = ["Drawing", "Grid", "on_grid", "pixels_of"]
 
 Grid = list[tuple[int, int]]
 """Rows and columns of patches of each row."""
 
 _MOST_SPECIAL = 8
 """At most so many tokens stand before those of the patches: the class token and registers."""
-
-
-def picture_of(row: Any) -> Picture | None:
-    """The picture of a tower's row, which is a picture or a tuple that holds one."""
-    if isinstance(row, Picture):
-        return row
-    if isinstance(row, tuple):
-        return next((part for part in row if isinstance(part, Picture)), None)
-    return None
 
 
 class Drawing:
@@ -72,7 +64,7 @@ class Drawing:
         if picture is None:
             raise BadModel(f"{self._model.name}: a row of {self._tower} holds no picture")
         region = picture.region(self._region)
-        size = _size(picture)
+        size = picture.size
         paint = np.zeros((size[1], size[0], 3), dtype=np.uint8)
         paint[..., 1] = 255
         try:
@@ -90,15 +82,6 @@ class Drawing:
             both = pixels.flatten(1, -2)
             self._ends = both[0].amin(0), both[1].amax(0)
         return self._ends
-
-
-def _size(picture: Picture) -> tuple[int, int]:
-    if isinstance(picture.source, Image.Image):
-        return picture.source.size
-    if not picture.source.is_file():
-        return picture.open().size  # refuses, with the advice that goes with a missing photo
-    with Image.open(picture.source) as image:
-        return image.size
 
 
 def _with_picture(row: Any, image: Image.Image) -> Any:

@@ -16,6 +16,7 @@ from transformers import AutoModelForZeroShotObjectDetection
 from vlbias.causal.cosine_join import opened
 from vlbias.causal.detection_readout import class_logits, corners
 from vlbias.causal.staged_model import Batch, Tower
+from vlbias.errors import BadData
 from vlbias.models.grounded import GroundedModel
 from vlbias.models.grounding.layout import stages_and_ports
 from vlbias.models.grounding.text import PhraseReader
@@ -56,14 +57,20 @@ class GroundedDetector(GroundedModel[PhraseReader]):
         )
 
     def collate(self, tower: str, rows: Sequence[Any]) -> Batch:
-        """Pixels padded to the largest image with their mask and `size`, and what `PhraseReader.read` gives.
+        """Pixels with their mask and `size`, and what `PhraseReader.read` gives.
 
         Raises:
-            BadData: if an image cannot be read.
+            BadData: if an image cannot be read, or the images have several sizes once processed.
             BadModel: if a text has too many tokens or unknown class names.
         """
         images = opened([image for image, _ in rows])
         pixels = self._processor(images=images, return_tensors="pt")
+        if not bool(pixels["pixel_mask"].all()):
+            sizes = sorted({image.size for image in images})
+            raise BadData(
+                f"{self.name}: photos of the sizes {sizes} in one batch would be padded, and padding "
+                "moves scores; batch them with vlbias.causal.photo_sizes.PhotoSizes"
+            )
         batch = self.reader.read([piece for _, piece in rows])
         batch["size"] = torch.tensor([image.size for image in images])
         first = next(self.net.parameters())

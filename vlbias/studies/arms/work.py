@@ -101,7 +101,7 @@ class ArmsWork(Work, Generic[S]):
     def prepare(self, todo: Sequence[Cell], progress: Progress) -> tuple[str, ...]:
         """Encode what all examples share."""
         progress.events.note("encoding what all examples share")
-        self.engine.share(self.plan.examples)
+        self.engine.share(self.plan.examples, cell=self.plan.study.shard_size)
         return ()
 
     def samples(self, part: Sequence[Example]) -> list[tuple[str, str]]:
@@ -131,7 +131,7 @@ def timed(work: ArmsWork[Any], events: Events) -> Iterator[str]:
     yield f"rows {plan.rows:,} (about {plan.rows * 5 / 1e6:.0f} MB)"
     events.note("timing two of them")
     began = time.monotonic()
-    work.engine.share(plan.examples)
+    work.engine.share(plan.examples, cell=plan.study.shard_size)
     shared = time.monotonic() - began
     few = plan.shards[0][:2]
     list(work.engine.run(few[:1]))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vlbias.causal.call_order import Point
 from vlbias.causal.example import Example
+from vlbias.causal.photo_sizes import PhotoSizes
 from vlbias.causal.staged_model import StagedModel, Tower
 from vlbias.files import whole
 from vlbias.mitigations.activations import first_tensors
@@ -80,8 +81,8 @@ def _tokens(
 ) -> list[torch.Tensor]:
     values = rows_of(model, tower, nulls(examples))
     found = []
-    for start in range(0, len(values), batch):
-        rows = model.collate(tower.name, values[start : start + batch])
+    for some in PhotoSizes(model).batches(tower.name, values, batch):
+        rows = model.collate(tower.name, [values[number] for number in some])
         point: Point = (last, "out")
         found.append(first_tensors(model, tower.name, [point], rows)[point].float().cpu())
     return found

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from vlbias.causal.example import Example, Inputs, channel_key
+from vlbias.causal.photo_sizes import PhotoSizes
 from vlbias.causal.staged_model import Encoded, Readout, StagedModel, Tower
 from vlbias.causal.tower_rows import Rows
 
@@ -51,16 +52,32 @@ def encoded(
     values: Sequence[Any],
     batch: int,
     known: Mapping[Hashable, Tensor] = MappingProxyType({}),
+    photos: PhotoSizes | None = None,
 ) -> Encoded:
-    """The tower's output for all rows, batch by batch; what is known is not run again."""
+    """The tower's output for all rows, batch by batch; what is known is not run again.
+
+    Args:
+        model: Mitigated or not.
+        tower: One of its towers.
+        values: Its rows.
+        batch: At most so many at a time.
+        known: Rows that this model would encode to the same.
+        photos: The model's, to be used again.
+    """
     lacking = [value for value in values if channel_key(value) not in known]
-    parts = [
-        model.encode(tower, model.collate(tower, lacking[start : start + batch]))
-        for start in range(0, len(lacking), batch)
-    ]
+    numbers, parts = [], []
+    for some in (photos or PhotoSizes(model)).batches(tower, lacking, batch):
+        rows = [lacking[number] for number in some]
+        parts.append(model.encode(tower, model.collate(tower, rows)))
+        numbers += some
+    order = torch.tensor(numbers).argsort()
+
+    def joined(*leaves: Tensor) -> Tensor:
+        return torch.cat(leaves)[order.to(leaves[0].device)]
+
     if len(lacking) == len(values):
-        return tree_map(lambda *leaves: torch.cat(leaves), *parts)
-    fresh = iter(torch.cat(parts).split(1)) if parts else iter(())
+        return tree_map(joined, *parts)
+    fresh = iter(joined(*parts).split(1)) if parts else iter(())
     keys = [channel_key(value) for value in values]
     return torch.cat([known[key] if key in known else next(fresh) for key in keys])
 
@@ -88,6 +105,7 @@ def readouts(
         BadData: if a mitigation cannot rewrite one of the texts.
     """
     nothing: Mapping[Hashable, Tensor] = {}
+    photos = PhotoSizes(model)
     once: dict[str, tuple[Rows, Encoded]] = {}
     behind: dict[str, list[int]] = {}
     for tower in model.towers:
@@ -110,6 +128,8 @@ def readouts(
             index[name] = torch.tensor([rows.rows_of(split[name]) + more for split in splits])
             seen = known.get(name, nothing)
             values[name] = (
-                once[name][1] if name in once else encoded(model, name, rows.values, batch, seen)
+                once[name][1]
+                if name in once
+                else encoded(model, name, rows.values, batch, seen, photos)
             )
         yield part, model.join(values, index)
