@@ -72,7 +72,7 @@ class Drawing:
         if picture is None:
             raise BadModel(f"{self._model.name}: a row of {self._tower} holds no picture")
         region = picture.region(self._region)
-        size = _size(picture)
+        size = picture.size
         paint = np.zeros((size[1], size[0], 3), dtype=np.uint8)
         paint[..., 1] = 255
         try:
@@ -90,15 +90,6 @@ class Drawing:
             both = pixels.flatten(1, -2)
             self._ends = both[0].amin(0), both[1].amax(0)
         return self._ends
-
-
-def _size(picture: Picture) -> tuple[int, int]:
-    if isinstance(picture.source, Image.Image):
-        return picture.source.size
-    if not picture.source.is_file():
-        return picture.open().size  # refuses, with the advice that goes with a missing photo
-    with Image.open(picture.source) as image:
-        return image.size
 
 
 def _with_picture(row: Any, image: Image.Image) -> Any:
