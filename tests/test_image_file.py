@@ -12,9 +12,9 @@ from PIL import Image
 from vlbias.causal import image_file
 from vlbias.causal.example import Picture
 from vlbias.causal.image_file import Frame, frame_of, open_image
+from vlbias.data.counterfactual_examples import WORLDS, make_examples
 from vlbias.data.own_photos import read_own
 from vlbias.data.table import verify_images
-from vlbias.data.world_examples import WORLDS, make_examples
 from vlbias.errors import BadData
 
 ORIENTATION = 0x0112

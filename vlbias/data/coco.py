@@ -10,7 +10,7 @@ from typing import Any
 
 from vlbias.causal.image_file import refuse_outside
 from vlbias.data.coco_schema import Caption, Instance, Instances, read_captions, read_instances
-from vlbias.data.labels import GenderRule
+from vlbias.data.gender_labels import GenderRule
 from vlbias.data.photo_rows import Photo, boxed, drawn_on, labelled_rows, shown_objects
 from vlbias.data.spellings import refuse_spellings
 from vlbias.data.table import Dataset, make_dataset, split_of_number

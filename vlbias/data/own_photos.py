@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vlbias.causal.image_file import Frame, frame_of, refuse_outside
-from vlbias.data.labels import GenderRule, perceived_gender
+from vlbias.data.gender_labels import GenderRule, perceived_gender
 from vlbias.data.own_row import OwnRow, read_row
 from vlbias.data.photo_rows import boxed, shown_objects
 from vlbias.data.schema import Positive, checked, is_blank

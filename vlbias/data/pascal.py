@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from vlbias.data.labels import GenderRule
+from vlbias.data.gender_labels import GenderRule
 from vlbias.data.photo_rows import Photo, boxed, drawn_on, labelled_rows, shown_objects
 from vlbias.data.schema import Finite, Positive, checked
 from vlbias.data.table import Dataset, make_dataset, split_of_name

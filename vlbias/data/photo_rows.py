@@ -11,7 +11,7 @@ from typing import Any
 
 from vlbias.causal.example import Example
 from vlbias.causal.image_file import Frame, frame_of
-from vlbias.data.labels import Funnel, GenderRule, has_gender_word, perceived_gender
+from vlbias.data.gender_labels import Funnel, GenderRule, has_gender_word, perceived_gender
 from vlbias.errors import BadData
 
 __all__ = ["Photo", "boxed", "drawn_on", "frame_drawn_on", "labelled_rows", "shown_objects"]

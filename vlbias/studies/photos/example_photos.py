@@ -12,7 +12,7 @@ from PIL import ImageDraw
 
 from vlbias.causal.image_file import open_image
 from vlbias.data import DATASETS
-from vlbias.data.labels import GenderRule
+from vlbias.data.gender_labels import GenderRule
 from vlbias.data.table import Dataset
 from vlbias.errors import BadData, BadTable
 from vlbias.report.blocks import Block
