@@ -15,7 +15,8 @@ from language_debias_parts import Trial, ranking, settings, table
 from script import main_of
 
 from vlbias.data.coreference import read_winobias
-from vlbias.data.texts import lines_of, texts_folder
+from vlbias.data.text_files import lines_of
+from vlbias.data.texts import texts_folder
 from vlbias.models import load_model
 from vlbias.models.language.adapter import LanguageModel
 from vlbias.progress import loading_quietly, watched

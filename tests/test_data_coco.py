@@ -99,7 +99,7 @@ class TestCoco:
             (lambda i, c: c["annotations"][1].update(id=c["annotations"][0]["id"]), "caption ids"),
             (lambda i, c: i["annotations"][0].update(bbox=[60, 4, 12, 30]), "coco-val2017/10"),
             (lambda i, c: i["annotations"][0].update(bbox=[4, 4, -1, 30]), "coco-val2017/10"),
-            (lambda i, c: i["annotations"][0].update(bbox=[4, 4]), "coco-val2017/10"),
+            (lambda i, c: i["annotations"][0].update(bbox=[4, 4]), "item 1, 'bbox'"),
             (lambda i, c: i["annotations"][0].pop("bbox"), "bbox"),
             (lambda i, c: i.pop("categories"), "categories"),
             (lambda i, c: i["categories"][2].update(name="bicycle"), "bicycle"),
@@ -170,7 +170,7 @@ class TestVerify:
         message = str(caught.value)
         assert message.startswith("3 of 6")
         assert f"{files[0].name}: file not found" in message
-        assert f"{files[1].name}: cannot be read" in message
+        assert f"{files[1].name}: file cannot be read" in message
         assert f"{files[2].name}: 64 x 47 px" in message
         assert files[3].name not in message
 

@@ -22,7 +22,7 @@ class Cloze:
         after: What follows the gap; read by masked language models only.
 
     Raises:
-        BadData: if a candidate is empty or repeats, or a span is outside the text.
+        BadData: if a candidate is empty, repeats or has space at its ends, or a span is outside the text.
     """
 
     text: str
@@ -33,12 +33,21 @@ class Cloze:
     def __post_init__(self) -> None:
         if not self.text.strip() or self.text != self.text.strip():
             raise BadData(f"text {self.text!r}: expected words without space at the ends")
+        if not isinstance(self.candidates, tuple):
+            raise BadData(
+                f"candidates {self.candidates!r} of {self.text!r}: expected a tuple of texts"
+            )
         if len(set(self.candidates)) < 2 or len(set(self.candidates)) < len(self.candidates):
             raise BadData(
                 f"candidates {self.candidates} of {self.text!r}: expected two or more, all different"
             )
         if not all(candidate.strip() for candidate in self.candidates):
             raise BadData(f"candidates {self.candidates} of {self.text!r}: one is empty")
+        if any(candidate != candidate.strip() for candidate in self.candidates):
+            raise BadData(
+                f"candidates {self.candidates} of {self.text!r}: expected no space at their ends; the one "
+                "that joins them to the text is put there"
+            )
         for name, start, end in self.spans:
             if not 0 <= start < end <= len(self.text):
                 raise BadData(

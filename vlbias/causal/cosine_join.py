@@ -26,7 +26,7 @@ def split_dual(inputs: Inputs) -> Mapping[str, tuple[Any, ...]]:
 
 def opened(rows: Sequence[Any]) -> list[Image.Image]:
     """RGB images of pictures, or of images in memory."""
-    return [row.open() if isinstance(row, Picture) else row.convert("RGB") for row in rows]
+    return [(row if isinstance(row, Picture) else Picture(row)).open() for row in rows]
 
 
 @torch.inference_mode()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from vlbias.causal.image_file import frame_of, open_image, upright
 from vlbias.causal.region import Region
 from vlbias.errors import BadData
 
@@ -38,7 +38,7 @@ class Picture:
     Args:
         source: A file, or an image already in memory.
         edits: Applied in order after opening.
-        regions: Where something is visible, in pixels of the file; for what acts on regions.
+        regions: Where something is visible, in pixels of the photo as shown; for what acts on regions.
     """
 
     source: Path | Image.Image
@@ -46,14 +46,13 @@ class Picture:
     regions: tuple[Region, ...] = ()
 
     def open(self) -> Image.Image:
-        """The image in RGB, edits applied.
+        """The image in RGB, turned as its EXIF orientation says, edits applied.
 
         Raises:
-            BadData: if the file is missing, truncated or no image, or an edit changes the size; names
-                the file.
+            BadData: if the file is missing, truncated, too large or no image, or an edit changes the
+                size; names the file.
         """
-        image = self.source if isinstance(self.source, Image.Image) else _read(self.source)
-        image = image.convert("RGB")
+        image = self._unedited()
         size = image.size
         for edit in self.edits:
             image = edit(image)
@@ -63,17 +62,21 @@ class Picture:
             )
         return image
 
+    def _unedited(self) -> Image.Image:
+        if isinstance(self.source, Image.Image):
+            return upright(self.source, "in memory")
+        return open_image(self.source)
+
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of the image that `open` gives, without reading its pixels.
+        """Width and height as shown; of a file only the head is read.
 
         Raises:
-            BadData: if the file is missing or no image; names the file.
+            BadData: as `open`.
         """
         if isinstance(self.source, Image.Image):
-            return self.source.size
-        with _refusals(self.source), Image.open(self.source) as image:
-            return image.size
+            return self._unedited().size
+        return frame_of(self.source).size
 
     def region(self, name: str) -> Region:
         """The region of a name; an empty one says that it was looked for and is not there.
@@ -102,7 +105,7 @@ class Picture:
     def key(self) -> tuple[Hashable, ...]:
         """Equal for two pictures whose pixels and regions are equal by construction."""
         if isinstance(self.source, Image.Image):
-            pixels = self.source.convert("RGB")
+            pixels = self._unedited()
             name = hashlib.sha256(pixels.tobytes()).hexdigest() + str(pixels.size)
         else:
             name = str(self.source)
@@ -125,24 +128,6 @@ class GroundedText:
 
     def __str__(self) -> str:
         return self.before + " ".join(f"{phrase}." for phrase in self.phrases) + self.after
-
-
-def _read(path: Path) -> Image.Image:
-    with _refusals(path), Image.open(path) as image:
-        image.load()
-        return image.copy()
-
-
-@contextmanager
-def _refusals(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise BadData(
-            f"image file not found: {path}; check the image folder of the dataset"
-        ) from error
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise BadData(f"image file cannot be read: {path} ({error}); fetch it again") from error
 
 
 def channel_key(value: Any) -> Hashable:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vlbias.causal.image_file import refuse_outside
+from vlbias.data.coco_schema import Caption, Instance, Instances, read_captions, read_instances
 from vlbias.data.gender_labels import GenderRule
-from vlbias.data.photo_rows import Photo, boxed, labelled_rows
+from vlbias.data.photo_rows import Photo, boxed, drawn_on, labelled_rows, shown_objects
+from vlbias.data.spellings import refuse_spellings
 from vlbias.data.table import Dataset, make_dataset, split_of_number
 from vlbias.errors import BadData
 
@@ -33,6 +35,7 @@ def read_coco(
     *,
     subset: str | None = None,
     people_only: bool = True,
+    images_anywhere: bool = False,
 ) -> Dataset:
     """Photos of MSCOCO with captions, boxes and the captioners' perceived gender.
 
@@ -46,6 +49,7 @@ def read_coco(
         rule: How captions become a perceived gender.
         subset: For example "val2017"; needed where there is more than one.
         people_only: Leave out photos without a person box.
+        images_anywhere: Whether names of photos may lead out of their folder.
 
     Raises:
         BadData: if files are missing, ids repeat or do not match between the files, a category
@@ -53,14 +57,15 @@ def read_coco(
     """
     path = Path(path)
     files = _find(path, subset)
-    instances, captions = _load(files.instances), _load(files.captions)
+    instances, captions = read_instances(files.instances), read_captions(files.captions)
     source = (
         f"coco-{files.subset}" if files.subset else f"coco-{_subset_of(instances) or path.name}"
     )
-    try:
-        photos = list(_photos(instances, captions, files, source))
-    except KeyError as error:
-        raise BadData(f"{files.instances} or {files.captions}: an entry lacks {error}") from error
+    if not images_anywhere:
+        refuse_outside(files.images, [image["file_name"] for image in instances["images"]])
+    photos = list(_photos(instances, captions, files, source))
+    classes = [category["name"] for category in instances["categories"]]
+    refuse_spellings((), classes)  # before photos without a "person" are left out
     rows, funnel = labelled_rows(photos, rule, people_only=people_only)
     meta = {
         "reader": "coco",
@@ -71,8 +76,13 @@ def read_coco(
         "split_rule": "image id % 5: 0 test, 1 dev, else fit",
         "options": {"subset": subset, "people_only": people_only},
     }
-    classes = [category["name"] for category in instances["categories"]]
-    return make_dataset(rows, image_root=files.images, classes=classes, meta=meta)
+    return make_dataset(
+        rows,
+        image_root=files.images,
+        classes=classes,
+        meta=meta,
+        images_anywhere=images_anywhere,
+    )
 
 
 def _find(path: Path, subset: str | None) -> _Files:
@@ -96,30 +106,14 @@ def _find(path: Path, subset: str | None) -> _Files:
     )
 
 
-def _load(path: Path) -> Mapping[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BadData(f"{path} not found; see the README of datasets/coco") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BadData(f"{path} is no JSON ({error}); fetch it again") from error
-    needed = ("images", "annotations") + (("categories",) if "instances" in path.name else ())
-    missing = [key for key in needed if not isinstance(content, dict) or key not in content]
-    if missing:
-        raise BadData(f"{path} lacks {', '.join(missing)}; expected the COCO format")
-    return content  # type: ignore[no-any-return]
-
-
-def _subset_of(instances: Mapping[str, Any]) -> str | None:
+def _subset_of(instances: Instances) -> str | None:
     """The subset in a photo's address, as in ".../val2017/000000000139.jpg", if it has one."""
-    parts = (
-        str(instances["images"][0].get("coco_url", "")).split("/") if instances["images"] else []
-    )
+    parts = instances["images"][0].get("coco_url", "").split("/") if instances["images"] else []
     return parts[-2] if len(parts) > 2 else None
 
 
-def _unique(items: Iterable[Mapping[str, Any]], what: str, file: Path) -> None:
-    twice = [i for i, n in Counter(item["id"] for item in items).items() if n > 1]
+def _unique(ids: Iterable[int], what: str, file: Path) -> None:
+    twice = [i for i, n in Counter(ids).items() if n > 1]
     if twice:
         raise BadData(f"{file}: {what} ids that repeat: {_few(twice)}")
 
@@ -131,15 +125,13 @@ def _few(ids: Iterable[Any]) -> str:
     )
 
 
-def _check(
-    instances: Mapping[str, Any], captions: Mapping[str, Any], files: _Files
-) -> dict[int, str]:
+def _check(instances: Instances, captions: Sequence[Caption], files: _Files) -> dict[int, str]:
     """Category id to name, once both files are known to belong together."""
     for what, content, file in (
-        ("image", instances["images"], files.instances),
-        ("annotation", instances["annotations"], files.instances),
-        ("category", instances["categories"], files.instances),
-        ("caption", captions["annotations"], files.captions),
+        ("image", [x["id"] for x in instances["images"]], files.instances),
+        ("annotation", [x["id"] for x in instances["annotations"]], files.instances),
+        ("category", [x["id"] for x in instances["categories"]], files.instances),
+        ("caption", [x["id"] for x in captions], files.captions),
     ):
         _unique(content, what, file)
     names = {category["id"]: category["name"] for category in instances["categories"]}
@@ -150,7 +142,7 @@ def _check(
     astray = {a["image_id"] for a in instances["annotations"]} - images
     if astray:
         raise BadData(f"{files.instances}: boxes of images that are not listed: {_few(astray)}")
-    captioned = {c["image_id"] for c in captions["annotations"]}
+    captioned = {c["image_id"] for c in captions}
     if captioned != images:
         raise BadData(
             f"{files.captions} does not match {files.instances}: captions without image "
@@ -161,52 +153,54 @@ def _check(
 
 
 def _photos(
-    instances: Mapping[str, Any], captions: Mapping[str, Any], files: _Files, source: str
+    instances: Instances, captions: Sequence[Caption], files: _Files, source: str
 ) -> Iterator[Photo]:
     names = _check(instances, captions, files)
     licences = {entry["id"]: entry["name"] for entry in instances.get("licenses", ())}
-    boxes: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+    boxes: dict[int, list[Instance]] = defaultdict(list)
     for annotation in instances["annotations"]:
         boxes[annotation["image_id"]].append(annotation)
     sentences: dict[int, list[str]] = defaultdict(list)
-    for caption in sorted(captions["annotations"], key=lambda c: c["id"]):
+    for caption in sorted(captions, key=lambda c: c["id"]):
         sentences[caption["image_id"]].append(" ".join(caption["caption"].split()))
     for image in instances["images"]:
         number, size = image["id"], (image["width"], image["height"])
         original = image.get("orig_width", size[0]) * image.get("orig_height", size[1])
+        name = f"{source}/{number}"
+        objects = _objects(boxes[number], names, size, name)
+        frame = drawn_on(files.images / image["file_name"], size)
+        if frame is not None:
+            objects, size = shown_objects(objects, frame, size), size[::-1]
         yield Photo(
-            id=f"{source}/{number}",
+            id=name,
             image=image["file_name"],
             width=size[0],
             height=size[1],
             captions=sentences[number],
-            objects=_objects(boxes[number], names, size, f"{source}/{number}"),
+            objects=objects,
             split=split_of_number(number),
-            licence=licences.get(image.get("license"), ""),
+            licence=licences.get(image.get("license")) or "",
             source=image.get("flickr_url") or image.get("coco_url") or source,
             original_area_ratio=original / (size[0] * size[1]),
         )
 
 
 def _objects(
-    annotations: Sequence[Mapping[str, Any]],
+    annotations: Sequence[Instance],
     names: Mapping[int, str],
     size: tuple[int, int],
     photo: str,
 ) -> list[dict[str, Any]]:
     objects = []
     for annotation in annotations:
-        corners = annotation["bbox"]
-        if not isinstance(corners, list) or len(corners) != 4:
-            raise BadData(f"{photo}: bbox {corners!r}, expected [x, y, width, height]")
-        x, y, width, height = corners
+        x, y, width, height = annotation["bbox"]
         objects.append(
             boxed(
                 names[annotation["category_id"]],
                 (x, y, x + width, y + height),
                 photo=photo,
                 size=size,
-                crowd=bool(annotation.get("iscrowd", 0)),
+                crowd=annotation.get("iscrowd", False),
                 area=annotation.get("area"),
             )
         )

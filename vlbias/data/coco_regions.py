@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -13,6 +12,9 @@ import numpy as np
 
 from vlbias.causal.example import Example
 from vlbias.causal.region import Box, Mask, Region
+from vlbias.data.coco_schema import Shape, read_regions_file
+from vlbias.data.coco_shapes import checked_shape
+from vlbias.data.photo_rows import frame_drawn_on
 from vlbias.data.regions import boxes_of
 from vlbias.errors import BadData, MissingExtra
 
@@ -40,14 +42,14 @@ def mask_regions(
         MissingExtra: if pycocotools is not installed.
     """
     coco_mask = _pycocotools()
-    content = _read(instances)
+    content = read_regions_file(instances)
     numbers = [c["id"] for c in content["categories"] if c["name"] == category]
     if len(numbers) != 1:
         raise BadData(f"{instances} has no category {category!r}")
     sizes = {str(image["id"]): (image["width"], image["height"]) for image in content["images"]}
-    shapes: dict[str, list[Any]] = defaultdict(list)
+    shapes: dict[str, list[Shape]] = defaultdict(list)
     for annotation in content["annotations"]:
-        if annotation["category_id"] == numbers[0]:
+        if annotation.get("category_id") == numbers[0]:
             shapes[str(annotation["image_id"])].append(annotation)
     found = {}
     for example in examples:
@@ -59,7 +61,12 @@ def mask_regions(
                     f"{instances}: annotation {annotation['id']} has no segmentation; take the official "
                     "file, or the person boxes"
                 )
-            pixels |= _rasterised(coco_mask, annotation["segmentation"], sizes[image])
+            where = f"{instances}, annotation {annotation['id']}"
+            shape = checked_shape(annotation["segmentation"], sizes[image], where)
+            pixels |= _rasterised(coco_mask, shape, sizes[image])
+        frame = frame_drawn_on(example, sizes[image])
+        if frame is not None:
+            pixels = frame.shown_pixels(pixels)
         scaled = _scaled(pixels, example.targets["size"])
         mask = Mask.of(scaled) if scaled.any() else None
         found[example.id] = Region(
@@ -98,24 +105,39 @@ def head_regions(keypoints: Path, examples: Sequence[Example]) -> dict[str, Regi
     Raises:
         BadData: if the file has no keypoints, or lacks a photo.
     """
-    content = _read(keypoints)
+    content = read_regions_file(keypoints)
     names = next((c["keypoints"] for c in content["categories"] if "keypoints" in c), None)
     if names is None:
         raise BadData(f"{keypoints} has no keypoints; expected person_keypoints_<subset>.json")
     sizes = {str(image["id"]): (image["width"], image["height"]) for image in content["images"]}
     points: dict[str, list[list[float]]] = defaultdict(list)
     for annotation in content["annotations"]:
-        points[str(annotation["image_id"])].append(annotation.get("keypoints", []))
+        given = annotation.get("keypoints") or []
+        if len(given) not in (0, 3 * len(names)):
+            raise BadData(
+                f"{keypoints}, annotation {annotation['id']}: {len(given)} numbers, expected x, y and "
+                f"visibility of each of {len(names)} keypoints"
+            )
+        points[str(annotation["image_id"])].append(given)
     found = {}
     for example in examples:
         image = _number(example, sizes, keypoints)
-        size = example.targets["size"]
-        x, y = size[0] / sizes[image][0], size[1] / sizes[image][1]
         heads = [head_box(names, given, sizes[image]) for given in points[image] if given]
-        found[example.id] = Region(
-            "head", tuple((b[0] * x, b[1] * y, b[2] * x, b[3] * y) for b in heads if b is not None)
-        )
+        found[example.id] = Region("head", _on_photo(example, heads, sizes[image]))
     return found
+
+
+def _on_photo(
+    example: Example, boxes: Sequence[Box | None], drawn: tuple[int, int]
+) -> tuple[Box, ...]:
+    """Boxes drawn on a photo of one size, on the photo as it is shown to models."""
+    kept = [box for box in boxes if box is not None]
+    frame = frame_drawn_on(example, drawn)
+    if frame is not None:
+        kept, drawn = [frame.shown_box(box, drawn) for box in kept], drawn[::-1]
+    size = example.targets["size"]
+    x, y = size[0] / drawn[0], size[1] / drawn[1]
+    return tuple((b[0] * x, b[1] * y, b[2] * x, b[3] * y) for b in kept)
 
 
 def head_box(names: Sequence[str], given: Sequence[float], size: tuple[int, int]) -> Box | None:
@@ -166,13 +188,6 @@ def _number(example: Example, known: Mapping[str, Any], file: Path) -> str:
     if number not in known:
         raise BadData(f"{file} has no image {number} ({example.id}); use files of the same subset")
     return number
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise BadData(f"{path} cannot be read as JSON ({error}); expected a COCO file") from error
 
 
 def _pycocotools() -> Any:

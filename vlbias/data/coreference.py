@@ -10,7 +10,8 @@ from typing import Literal
 
 from vlbias.causal.cloze import Cloze
 from vlbias.causal.example import Example
-from vlbias.data.texts import Texts, lines_of, make_texts, texts_folder
+from vlbias.data.text_files import lines_of
+from vlbias.data.texts import Texts, make_texts, texts_folder
 from vlbias.errors import BadData
 
 __all__ = ["read_winobias", "read_winogender"]

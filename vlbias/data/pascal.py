@@ -7,8 +7,10 @@ from typing import Any
 from xml.etree import ElementTree
 
 from vlbias.data.gender_labels import GenderRule
-from vlbias.data.photo_rows import Photo, boxed, labelled_rows
+from vlbias.data.photo_rows import Photo, boxed, drawn_on, labelled_rows, shown_objects
+from vlbias.data.schema import Finite, Positive, checked
 from vlbias.data.table import Dataset, make_dataset, split_of_name
+from vlbias.data.text_files import read_text
 from vlbias.errors import BadData
 
 __all__ = ["CLASSES", "RECIPE", "read_pascal"]
@@ -31,6 +33,7 @@ def read_pascal(
     sentences_per_image: int | None = 5,
     difficult: bool = True,
     people_only: bool = True,
+    images_anywhere: bool = False,
 ) -> Dataset:
     """Photos of PASCAL-Sentence with sentences, boxes and the writers' perceived gender.
 
@@ -46,6 +49,7 @@ def read_pascal(
         sentences_per_image: Every photo must have so many; None allows any number.
         difficult: Whether objects that VOC marks as difficult are kept.
         people_only: Leave out photos without a person box.
+        images_anywhere: Whether photos may be links out of their folder.
 
     Raises:
         BadData: if files are missing, malformed or do not match, or a class is unknown; names
@@ -71,7 +75,13 @@ def read_pascal(
         "split_rule": "SHA-256 of the photo's name % 5: 0 test, 1 dev, else fit",
         "options": options,
     }
-    return make_dataset(rows, image_root=path / "JPEGImages", classes=CLASSES, meta=meta)
+    return make_dataset(
+        rows,
+        image_root=path / "JPEGImages",
+        classes=CLASSES,
+        meta=meta,
+        images_anywhere=images_anywhere,
+    )
 
 
 def _sentences(folder: Path, count: int | None) -> dict[str, list[str]]:
@@ -81,10 +91,7 @@ def _sentences(folder: Path, count: int | None) -> dict[str, list[str]]:
     for file in sorted(folder.rglob("*.txt")):
         if file.stem in texts:
             raise BadData(f"{file}: a second file of sentences for photo {file.stem}; keep one")
-        try:
-            lines = file.read_text(encoding="utf-8").splitlines()
-        except UnicodeDecodeError as error:
-            raise BadData(f"{file} is not UTF-8 ({error}); convert it") from error
+        lines = read_text(file).split("\n")
         texts[file.stem] = [" ".join(line.split()) for line in lines if line.strip()]
         if count is not None and len(texts[file.stem]) != count:
             wrong.append(f"{file.stem} ({len(texts[file.stem])})")
@@ -112,15 +119,19 @@ def _photo(name: str, lines: list[str], path: Path, difficult: bool) -> Photo:
     file = path / "Annotations" / f"{name}.xml"
     try:
         root = ElementTree.parse(file).getroot()
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise BadData(f"{file} is no XML ({error}); fetch it again") from error
-    size = (_number(root, "size/width", file), _number(root, "size/height", file))
-    whole = (int(size[0]), int(size[1]))
+    sides = (f"size/{side}" for side in ("width", "height"))
+    width, height = (checked(Positive, _number(root, s, file), f"{file}, <{s}>") for s in sides)
+    whole = width, height
     objects = [
         _object(element, file, whole)
         for element in root.findall("object")
         if difficult or element.findtext("difficult", "0").strip() != "1"
     ]
+    frame = drawn_on(path / "JPEGImages" / f"{name}.jpg", whole)
+    if frame is not None:
+        objects, whole = shown_objects(objects, frame, whole), whole[::-1]
     return Photo(
         id=f"pascal-sentence/{name}",
         image=f"{name}.jpg",
@@ -146,6 +157,7 @@ def _object(element: ElementTree.Element, file: Path, size: tuple[int, int]) -> 
 def _number(element: ElementTree.Element, path: str, file: Path) -> float:
     text = element.findtext(path)
     try:
-        return float(text or "")
+        number = float(text or "")
     except ValueError as error:
         raise BadData(f"{file}: <{path}> is {text!r}, expected a number") from error
+    return checked(Finite, number, f"{file}, <{path}>")

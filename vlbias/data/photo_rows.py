@@ -6,12 +6,15 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from vlbias.causal.example import Example
+from vlbias.causal.image_file import Frame, frame_of
 from vlbias.data.gender_labels import Funnel, GenderRule, has_gender_word, perceived_gender
 from vlbias.errors import BadData
 
-__all__ = ["Photo", "boxed", "labelled_rows"]
+__all__ = ["Photo", "boxed", "drawn_on", "frame_drawn_on", "labelled_rows", "shown_objects"]
 
 _OUTSIDE = 2.0  # px that a box may reach out of the image: rounding in annotation tools
 
@@ -58,14 +61,14 @@ def boxed(
 
     Args:
         name: Class.
-        xyxy: Pixels of the file.
+        xyxy: Pixels of the photo that boxes were drawn on.
         photo: For the error message.
-        size: Width and height of the file.
+        size: Width and height of that photo.
         crowd: Whether the box marks a crowd.
         area: Annotated area in px² of the file; the box's own where None.
 
     Raises:
-        BadData: if the box is not finite, turned round, or more than 2 px out of the image.
+        BadData: if the box is not finite, turned round, more than 2 px out of the image, or a share of it.
     """
     x0, y0, x1, y1 = map(float, xyxy)
     width, height = size
@@ -80,6 +83,11 @@ def boxed(
             f"{photo}: box {(x0, y0, x1, y1)} of {name!r} lies outside the image of "
             f"{width} x {height} px; boxes must be in pixels of the photo's own size"
         )
+    if max(x1, y1) <= 1.0 < min(width, height) and x1 > x0 and y1 > y0:
+        raise BadData(
+            f"{photo}: box {(x0, y0, x1, y1)} of {name!r} lies in the first pixel of {width} x {height}: are "
+            "these shares of width and height? Boxes must be in pixels of the photo's own size"
+        )
     x0, x1 = (min(max(x, 0.0), float(width)) for x in (x0, x1))
     y0, y1 = (min(max(y, 0.0), float(height)) for y in (y0, y1))
     own = (x1 - x0) * (y1 - y0)
@@ -87,6 +95,38 @@ def boxed(
     return {
         "class": name, **sides, "crowd": crowd, "area": own if area is None else float(area),
     }  # fmt: skip
+
+
+def drawn_on(path: Path, size: tuple[int, int]) -> Frame | None:
+    """How a photo lies in its file, where annotations of this size were drawn on it as it lies there.
+
+    None where they were drawn on the photo as it is shown, as in every photo without a turn. Files that
+    cannot be opened are left to `verify_images`, which names them all.
+    """
+    try:
+        frame = frame_of(path)
+    except BadData:
+        return None
+    return frame if frame.holds(size) else None
+
+
+def frame_drawn_on(example: Example, size: tuple[int, int]) -> Frame | None:
+    """The same of an example's photo; None where it is in memory."""
+    sources = (inputs["image"].source for inputs in example.worlds.values() if "image" in inputs)
+    source = next(sources, None)
+    return drawn_on(source, size) if isinstance(source, Path) else None
+
+
+def shown_objects(
+    objects: Iterable[Mapping[str, Any]], frame: Frame, size: tuple[int, int]
+) -> list[dict[str, Any]]:
+    """Entries of the `objects` column on the photo as it is shown, from those on it as it lies."""
+    sides = ("x0", "y0", "x1", "y1")
+    found = []
+    for entry in objects:
+        box = entry["x0"], entry["y0"], entry["x1"], entry["y1"]
+        found.append({**entry, **dict(zip(sides, frame.shown_box(box, size), strict=True))})
+    return found
 
 
 def labelled_rows(

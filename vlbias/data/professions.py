@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
 
 from vlbias.causal.cloze import Cloze
 from vlbias.causal.example import Example
 from vlbias.data.pronouns import FORMS, SENTENCES, Form
-from vlbias.data.texts import Texts, lines_of, make_texts, texts_folder
+from vlbias.data.schema import Finite, Text, checked
+from vlbias.data.text_files import read_json
+from vlbias.data.texts import Texts, make_texts, texts_folder
 from vlbias.errors import BadData
 
 __all__ = ["TEMPLATES", "read_professions"]
@@ -96,14 +99,17 @@ def _frames(templates: Sequence[str] | str, form: Form) -> tuple[tuple[str, Form
     return tuple((template, form) for template in given)
 
 
+def _row(value: Any) -> Any:
+    if not isinstance(value, list) or len(value) != 3:
+        raise ValueError("expected [word, definitional score, stereotypical score]")
+    return value
+
+
+_ROWS = list[Annotated[tuple[Text, Finite, Finite], BeforeValidator(_row)]]
+
+
 def _rows(path: Path) -> list[tuple[str, float, float]]:
-    try:
-        content = json.loads("\n".join(lines_of(path)))
-        return [(str(word), float(fixed), float(typed)) for word, fixed, typed in content]
-    except (json.JSONDecodeError, TypeError, ValueError) as error:
-        raise BadData(
-            f"{path}: expected a list of [word, definitional score, stereotypical score] ({error})"
-        ) from error
+    return checked(_ROWS, read_json(path, "give a folder with professions.json"), str(path))
 
 
 def _group(row: tuple[str, float, float]) -> str:

@@ -9,13 +9,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from vlbias.causal.example import Example, Picture
 from vlbias.causal.region import Box, Region
 from vlbias.data.placebo_regions import placebo_region
+from vlbias.data.schema import Finite
 from vlbias.errors import BadData
 
 __all__ = [
+    "RegionBox",
     "boxes_of",
     "given_regions",
     "lacking",
@@ -26,6 +31,15 @@ __all__ = [
     "with_regions",
 ]
 
+
+def _corners(value: Any) -> Any:
+    if not isinstance(value, list) or len(value) != 4:
+        raise ValueError("expected [left, top, right, bottom] in pixels")
+    return value
+
+
+RegionBox = Annotated[tuple[Finite, Finite, Finite, Finite], BeforeValidator(_corners)]
+"""A box as it stands in a file of regions."""
 Regions = Mapping[str, Region]
 """Id of an example to its region."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ from vlbias.data.photo_rows import boxed
 from vlbias.data.pictograms import OBJECTS
 from vlbias.data.scenes import SHOWN, SIDE, Scene, SceneSpec, draw_scene
 from vlbias.data.table import Dataset, make_dataset, split_of_number
+from vlbias.data.text_files import read_json
 from vlbias.errors import BadData
 from vlbias.files import whole, write_json
 
@@ -45,7 +45,9 @@ def write_scenes(folder: Path, spec: SceneSpec) -> Path:
     return folder
 
 
-def read_scenes(path: Path, rule: GenderRule | None = None) -> Dataset:
+def read_scenes(
+    path: Path, rule: GenderRule | None = None, *, images_anywhere: bool = False
+) -> Dataset:
     """The rendered scenes of a folder; groups are those that were drawn, so no rule is read.
 
     Objects behind crates are in the table with their boxes: they are there.
@@ -53,22 +55,21 @@ def read_scenes(path: Path, rule: GenderRule | None = None) -> Dataset:
     Args:
         path: Folder that `write_scenes` wrote.
         rule: Not read.
+        images_anywhere: Whether images may be links out of the folder.
 
     Raises:
         BadData: if it is no such folder, or images are missing.
     """
-    try:
-        content = json.loads((path / "scenes.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise BadData(
-            f"{path} holds no scenes.json; render it with vlbias.data.scene_folder.write_scenes(folder, "
-            "SceneSpec(photos=1000))"
-        ) from error
-    except json.JSONDecodeError as error:
-        raise BadData(f"{path / 'scenes.json'} is no JSON ({error}); render it again") from error
+    advice = "render it with vlbias.data.scene_folder.write_scenes(folder, SceneSpec(photos=1000))"
+    content = read_json(path / "scenes.json", advice)
+    if not isinstance(content, dict):
+        raise BadData(f"{path / 'scenes.json'} holds no settings; {advice}")
     if content.pop("recipe", None) != RECIPE:
         raise BadData(f"{path} was rendered by another version of vlbias; render it again")
-    spec = SceneSpec(**content)
+    try:
+        spec = SceneSpec(**content)
+    except TypeError as error:
+        raise BadData(f"{path / 'scenes.json'}: {error}; {advice}") from error
     rows = [_row(scene) for scene in _scenes(spec)]
     groups = {group: sum(row["group"] == group for row in rows) for group in SHOWN[:2]}
     meta = {
@@ -79,7 +80,9 @@ def read_scenes(path: Path, rule: GenderRule | None = None) -> Dataset:
         "split_rule": "number % 5: 0 test, 1 dev, else fit",
         "options": asdict(spec),
     }
-    return make_dataset(rows, image_root=path, classes=tuple(OBJECTS), meta=meta)
+    return make_dataset(
+        rows, image_root=path, classes=tuple(OBJECTS), meta=meta, images_anywhere=images_anywhere
+    )
 
 
 def _scenes(spec: SceneSpec) -> Iterator[Scene]:

@@ -14,9 +14,11 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image, UnidentifiedImageError
 
+from vlbias.causal.image_file import open_image, refuse_outside
 from vlbias.data.lexicon import lexicon_hash
+from vlbias.data.spellings import refuse_spellings
+from vlbias.data.text_files import read_json
 from vlbias.errors import BadData
 from vlbias.files import whole, write_json
 
@@ -98,11 +100,19 @@ def make_dataset(
     image_root: Path,
     classes: Sequence[str],
     meta: Mapping[str, Any],
+    images_anywhere: bool = False,
 ) -> Dataset:
     """The data set of the given rows, checked and sorted by id.
 
+    Args:
+        rows: A dictionary per photo, with the columns of `SCHEMA`.
+        image_root: Folder of the photos.
+        classes: All class names in their order.
+        meta: About the data; goes into examples.json.
+        images_anywhere: Whether paths of photos may leave that folder.
+
     Raises:
-        BadData: if there is no row, ids repeat, or splits, classes or listed image files are
+        BadData: if there is no row, ids repeat, or splits, groups, classes or listed image files are
             not what they should be; names the offenders.
     """
     if not rows:
@@ -119,6 +129,9 @@ def make_dataset(
     )
     if len(known) != len(classes):
         raise BadData(f"class names repeat: {sorted(classes)}")
+    refuse_spellings(frame["group"], classes)
+    if not images_anywhere:
+        refuse_outside(image_root, list(frame["image"]))
     _refuse(
         f"image files that are missing under {image_root}",
         [name for name in frame["image"] if not (image_root / name).is_file()],
@@ -158,24 +171,28 @@ def save_dataset(dataset: Dataset, path: Path) -> None:
     write_json(path / "examples.json", about)
 
 
-def load_dataset_table(path: Path, *, image_root: Path | None = None) -> Dataset:
+def load_dataset_table(
+    path: Path, *, image_root: Path | None = None, images_anywhere: bool = False
+) -> Dataset:
     """The data set that `save_dataset` wrote.
 
     Args:
         path: The folder, or its examples.parquet.
         image_root: Where the photos are, if they moved since.
+        images_anywhere: Whether paths of photos may leave that folder.
 
     Raises:
-        BadData: if a file is missing or unreadable, or if the rows are not those that were saved.
+        BadData: if a file is missing or unreadable, if the rows are not those that were saved, or if
+            photos are elsewhere.
     """
     folder = path.parent if path.suffix == ".parquet" else path
     for name in ("examples.parquet", "examples.json"):
         if not (folder / name).is_file():
             raise BadData(f"{folder / name} not found; write it with the prepare script")
     try:
-        about = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
+        about = read_json(folder / "examples.json", "prepare it again")
         table = pq.read_table(folder / "examples.parquet")
-    except (json.JSONDecodeError, pa.ArrowInvalid) as error:
+    except pa.ArrowInvalid as error:
         raise BadData(f"{folder} cannot be read ({error}); prepare it again") from error
     if about.get("table_version") != TABLE_VERSION or not table.schema.equals(SCHEMA):
         raise BadData(
@@ -188,6 +205,8 @@ def load_dataset_table(path: Path, *, image_root: Path | None = None) -> Dataset
         raise BadData(f"{folder}: the rows are not those that were saved; prepare it again")
     root = image_root or Path(os.path.normpath(folder / about["image_root"]))
     del about["image_root"]
+    if not images_anywhere:
+        refuse_outside(root, list(frame["image"]))
     return Dataset(frame, root, classes, about, stored)
 
 
@@ -208,13 +227,9 @@ def verify_images(dataset: Dataset, *, workers: int = 4) -> None:
 
 def _image_problem(root: Path, name: str, width: int, height: int) -> str | None:
     try:
-        with Image.open(root / name) as image:
-            image.load()
-            size = image.size
-    except FileNotFoundError:
-        return f"{name}: file not found"
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        return f"{name}: cannot be read ({error})"
+        size = open_image(root / name).size
+    except BadData as error:
+        return f"{name}: {str(error).removeprefix('image ')}"
     if size != (width, height):
         return f"{name}: {size[0]} x {size[1]} px, the table says {width} x {height}"
     return None

@@ -11,25 +11,35 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ConfigDict, Field
 
 from vlbias.causal.cloze import Cloze
 from vlbias.causal.example import Example
+from vlbias.data.schema import FileRow, Name, OptionalName, Text, checked
+from vlbias.data.spellings import refuse_spellings
+from vlbias.data.text_files import read_records
 from vlbias.errors import BadData, BadStudy
 
-__all__ = ["Texts", "lines_of", "make_texts", "read_texts", "texts_folder"]
+__all__ = ["Texts", "make_texts", "read_texts", "texts_folder"]
 
-_COLUMNS = {
-    "id",
-    "cluster",
-    "group",
-    "split",
-    "worlds",
-    "candidates",
-    "span",
-    "after",
-    "attributes",
-    "wordings",
-}
+
+class _Row(FileRow):
+    """A line of one's own texts; see `read_texts`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: Name
+    cluster: OptionalName = None
+    group: OptionalName = None
+    split: OptionalName = None
+    worlds: dict[str, Text] = Field(min_length=1)
+    candidates: tuple[Text, ...]
+    span: dict[str, Text] = Field(default_factory=dict)
+    after: Text = ""
+    attributes: dict[str, Name] = Field(default_factory=dict)
+    wordings: dict[str, tuple[tuple[Text, Text], ...]] = Field(default_factory=dict)
+
+
 Wordings = Mapping[str, Mapping[str, tuple[Cloze, ...]]]
 """Id of an example, world, and other wordings of it that may be taken in its place."""
 
@@ -112,6 +122,7 @@ def make_texts(
                 f"{example.id} has {len(texts[0].candidates)} candidates, expected one for each of "
                 f"{list(classes)}"
             )
+    refuse_spellings([e.attributes["group"] for e in examples], ())
     text = json.dumps([[e.id, {w: repr(x["text"]) for w, x in e.worlds.items()}] for e in examples])
     # outcomes of photos compare with what is in them; a text has nothing of the kind
     plain = tuple(replace(e, targets={**e.targets, "present": frozenset()}) for e in examples)
@@ -122,24 +133,6 @@ def make_texts(
 def texts_folder(path: Path | None) -> Path:
     """The given folder, or that of the small own-written set that comes with the package."""
     return Path(str(files("vlbias.data").joinpath("lm"))) if path is None else path
-
-
-def lines_of(path: Path) -> list[str]:
-    """The lines of a text file that hold anything.
-
-    Raises:
-        BadData: if it is missing or not UTF-8.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise BadData(
-            f"{path} not found; give the folder with the published files, or no path for the small set "
-            "that comes with the package"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise BadData(f"{path} is not UTF-8 ({error}); convert it") from error
-    return [line for line in text.splitlines() if line.strip()]
 
 
 def read_texts(path: Path | None, *, classes: Sequence[str] = ("anti", "stereo")) -> Texts:
@@ -161,39 +154,32 @@ def read_texts(path: Path | None, *, classes: Sequence[str] = ("anti", "stereo")
     path = texts_folder(None) / "texts.jsonl" if path is None else path
     examples = []
     wordings = {}
-    for number, line in enumerate(lines_of(path), start=1):
+    for number, values in read_records(path):
+        where = f"{path.name} line {number}"
+        row = checked(_Row, values, where)
         try:
-            row = json.loads(line)
             examples.append(_own(row))
-            wordings[examples[-1].id] = _own_wordings(row)
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError, BadData) as error:
-            raise BadData(f"{path.name} line {number}: {type(error).__name__} {error}") from error
+            wordings[row.id] = {
+                world: tuple(_own_cloze(row, text, word) for text, word in others)
+                for world, others in row.wordings.items()
+            }
+        except BadData as error:
+            raise BadData(f"{where}: {error}") from error
     meta = {"reader": "texts", "source": path.name, "funnel": {"lines": len(examples)}}
     return make_texts(examples, classes, meta, wordings)
 
 
-def _own_wordings(row: Mapping[str, Any]) -> dict[str, tuple[Cloze, ...]]:
-    return {
-        world: tuple(_own_cloze(row, text, word) for text, word in others)
-        for world, others in row.get("wordings", {}).items()
-    }
-
-
-def _own(row: Mapping[str, Any]) -> Example:
-    unknown = sorted(set(row) - _COLUMNS)
-    if unknown:
-        raise BadData(f"unknown keys {unknown}, expected {sorted(_COLUMNS)}")
-    words = row.get("span", {})
+def _own(row: _Row) -> Example:
     worlds = {
-        world: {"text": _own_cloze(row, text, words.get(world))}
-        for world, text in row["worlds"].items()
+        world: {"text": _own_cloze(row, text, row.span.get(world))}
+        for world, text in row.worlds.items()
     }
-    attributes = {**row.get("attributes", {}), "group": row.get("group", "all")}
-    attributes["split"] = row.get("split", "test")
-    return Example(row["id"], row.get("cluster", row["id"]), worlds, attributes=attributes)
+    attributes = {**row.attributes, "group": row.group or "all", "split": row.split or "test"}
+    cluster = row.id if row.cluster is None else row.cluster
+    return Example(row.id, cluster, worlds, attributes=attributes)
 
 
-def _own_cloze(row: Mapping[str, Any], text: str, word: str | None) -> Cloze:
+def _own_cloze(row: _Row, text: str, word: str | None) -> Cloze:
     spans: tuple[tuple[str, int, int], ...] = ()
     if word is not None:
         if text.count(word) != 1:
@@ -201,4 +187,4 @@ def _own_cloze(row: Mapping[str, Any], text: str, word: str | None) -> Cloze:
                 f"span {word!r} occurs {text.count(word)} times in {text!r}, expected once"
             )
         spans = (("word", text.index(word), text.index(word) + len(word)),)
-    return Cloze(text, tuple(row["candidates"]), spans, row.get("after", ""))
+    return Cloze(text, row.candidates, spans, row.after)

@@ -8,7 +8,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from vlbias.errors import BadStudy
 
@@ -34,6 +41,30 @@ class Frozen(BaseModel):
     """Part of a study: unknown keys are refused, nothing changes afterwards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_meant(cls, value: Any, info: ValidationInfo) -> Any:
+        kinds = _kinds(cls.model_fields[info.field_name or ""].annotation)
+        if isinstance(value, bool) and kinds & {int, float} and bool not in kinds:
+            raise ValueError("expected a number, not true or false")
+        if isinstance(value, str) and kinds & {int, float} and str not in kinds:
+            raise ValueError("expected a number without quotes")
+        return value
+
+    @field_validator("*")
+    @classmethod
+    def _without_repeats(cls, value: Any) -> Any:
+        if isinstance(value, tuple):
+            twice = [part for place, part in enumerate(value) if part in value[:place]]
+            if twice:
+                raise ValueError(f"expected each once; {twice[0]!r} repeats")
+        return value
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types that a field takes, of unions each."""
+    return {annotation} | {part for part in get_args(annotation) if isinstance(part, type)}
 
 
 class StudyBase(Frozen):
@@ -133,7 +164,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         BadStudy: if the file is missing, unreadable, or no TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise BadStudy("file", str(path), "a study file that exists") from error
     except (OSError, UnicodeDecodeError) as error:

@@ -122,6 +122,7 @@ class Tokenizer:
                 f"{cloze.text!r} goes on with {cloze.after!r} after its gap, which {self._name} cannot read: "
                 "put it into the candidates"
             )
+        self._refuse_written_tokens(cloze)
         ids, offsets = self._encoded(cloze.text)
         pieces = []
         for candidate in cloze.candidates:
@@ -134,6 +135,15 @@ class Tokenizer:
             pieces.append(whole[len(ids) :])
         self._known[cloze] = pieces, ids, offsets
         return self._known[cloze]
+
+    def _refuse_written_tokens(self, cloze: Cloze) -> None:
+        text = " ".join((cloze.text, *cloze.candidates, cloze.after))
+        written = [token for token in self._tokenizer.all_special_tokens if token in text]
+        if written:
+            raise BadData(
+                f"{cloze.text!r} and its candidates hold {written[0]!r}, which {self._name} reads as a token "
+                "of its own and sets where it belongs: take it out"
+            )
 
     def _encoded(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """Ids and offsets without the special tokens that end a text."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from vlbias.causal.example import Example
+from vlbias.causal.image_file import frame_of
 from vlbias.data.table import Dataset
 from vlbias.errors import VlbiasError
 from vlbias.studies.bias.plan import measured_examples, photos_of
@@ -35,9 +37,23 @@ def _of_data(study: Study) -> list[Remark]:
     said = ", ".join(f"{split} {group} {count}" for (split, group), count in sorted(groups.items()))
     return [
         Remark("data", "ok", f"{len(examples)} photos: {said}"),
+        *_of_turns(examples),
         *_of_worlds(study, examples),
         _of_size(study, dataset, examples),
     ]
+
+
+def _of_turns(examples: Sequence[Example]) -> Iterator[Remark]:
+    """Photos that are shown otherwise than they lie in their files."""
+    sources = [next(iter(e.worlds.values()))["image"].source for e in examples if e.worlds]
+    turned = sum(frame_of(s).orientation != 1 for s in sources if isinstance(s, Path))
+    if turned:
+        yield Remark(
+            "data",
+            "note",
+            f"{turned} of {len(examples)} photos are turned as their EXIF orientation says; boxes count on the "
+            "photo as it is shown, unless width and height of the table say that it was drawn on as it lies",
+        )
 
 
 def _of_worlds(study: Study, examples: Sequence[Example]) -> Iterator[Remark]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from vlbias.data.gender_labels import RULES
 from vlbias.data.own_photos import COLUMNS
 from vlbias.data.prompts import GROUP_WORDS
 from vlbias.data.table import Dataset
+from vlbias.data.text_files import header_of
 from vlbias.errors import BadData
 from vlbias.models import outline_model
 from vlbias.studies.bias.study_text import Choices, study_text
@@ -82,7 +81,7 @@ def recognise(data: Path) -> tuple[str, Path]:
     if (data / "Annotations").is_dir() and (data / "sentences").is_dir():
         return "pascal-sentence", data
     tables = sorted(path for path in data.iterdir() if path.suffix in _TABLES)
-    named = [path for path in tables if "image" in _columns(path)]
+    named = [path for path in tables if _has_images(path)]
     if len(named) == 1:
         return "own", named[0]
     if len(named) > 1:
@@ -100,20 +99,16 @@ def recognise(data: Path) -> tuple[str, Path]:
     )
 
 
-def _columns(path: Path) -> list[str]:
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        first = lines.readline()
-    if path.suffix == ".csv":
-        return next(csv.reader([first]), [])
+def _has_images(path: Path) -> bool:
+    """Whether a table has a column of photos; one that cannot be read is somebody else's."""
     try:
-        row = json.loads(first or "{}")
-    except json.JSONDecodeError as error:
-        raise BadData(f"{path}: line 1 is no JSON ({error})") from error
-    return list(row) if isinstance(row, dict) else []
+        return "image" in header_of(path)
+    except BadData:
+        return False
 
 
 def _renaming(path: Path) -> str:
-    columns = _columns(path)
+    columns = header_of(path)
     renamed = [
         f"{found!r} to {wanted!r}"
         for wanted, others in _MEANT.items()
@@ -130,7 +125,7 @@ def _renaming(path: Path) -> str:
 def _has_groups(reader: str, place: Path) -> bool:
     if reader != "own":
         return False
-    columns = set(_columns(place))
+    columns = set(header_of(place))
     meant = any(name.lower() in _MEANT["group"] for name in columns)
     named = {"image"} <= columns and ("labels" in columns or "boxes" in columns)
     if ("group" not in columns and (meant or "captions" not in columns)) or not named:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any, get_args
 
 from vlbias.causal.staged_model import StagedModel
 from vlbias.data import TEXTS, read_text_dataset
-from vlbias.data.texts import Texts, lines_of
+from vlbias.data.text_files import lines_of, parse_json
+from vlbias.data.texts import Texts
 from vlbias.errors import BadData, BadStudy, UnknownName
 from vlbias.models import outline_model
 from vlbias.runs.study import Split
@@ -83,8 +83,8 @@ def _source(data: Path) -> tuple[str, Path | None]:
 def _options(path: Path) -> dict[str, Any]:
     """Options of the reader of own texts: names of the candidates, where there are not two."""
     try:
-        count = len(json.loads(lines_of(path)[0])["candidates"])
-    except (json.JSONDecodeError, IndexError, KeyError, TypeError):
+        count = len(parse_json(lines_of(path)[0], path.name)["candidates"])
+    except (BadData, IndexError, KeyError, TypeError):
         return {}  # the reader says what is wrong, and in which line
     further = [f"candidate{number}" for number in range(3, count + 1)]
     return {"classes": ["anti", "stereo", *further]} if further else {}

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageDraw
+from PIL import ImageDraw
 
+from vlbias.causal.image_file import open_image
 from vlbias.data import DATASETS
 from vlbias.data.gender_labels import GenderRule
 from vlbias.data.table import Dataset
@@ -124,8 +125,7 @@ def _gap(job: PresenceScores, column: int) -> float:
 
 
 def _figure(dataset: Dataset, row: pd.Series[Any], said: str) -> str:
-    with Image.open(dataset.image_root / row["image"]) as opened:
-        image = opened.convert("RGB")
+    image = open_image(dataset.image_root / row["image"])
     scale = _WIDTH / image.width
     image = image.resize((_WIDTH, max(1, round(image.height * scale))))
     pen = ImageDraw.Draw(image)

@@ -59,7 +59,7 @@ def read_dataset(study: PhotoStudy) -> Dataset:
         raise BadStudy(
             "dataset.path", None, f"the folder of {spec.name!r}, relative to the study file"
         )
-    dataset = read(Path(spec.path), spec.labels.rule())
+    dataset = read(Path(spec.path), spec.labels.rule(), images_anywhere=spec.images_anywhere)
     for field, names in (
         ("objects", study.objects),
         ("operating_point.thresholds", point.thresholds),

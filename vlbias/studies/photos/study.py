@@ -46,6 +46,7 @@ class PhotoSet(Frozen):
         groups: Gaps are the first minus the second.
         labels: How groups are read from captions.
         limit: Only so many photos, chosen by the seed.
+        images_anywhere: Whether paths of photos may leave the folder of photos: absolute, with "..", or links.
     """
 
     name: str = "coco"
@@ -54,6 +55,7 @@ class PhotoSet(Frozen):
     groups: tuple[str, ...] = ("masculine", "feminine")
     labels: LabelSpec = LabelSpec()
     limit: int | None = Field(None, ge=1)
+    images_anywhere: bool = False
 
     @field_validator("groups")
     @classmethod

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from vlbias.causal.example import Example
 from vlbias.causal.region import Region
 from vlbias.data.coco_regions import head_regions, mask_regions
 from vlbias.data.faces import FACE_DETECTORS, face_detector, face_regions
 from vlbias.data.regions import (
+    RegionBox,
     given_regions,
     person_regions,
     placebo_regions,
     with_person_regions,
     with_regions,
 )
+from vlbias.data.schema import checked
+from vlbias.data.text_files import read_json
 from vlbias.errors import BadData, BadStudy
 from vlbias.studies.photos.study import PhotoStudy
 
@@ -62,7 +63,7 @@ def read_regions(
         "head": lambda file: head_regions(Path(file), examples),
         "person-mask": lambda file: mask_regions(Path(file), examples),
         "face": lambda detector: face_regions(examples, detector),  # type: ignore[arg-type]
-        "own": lambda file: _own(Path(file)),
+        "own": lambda file: _own(Path(file), examples),
     }
     found: dict[str, Regions] = {}
     for name, source in study.regions.items():
@@ -72,15 +73,25 @@ def read_regions(
     return found
 
 
-def _own(file: Path) -> Regions:
-    try:
-        content: Any = json.loads(file.read_text(encoding="utf-8"))
-        return given_regions("own", content)
-    except (ValueError, TypeError, AttributeError) as error:
+def _own(file: Path, examples: Sequence[Example]) -> Regions:
+    content = read_json(file, "give a JSON file of photo ids to lists of boxes")
+    if not isinstance(content, Mapping):
         raise BadData(
-            f"{file}: expected JSON of photo ids to lists of boxes, [left, top, right, bottom] in "
-            f"pixels ({error})"
-        ) from error
+            f"{file}: expected JSON of photo ids to lists of boxes, [left, top, right, bottom] in pixels"
+        )
+    boxes = checked(dict[str, list[RegionBox]], content, str(file))
+    sizes = {example.id: example.targets["size"] for example in examples}
+    for name in sizes.keys() & boxes.keys():
+        for box in boxes[name]:
+            if max(box) <= 1.0 < min(sizes[name]):
+                raise BadData(
+                    f"{file}: box {list(box)} of {name!r} lies in the first pixel: are these shares of width "
+                    "and height? Boxes must be in pixels of the photo as it is shown"
+                )
+    try:
+        return given_regions("own", boxes)
+    except BadData as error:
+        raise BadData(f"{file}: {error}") from error
 
 
 def carrying_regions(
