@@ -54,7 +54,7 @@ def paired_examples(
     texts: Sequence[str | tuple[str, ...]],
     other_texts: Sequence[str | tuple[str, ...]] | None = None,
     *,
-    groups: Sequence[str] | None = None,
+    groups: Sequence[Any] | None = None,
 ) -> list[Example]:
     """Examples from images and texts in memory: worlds "null" and "both".
 
@@ -63,7 +63,7 @@ def paired_examples(
         other_images: The same photo in the other world.
         texts: Caption, or a tuple of class prompts.
         other_texts: In the other world; `texts` if not given.
-        groups: Group of each example.
+        groups: Group of each example, a word or a number.
 
     Raises:
         BadData: if the lengths differ.
@@ -173,6 +173,7 @@ def effects(
     Raises:
         BadStudy: if there is no such attribute.
         MissingArms: if an arm is missing.
+        BadTable: if a sample has no value of it.
     """
     column = "group" if by == "gender" and "gender" not in arms else by
     if column is not None and column not in arms:
