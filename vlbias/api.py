@@ -16,7 +16,7 @@ from vlbias.causal.engine import Engine, altered_channels
 from vlbias.causal.example import Example, Picture
 from vlbias.causal.site import Mediator
 from vlbias.causal.staged import StagedModel, resolve
-from vlbias.errors import BadData, BadStudy
+from vlbias.errors import BadData, BadModel, BadStudy
 from vlbias.outcomes import OUTCOMES
 
 __all__ = ["effects", "load_dataset", "paired_examples", "potential_outcomes"]
@@ -124,6 +124,7 @@ def potential_outcomes(
 
     Raises:
         UnknownName: for a mediator or outcome that does not exist.
+        BadModel: if a score is NaN or infinite.
     """
     pairs = [Contrast.parse(text) for text in contrasts]
     named = resolve(model, mediators)
@@ -139,6 +140,13 @@ def potential_outcomes(
                 measure = outcome(arm.readout, chosen)
                 bad = np.repeat(arm.misaligned.numpy(), len(measure.targets))
                 value = np.where(bad, np.nan, measure.value.ravel().astype(np.float64))
+                if not np.isfinite(value[~bad]).all():
+                    first = int(np.flatnonzero(~bad & ~np.isfinite(value))[0])
+                    raise BadModel(
+                        f"{arm.contrast.name}, mediator {arm.mediator!r}, arm {arm.arm}: {outcome.name} of "
+                        f"{chosen[first // len(measure.targets)].id!r} is {value[first]}; look for broken "
+                        "weights or an input that holds NaN"
+                    )
                 frame = pd.DataFrame(
                     {
                         "sample_id": np.repeat([e.id for e in chosen], len(measure.targets)),
