@@ -13,7 +13,7 @@ from vlbias.store.run_folder import Run
 from vlbias.studies.bias.numbers import numbers
 from vlbias.studies.bias.page import compare, section
 from vlbias.studies.bias.study import Study
-from vlbias.studies.jobs import run_plan
+from vlbias.studies.lifecycle import run_plan
 
 
 def test_a_page_without_a_contrast_from_null_names_its_world(

@@ -12,7 +12,7 @@ import pytest
 
 from vlbias.errors import BadStudy, BadTable
 from vlbias.report.funnel import lacking_in_words
-from vlbias.store.cells import CellWriter
+from vlbias.store.cell_writer import CellWriter
 from vlbias.store.run_folder import Run
 from vlbias.studies.bias.study import Study
 
