@@ -49,7 +49,7 @@ _CONTRASTS = (
 )  # fmt: skip
 
 
-def toy_study(photos: int = 900, seed: int = 0) -> ArmsPlan:
+def toy_study(photos: int = 900, seed: int = 0, contrasts: Sequence[str] = _CONTRASTS) -> ArmsPlan:
     """A study whose answer is known: vectors instead of photos, drawn from a seed.
 
     Every "photo" holds content, a cue of its group and clutter, in the image and in the text vector;
@@ -61,7 +61,7 @@ def toy_study(photos: int = 900, seed: int = 0) -> ArmsPlan:
             "name": "toy",
             "model": "toy",
             "dataset": {"name": "toy", "splits": ("dev", "test")},
-            "contrasts": _CONTRASTS,
+            "contrasts": tuple(contrasts),
             "mediators": _MEDIATORS,
             "operating_point": {"rule": "fpr", "value": 0.1, "split": "dev", "report": ("test",)},
             "shard_size": 150,

@@ -16,7 +16,7 @@ from vlbias.causal.engine import Engine, altered_channels
 from vlbias.causal.example import Example, Picture
 from vlbias.causal.site import Mediator
 from vlbias.causal.staged_model import StagedModel, resolve
-from vlbias.errors import BadData, BadOption, BadStudy
+from vlbias.errors import BadData, BadModel, BadOption, BadStudy
 from vlbias.outcomes import OUTCOMES
 
 __all__ = ["effects", "load_dataset", "paired_examples", "potential_outcomes"]
@@ -54,7 +54,7 @@ def paired_examples(
     texts: Sequence[str | tuple[str, ...]],
     other_texts: Sequence[str | tuple[str, ...]] | None = None,
     *,
-    groups: Sequence[str] | None = None,
+    groups: Sequence[Any] | None = None,
 ) -> list[Example]:
     """Examples from images and texts in memory: worlds "null" and "both".
 
@@ -63,7 +63,7 @@ def paired_examples(
         other_images: The same photo in the other world.
         texts: Caption, or a tuple of class prompts.
         other_texts: In the other world; `texts` if not given.
-        groups: Group of each example.
+        groups: Group of each example, a word or a number.
 
     Raises:
         BadData: if the lengths differ.
@@ -124,6 +124,7 @@ def potential_outcomes(
 
     Raises:
         UnknownName: for a mediator or outcome that does not exist.
+        BadModel: if a score is NaN or infinite.
     """
     pairs = [Contrast.parse(text) for text in contrasts]
     named = resolve(model, mediators)
@@ -139,6 +140,13 @@ def potential_outcomes(
                 measure = outcome(arm.readout, chosen)
                 bad = np.repeat(arm.misaligned.numpy(), len(measure.targets))
                 value = np.where(bad, np.nan, measure.value.ravel().astype(np.float64))
+                if not np.isfinite(value[~bad]).all():
+                    first = int(np.flatnonzero(~bad & ~np.isfinite(value))[0])
+                    raise BadModel(
+                        f"{arm.contrast.name}, mediator {arm.mediator!r}, arm {arm.arm}: {outcome.name} of "
+                        f"{chosen[first // len(measure.targets)].id!r} is {value[first]}; look for broken "
+                        "weights or an input that holds NaN"
+                    )
                 frame = pd.DataFrame(
                     {
                         "sample_id": np.repeat([e.id for e in chosen], len(measure.targets)),
@@ -174,6 +182,7 @@ def effects(
         BadStudy: if there is no such attribute.
         BadOption: if there is no draw, or the seed is negative.
         MissingArms: if an arm is missing.
+        BadTable: if a sample has no value of it.
     """
     for name, given, least in (("n_boot", n_boot, 1), ("seed", seed, 0)):
         if given < least:

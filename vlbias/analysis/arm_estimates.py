@@ -9,7 +9,14 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from vlbias.analysis.functionals import certainty, crossfit, density, plugin, shrinkage
+from vlbias.analysis.functionals import (
+    certainty,
+    crossfit,
+    density,
+    plugin,
+    shrinkage,
+    standardised,
+)
 from vlbias.analysis.panel import Floats
 from vlbias.analysis.rates import Rates
 
@@ -17,6 +24,7 @@ __all__ = ["ArmEstimate", "Combination", "NullEstimate", "fit_arm", "fit_null"]
 
 Functional = Literal["plugin", "crossfit", "lin"]
 _ROUNDING = 8 * float(np.finfo(np.float32).eps)
+_LAST_BITS = 8 * float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,18 +128,16 @@ def fit_null(
     if contrast is not None:
         null = NullEstimate(arm, contrast, spread)
         return replace(null, arm=_with_lin(null, arm, variance))
-    safe = np.where(spread > 0, spread, np.inf)
     narrow = spread.astype(arm.error.dtype)
     about = _about(arm.centre, arm.error)
-    x_draws = [a / safe.astype(a.dtype) for a in about]
     null = NullEstimate(
         arm,
         None,
         spread,
         certainty(arm.gap, spread),
-        density(arm.gap / safe),
+        density(standardised(arm.gap, spread)),
         _both([certainty(a, narrow) for a in about]),
-        _both([density(x) for x in x_draws]),
+        _both([density(standardised(a, narrow)) for a in about]),
     )
     return replace(null, arm=_with_lin(null, arm, variance))
 
@@ -199,8 +205,11 @@ class Combination:
     terms: Mapping[str, float]
 
     def value(self, arms: Mapping[str, ArmEstimate], functional: str) -> float:
-        """The estimate."""
-        return sum(c * arms[a].value[functional] for a, c in self.terms.items())
+        """The estimate; exactly 0 where arms cancel but for rounding."""
+        parts = [c * arms[a].value[functional] for a, c in self.terms.items()]
+        total = sum(parts)
+        # what has no error is taken for certain, and a rounding error has none
+        return total if abs(total) > _LAST_BITS * sum(map(abs, parts)) else 0.0
 
     def draws(self, arms: Mapping[str, ArmEstimate], functional: str) -> Floats:
         """[2, D] its draws."""

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
+from vlbias.analysis.inference import rounded_down
 from vlbias.analysis.panel import Floats
 from vlbias.errors import BadTable
 
@@ -37,8 +38,7 @@ def step_down(observed: Floats, drawn: Floats) -> npt.NDArray[np.float64]:
     order = np.argsort(-observed, kind="stable")
     # largest draw among this and all less significant hypotheses
     tail = np.maximum.accumulate(drawn[:, order[::-1]], axis=1)[:, ::-1]
-    slack = 1e-9 * np.maximum(1.0, np.abs(observed[order]))
-    count = (tail >= (observed[order] - slack)[None]).sum(axis=0)
+    count = (tail >= rounded_down(observed[order])[None]).sum(axis=0)
     ranked = np.maximum.accumulate((1 + count) / (1 + drawn.shape[0]))
     adjusted = np.empty(len(observed))
     adjusted[order] = ranked
@@ -73,9 +73,8 @@ def hierarchical(paths: Sequence[tuple[str, ...]], observed: Floats, drawn: Floa
     adjusted: dict[tuple[str, ...], float] = {(): 0.0}
     for node in sorted(nodes, key=lambda n: (len(n), n)):
         leaves = nodes[node]
-        top = float(observed[leaves].max())
-        slack = 1e-9 * max(1.0, top)
-        exceed = int((drawn[:, leaves].max(axis=1) >= top - slack).sum())
+        top = rounded_down(observed[leaves].max())
+        exceed = int((drawn[:, leaves].max(axis=1) >= top).sum())
         p = (1 + exceed) / (1 + len(drawn))
         adjusted[node] = max(adjusted[node[:-1]], min(1.0, p * len(paths) / len(leaves)))
         rows.append(("/".join(node), len(node), len(leaves), p, adjusted[node]))

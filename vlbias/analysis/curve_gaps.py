@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score
 
-from vlbias.analysis.functionals import crossfit
+from vlbias.analysis.functionals import crossfit, standardised
 from vlbias.analysis.inference import permutation_p
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.permutation import permuted_codes
@@ -66,8 +66,7 @@ def _finish(
     statistic, fitted = size, np.nan
     if errors is not None:
         spread = errors[..., used]
-        z = np.divide(seen, spread, out=np.zeros_like(seen), where=spread > 0)
-        statistic = (z**2).mean(axis=1).sum(axis=1)
+        statistic = (standardised(seen, spread) ** 2).mean(axis=1).sum(axis=1)
         fitted = float(crossfit(seen[0], spread[0]))
     return CurveGaps(
         table,

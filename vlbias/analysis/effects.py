@@ -12,6 +12,7 @@ import pandas as pd
 from vlbias.analysis.arm_estimates import Combination
 from vlbias.analysis.corrections import benjamini_hochberg, hierarchical, step_down
 from vlbias.analysis.disparity_changes import FUNCTIONALS, Changes, FunctionalName, make_scales
+from vlbias.analysis.functionals import standardised
 from vlbias.analysis.inference import check_level, multipliers
 from vlbias.analysis.mediator_effects import EFFECTS, MediatorTable, row_counts
 from vlbias.analysis.panel import Floats, Panel
@@ -205,10 +206,9 @@ def _corrected(table: pd.DataFrame, kept: Sequence[Floats]) -> pd.DataFrame:
 def _studentised(table: pd.DataFrame, kept: Sequence[Floats]) -> tuple[Floats, Floats]:
     """Absolute statistics [J] and centred draws [D, J] for rows of a table."""
     se = table["se"].to_numpy(float)
-    safe = np.where(se > 0, se, np.inf)
     drawn = np.stack([kept[i] for i in table.index], axis=1)
-    drawn = np.abs((drawn - drawn.mean(axis=0)) / safe)
-    return np.abs(table["estimate"].to_numpy(float) / safe), drawn
+    drawn = np.abs((drawn - drawn.mean(axis=0)) / np.where(se > 0, se, np.inf))
+    return np.abs(standardised(table["estimate"].to_numpy(float), se)), drawn
 
 
 def _adjusted(

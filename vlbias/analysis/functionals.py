@@ -31,6 +31,7 @@ __all__ = [
     "density",
     "plugin",
     "shrinkage",
+    "standardised",
 ]
 
 _ROOT_TAU = float(np.sqrt(2 * np.pi))
@@ -43,9 +44,18 @@ def density(x: Floats) -> Floats:
     return np.asarray(np.exp(x * x * x.dtype.type(-0.5)) / x.dtype.type(_ROOT_TAU))
 
 
+def standardised(gap: Floats, spread: Floats) -> Floats:
+    """Gaps in standard errors: 0 for no gap, infinite for a gap without error."""
+    none = ~np.asarray(spread > 0)
+    x = np.asarray(gap / np.where(none, 1, spread).astype(gap.dtype))
+    if none.any():
+        np.copyto(x, np.copysign(x.dtype.type(np.inf), x), where=none & (x != 0))
+    return x
+
+
 def certainty(gap: Floats, spread: Floats) -> Floats:
-    """In -1..1, how sure the sign of a gap is: 2 Phi(gap / spread) - 1; 0 where spread is 0."""
-    return np.asarray(2 * ndtr(_scaled(gap, spread)) - 1)
+    """In -1..1, how sure the sign of a gap is: 2 Phi(gap / spread) - 1; ±1 for a gap without error."""
+    return np.asarray(2 * ndtr(standardised(gap, spread)) - 1)
 
 
 def plugin(gap: Floats) -> npt.NDArray[Any]:
@@ -55,7 +65,7 @@ def plugin(gap: Floats) -> npt.NDArray[Any]:
 
 def crossfit(gap: Floats, spread: Floats) -> npt.NDArray[Any]:
     """[...] sum of gaps times cross-fitted signs, over all halvings at once; see the module."""
-    x = _scaled(gap, spread)
+    x = standardised(gap, spread)
     value = gap * (2 * ndtr(x) - 1) - 2 * spread * density(x)
     return np.asarray(value.mean(axis=-2).sum(axis=-1))
 
@@ -80,7 +90,7 @@ def shrinkage(gap: Floats, spread: Floats) -> npt.NDArray[np.float64]:
     """
     there = np.asarray(spread > 0)
     factor = np.ones(gap.shape)
-    z2 = np.asarray(_scaled(gap, spread)[there], dtype=np.float64) ** 2
+    z2 = np.asarray(standardised(gap, spread)[there], dtype=np.float64) ** 2
     if len(z2) < _FEW:
         return factor
     share, extra, found = 0.5, max(2 * (z2.mean() - 1), 1e-3), np.ones(len(z2))
@@ -91,8 +101,3 @@ def shrinkage(gap: Floats, spread: Floats) -> npt.NDArray[np.float64]:
         extra = max(float((found * z2).sum() / found.sum()) - 1, 1e-6)
     factor[there] = found * extra / (1 + extra)
     return factor
-
-
-def _scaled(gap: Floats, spread: Floats) -> Floats:
-    safe = np.where(spread > 0, spread, np.inf)
-    return np.asarray(gap / safe.astype(gap.dtype))

@@ -24,6 +24,7 @@ __all__ = [
     "multipliers",
     "p_value",
     "permutation_p",
+    "rounded_down",
     "student",
 ]
 
@@ -219,5 +220,10 @@ def fieller(
 
 def permutation_p(observed: float, drawn: Floats) -> float:
     """(1 + draws at least as large) / (1 + draws); never 0 (Phipson & Smyth 2010)."""
-    slack = 1e-9 * max(1.0, abs(observed))
-    return float((1 + np.count_nonzero(drawn >= observed - slack)) / (1 + drawn.shape[0]))
+    return float((1 + np.count_nonzero(drawn >= rounded_down(observed))) / (1 + drawn.shape[0]))
+
+
+def rounded_down(observed: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """A statistic less what rounding may add, so that equal draws count; infinite ones stay so."""
+    size = np.asarray(observed, np.float64)
+    return np.asarray(size - 1e-9 * np.clip(np.abs(size), 1.0, np.finfo(np.float64).max))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from itertools import combinations
 
 import numpy as np
@@ -33,7 +34,8 @@ def mean_effects(
 
     Args:
         arms: Columns sample_id, cluster, contrast, mediator, arm, outcome, target, value.
-        by: Column whose values are groups; None for no groups.
+        by: Column whose values are groups, words, numbers or what else can be told apart; None for no
+            groups.
         draws: Bootstrap draws, shared by all rows, so that they can be compared.
         rng: Seeded generator.
         level: Of the intervals.
@@ -44,14 +46,14 @@ def mean_effects(
 
     Raises:
         MissingArms: if a mediator lacks an arm.
+        BadTable: if a sample has no group.
     """
     if draws < 1:
         raise BadTable(f"draws {draws}: expected at least 1")
     clusters, cluster = np.unique(arms["cluster"].to_numpy(str), return_inverse=True)
     weights = rng.multinomial(len(clusters), np.full(len(clusters), 1 / len(clusters)), size=draws)
-    groups = ["all"] if by is None else sorted(arms[by].unique())
-    label = np.full(len(arms), "all") if by is None else arms[by].to_numpy(str)
-    arms = arms.assign(_cluster=cluster, _group=label)
+    groups, code = _groups(arms, by)
+    arms = arms.assign(_cluster=cluster, _group=code)
     rows: list[dict[str, object]] = []
     shared = arms[arms["mediator"] == ""]
     for names, part in arms.groupby(["contrast", "mediator", "outcome", "target"], sort=False):
@@ -73,11 +75,35 @@ def mean_effects(
     return pd.DataFrame(rows)
 
 
+def _groups(arms: pd.DataFrame, by: str | None) -> tuple[list[Hashable], npt.NDArray[np.intp]]:
+    """The groups in order, and the place of each row's group among them."""
+    if by is None:
+        return ["all"], np.zeros(len(arms), np.intp)
+    column = arms[by].astype(object)
+    if column.isna().any():
+        lacking = arms.loc[column.isna(), "sample_id"].unique()
+        raise BadTable(
+            f"{len(lacking)} samples have no {by!r}, {str(lacking[0])!r} first; leave them out or give them one"
+        )
+    try:
+        found = list(dict.fromkeys(column))
+    except TypeError as error:
+        raise BadTable(
+            f"{by!r} holds values that are no groups ({error}); give words or numbers"
+        ) from error
+    try:
+        found.sort()
+    except TypeError:  # values of different kinds have no order of their own
+        found.sort(key=lambda value: (type(value).__name__, str(value)))
+    place = {value: i for i, value in enumerate(found)}
+    return found, np.array([place[value] for value in column], np.intp)
+
+
 def _rows(
     wide: pd.DataFrame,
     effect: str,
     terms: dict[str, float],
-    groups: list[str],
+    groups: list[Hashable],
     weights: npt.NDArray[np.int64],
     named: dict[str, object],
     level: float,
@@ -93,19 +119,18 @@ def _rows(
         else False
     )
     moved = bool(np.any(wide["11"][known] != wide["00"][known]))
-    estimates: dict[str, tuple[float, npt.NDArray[np.float64], int, int]] = {}
-    for name in groups:
-        here = known & (group == name)
+    estimates: list[tuple[Hashable, float, npt.NDArray[np.float64], int, int]] = []
+    for place, name in enumerate(groups):
+        here = known & (group == place)
         total = np.bincount(cluster[here], np.asarray(value)[here], minlength=weights.shape[1])
         count = np.bincount(cluster[here], minlength=weights.shape[1])
         drawn = (weights @ total) / np.maximum(weights @ count, 1)
         estimate = total.sum() / count.sum() if count.sum() else np.nan
-        estimates[name] = (float(estimate), drawn, int(here.sum()), int((count > 0).sum()))
-    for a, b in combinations(groups, 2):
-        one, other = estimates[a], estimates[b]
-        estimates[f"{a} - {b}"] = (
-            one[0] - other[0], one[1] - other[1], one[2] + other[2], one[3] + other[3]
-        )  # fmt: skip
+        estimates.append((name, float(estimate), drawn, int(here.sum()), int((count > 0).sum())))
+    for a, b in combinations(range(len(groups)), 2):
+        (_, mean, one, n, m), (_, other_mean, other, other_n, other_m) = estimates[a], estimates[b]
+        label = f"{groups[a]} - {groups[b]}"
+        estimates.append((label, mean - other_mean, one - other, n + other_n, m + other_m))
     tail = (1 - level) / 2
     return [
         {
@@ -118,5 +143,5 @@ def _rows(
             "n_clusters": n_clusters,
             "cut": cut and moved,
         }
-        for name, (estimate, drawn, n, n_clusters) in estimates.items()
+        for name, estimate, drawn, n, n_clusters in estimates
     ]

@@ -66,7 +66,8 @@ class Rates:
     @property
     def spread(self) -> npt.NDArray[np.float64]:
         """[P, K] standard error of each gap."""
-        found: npt.NDArray[np.float64] = np.sqrt(self.covariance(self))
+        # rounding may leave a variance of 0 below 0 where clusters lie in both groups
+        found: npt.NDArray[np.float64] = np.sqrt(np.maximum(self.covariance(self), 0))
         return found
 
     def by_group(self, other: Rates) -> npt.NDArray[np.float64]:

@@ -10,8 +10,10 @@ from typing import Literal
 from vlbias.data.fill import FILLS, Fill
 from vlbias.errors import BadStudy
 
-__all__ = ["WORLDS", "World", "WorldAbsent", "channels_changed"]
+__all__ = ["NULL", "WORLDS", "World", "WorldAbsent", "channels_changed"]
 
+NULL = "null"
+"""The world of photos and texts as they are."""
 _IMAGES = (None, "mask-gender", "placebo", "background", "object")
 _REGIONS = ("person", "person-mask", "head", "face", "own")
 _TEXTS = (None, "replace-gender", "swap-gender", "placebo")
@@ -70,7 +72,7 @@ class World:
 
 WORLDS: Mapping[str, World] = MappingProxyType(
     {
-        "null": World(),
+        NULL: World(),
         "mask-gender": World(image="mask-gender"),
         "replace-gender": World(text="replace-gender"),
         "both": World(image="mask-gender", text="replace-gender"),

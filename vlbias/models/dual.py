@@ -6,10 +6,12 @@ forward passes run untouched.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tokenizers import normalizers
 from torch import Tensor, nn
 from transformers import AutoModel
 
@@ -89,14 +91,15 @@ class HfDual:
         self, net: nn.Module, image_processor: Any, tokenizer: Any, *, name: str, revision: str
     ) -> None:
         self.net, self.name, self.revision = net.eval(), name, revision
-        self._processor, self._tokenizer = image_processor, tokenizer
         config: Any = net.config
+        # SigLIP was trained on lower-case texts padded to its full length, without a mask
+        full = config.model_type.startswith("siglip")
+        self._processor = image_processor
+        self._tokenizer = _lower_casing(tokenizer) if full else tokenizer
         image, image_ports = _stage_and_ports(
             "image_encoder", "vision_model", config.vision_config, net
         )
         text, text_ports = _stage_and_ports("text_encoder", "text_model", config.text_config, net)
-        # SigLIP was trained on texts padded to its full length, without a mask
-        full = config.model_type.startswith("siglip")
         self.towers = (
             Tower("image_encoder", ("image",), (image,), aligned=("spatial_shapes",)),
             Tower(
@@ -158,6 +161,20 @@ class HfDual:
         return cosine_readout(
             values, index, scale=net.logit_scale.exp(), bias=0.0 if bias is None else bias
         )
+
+
+def _lower_casing(tokenizer: Any) -> Any:
+    """A Gemma tokenizer that lower-cases as `transformers.Siglip2Tokenizer` does; others as they are.
+
+    Folders of SigLIP 2 with images of one size say that they are SigLIP, and name the plain tokenizer.
+    """
+    if "gemma" not in type(tokenizer).__name__.lower():
+        return tokenizer
+    lower = copy.deepcopy(tokenizer)
+    inner = lower.backend_tokenizer
+    before = [] if inner.normalizer is None else [inner.normalizer]
+    inner.normalizer = normalizers.Sequence([normalizers.Lowercase(), *before])
+    return lower
 
 
 def _longest_text(config: Any) -> int:

@@ -21,7 +21,7 @@ from vlbias.causal.cosine_join import cosine_readout, opened, split_dual
 from vlbias.causal.example import Inputs
 from vlbias.causal.staged_model import Batch, Port, Readout, Stage, Tower
 from vlbias.errors import BadModel, MissingExtra
-from vlbias.models.pretrained import pickled
+from vlbias.models.pretrained import pickled, refuse_broken_pixels, refuse_broken_weights
 
 __all__ = ["OpenClip", "load"]
 
@@ -165,6 +165,8 @@ def load(
         ) from error
     settings = open_clip.get_model_preprocess_cfg(net)
     net = net.to(getattr(torch, dtype))
+    refuse_broken_weights(checkpoint, net)
+    refuse_broken_pixels(checkpoint, settings.get("mean"), settings.get("std"))
     revision = _hash_of(net, settings)
     return OpenClip(net, transform, tokenizer, name=name, revision=revision)
 

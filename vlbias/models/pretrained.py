@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
+from torch import nn
 from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer
 
 from vlbias.errors import BadModel
 from vlbias.files import hash_of_weights, refuse_without_weights
 
-__all__ = ["Pretrained", "pickled", "pretrained", "refuse_random_weights"]
+__all__ = [
+    "Pretrained",
+    "pickled",
+    "pretrained",
+    "refuse_broken_pixels",
+    "refuse_broken_weights",
+    "refuse_other_weights",
+]
+
+_UNUSED = {
+    r"(^|\.)position_ids$": "the numbers 0, 1, 2 …, which older releases stored",
+    r"(^|\.)relative_position_index$": "a table of places, computed anew",
+    r"(^|\.)rotary_emb\.inv_freq$": "computed anew from the settings",
+    r"(^|\.)(attn|attention)\.(masked_)?bias$": "the causal mask of GPT-2 and GPT-NeoX, no bias",
+    r"(^|\.)num_batches_tracked$": "a counter of training",
+    r"(^|\.)(predictions|lm_head)\.decoder\.(weight|bias)$": "a copy of the word embeddings and their bias",
+    r"(^|\.)seq_relationship\.": "BERT's head for the next sentence, which no adapter asks",
+    r"(^|\.)pooler\.": "a summary of the text, which networks without a place for it do not ask",
+}
+"""Weights that a checkpoint may hold and a network not, with why no number hangs on them."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +77,8 @@ def pretrained(
         options: Passed on to `from_pretrained`.
 
     Raises:
-        BadModel: if the model, its weights or its processors cannot be loaded, or weights are missing.
+        BadModel: if the model, its weights or its processors cannot be loaded, or weights are missing,
+            left over or no numbers.
     """
     folder = Path(checkpoint)
     try:
@@ -77,7 +100,10 @@ def pretrained(
             f"{checkpoint!r} cannot be loaded: {error}. Give a folder that save_pretrained wrote, with "
             "image processor and tokenizer, or a hub name while online."
         ) from error
-    refuse_random_weights(checkpoint, info, "fetch the checkpoint again")
+    refuse_other_weights(checkpoint, info, "fetch the checkpoint again")
+    refuse_broken_weights(checkpoint, net)
+    settings = (getattr(processor, name, None) for name in ("image_mean", "image_std"))
+    refuse_broken_pixels(checkpoint, *settings)
     revision = hash_of_weights(folder) if folder.is_dir() else str(net.config._commit_hash)
     return Pretrained(net.to(device), processor, tokenizer, revision)
 
@@ -90,11 +116,16 @@ def pickled(checkpoint: str) -> BadModel:
     )
 
 
-def refuse_random_weights(checkpoint: str, info: Mapping[str, Any], advice: str) -> None:
-    """Nothing, if every weight of a model was loaded.
+def refuse_other_weights(checkpoint: str, info: Mapping[str, Any], advice: str) -> None:
+    """Nothing, if a network took every weight of a checkpoint, and has no other.
+
+    Args:
+        checkpoint: Where the weights are from, for messages.
+        info: What `from_pretrained` says of loading.
+        advice: What to do where weights are missing.
 
     Raises:
-        BadModel: if some were missing, with what to do.
+        BadModel: if weights were missing or left over; says which.
     """
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
@@ -102,3 +133,46 @@ def refuse_random_weights(checkpoint: str, info: Mapping[str, Any], advice: str)
             f"{checkpoint!r}: {len(missing)} weights are missing and would be random: {missing[:5]} …; "
             f"{advice}"
         )
+    surplus = sorted(
+        key
+        for key in info["unexpected_keys"]
+        if not any(re.search(pattern, key) for pattern in _UNUSED)
+    )
+    if surplus:
+        raise BadModel(
+            f"{checkpoint!r}: {len(surplus)} weights have no place in the network that config.json describes, "
+            f"and would be left out: {surplus[:5]} …; the settings are of another model (fewer layers, for "
+            "example), or the weights are: fetch both again"
+        )
+
+
+def refuse_broken_weights(checkpoint: str, net: nn.Module) -> None:
+    """Nothing, if every weight of a network is a finite number.
+
+    Raises:
+        BadModel: names the first that is not.
+    """
+    for name, weight in net.named_parameters():
+        if weight.numel() and not all(end.isfinite() for end in weight.detach().aminmax()):
+            raise BadModel(
+                f"{checkpoint!r}: the weight {name!r} holds NaN or infinite numbers, so that every score "
+                "would be NaN; fetch the checkpoint again, or train it with a smaller step"
+            )
+
+
+def refuse_broken_pixels(checkpoint: str, mean: Any, std: Any) -> None:
+    """Nothing, if pixels can be normalised by a mean and a standard deviation of each colour.
+
+    Raises:
+        BadModel: says what cannot be.
+    """
+    for name, values in (("image_mean", mean), ("image_std", std)):
+        if values is None:
+            continue
+        numbers = np.atleast_1d(np.asarray(values, dtype=np.float64))
+        if not np.isfinite(numbers).all() or (name == "image_std" and (numbers <= 0).any()):
+            raise BadModel(
+                f"{checkpoint!r}: {name} = {values}: expected finite numbers"
+                f"{', above 0' if name == 'image_std' else ''}; pixels are divided by it. Mend the settings "
+                "of the image processor"
+            )

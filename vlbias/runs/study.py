@@ -40,7 +40,7 @@ Elsewhere = Callable[[tuple[str, ...]], Sequence[str]]
 class Frozen(BaseModel):
     """Part of a study: unknown keys are refused, nothing changes afterwards."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod

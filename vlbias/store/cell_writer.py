@@ -33,6 +33,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from vlbias.errors import BadTable
 from vlbias.files import whole
 
 __all__ = ["SCHEMA", "SCHEMA_VERSION", "CellWriter", "cell_key"]
@@ -102,9 +103,14 @@ class CellWriter:
             value: Numbers [rows, targets]; NaN where there is none.
             weight: Denominators [rows, targets]; one where not given.
             status: Per row; "ok" where not given.
+
+        Raises:
+            BadTable: if a number of a row that is "ok" is NaN or infinite; names the first.
         """
         n, k = value.shape
         ids, clusters = zip(*(self._samples[row] for row in rows), strict=True)
+        fine = np.array([word == "ok" for word in status]) if status else np.ones(n, bool)
+        _refuse_broken(names, ids, targets, np.where(fine[:, None], value, 0.0))
         columns: dict[str, pa.Array] = {
             name: _repeated([word], n * k) for name, word in {**self._fixed, **names}.items()
         }
@@ -123,6 +129,20 @@ class CellWriter:
         with whole(self.path) as temporary:
             pq.write_table(table, temporary, **_COMPRESSION)
         return int(table.num_rows)
+
+
+def _refuse_broken(
+    names: Mapping[str, str], ids: Sequence[str], targets: Sequence[str], value: NDArray[Any]
+) -> None:
+    broken = np.argwhere(~np.isfinite(value))
+    if len(broken):
+        row, column = broken[0]
+        where = {**names, "sample": ids[row], "target": targets[column]}
+        said = ", ".join(f"{name} {word!r}" for name, word in where.items() if word)
+        raise BadTable(
+            f"{len(broken)} of {value.size} numbers are not finite, {value[row, column]} of {said} first; "
+            "look for broken weights, an input that holds NaN, or a precision that overflows"
+        )
 
 
 def _repeated(words: Sequence[str], n: int) -> pa.DictionaryArray:

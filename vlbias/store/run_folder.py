@@ -151,10 +151,11 @@ class Run:
 
     @cached_property
     def statuses(self) -> pd.DataFrame:
-        """How many rows of each contrast and mediator have which status."""
+        """How many rows of each contrast and mediator have which status; "no number" is one that lacks it."""
         counts = []
         for path in self.files:
-            table = pq.read_table(path, columns=["contrast", "mediator", "status"])
+            table = pq.read_table(path, columns=["contrast", "mediator", "status", "value"])
+            table = _without_numbers(table)
             counts.append(
                 table.group_by(["contrast", "mediator", "status"]).aggregate([([], "count_all")])
             )
@@ -169,6 +170,17 @@ class Run:
     def _slabs(self) -> dict[_Key, NDArray[np.float32]]:
         samples = {sample: i for i, sample in enumerate(self.samples["sample_id"])}
         return _slabs_of(self.files, samples, {target: i for i, target in enumerate(self.targets)})
+
+
+def _without_numbers(table: pa.Table) -> pa.Table:
+    """The table with the status "no number" where a row is "ok" and its value is not finite."""
+    status = table["status"].cast(pa.string())
+    finite = pc.fill_null(pc.is_finite(table["value"]), False)
+    if pc.all(pc.or_(finite, pc.not_equal(status, "ok"))).as_py():
+        return table
+    told = pc.if_else(pc.and_(pc.equal(status, "ok"), pc.invert(finite)), "no number", status)
+    place = table.schema.get_field_index("status")
+    return table.set_column(place, "status", told.dictionary_encode())
 
 
 def _slabs_of(

@@ -24,6 +24,7 @@ from vlbias.models.language.attention import (
     PROBE,
     Past,
     add_probe,
+    refuse_other_direction,
     use_fused_gelu,
     use_open_attention,
 )
@@ -51,7 +52,7 @@ class LanguageModel:
         revision: Identity of the weights; a hub commit or a hash.
 
     Raises:
-        BadModel: if the family is not known.
+        BadModel: if the family is not known, or the model reads in another direction than its family.
     """
 
     gives = frozenset({"candidate_logprob", "candidate_score"})
@@ -61,6 +62,7 @@ class LanguageModel:
         self.net, self.name, self.revision = net.eval(), name, revision
         config: Any = net.config
         self.layout = layout_of(config.model_type)
+        refuse_other_direction(name, config, self.layout.masked)
         use_open_attention(net)
         use_fused_gelu(net)
         layers = len(net.get_submodule(self.layout.blocks))  # type: ignore[arg-type]

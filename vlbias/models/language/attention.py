@@ -16,7 +16,18 @@ from transformers.activations import NewGELUActivation
 from transformers.cache_utils import Cache, DynamicLayer
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
-__all__ = ["NAME", "PROBE", "Past", "Prefix", "add_probe", "use_fused_gelu", "use_open_attention"]
+from vlbias.errors import BadModel
+
+__all__ = [
+    "NAME",
+    "PROBE",
+    "Past",
+    "Prefix",
+    "add_probe",
+    "refuse_other_direction",
+    "use_fused_gelu",
+    "use_open_attention",
+]
 
 NAME = "vlbias_open"
 PROBE = "attention_weights"
@@ -68,6 +79,30 @@ class Past(Cache):
         """What some of the rows read."""
         recorded, index, start = self._given
         return Past(recorded, index[rows], start)
+
+
+def refuse_other_direction(name: str, config: Any, masked: bool) -> None:
+    """Nothing, if a model reads texts in the direction that its family is read in.
+
+    Args:
+        name: Of the model, for messages.
+        config: Its settings.
+        masked: Whether its family sees both sides of a mask.
+
+    Raises:
+        BadModel: if a causal model sees what stands behind a token, or one that fills masks does not.
+    """
+    if not masked and getattr(config, "use_bidirectional_attention", None):
+        raise BadModel(
+            f"{name}: use_bidirectional_attention is set: the model sees the tokens behind the one that it "
+            "is asked for, so that what it gives a candidate is no probability of the next token. Give a "
+            "causal model."
+        )
+    if masked and getattr(config, "is_decoder", False):
+        raise BadModel(
+            f"{name}: is_decoder is set: the model does not see what stands behind a mask. Give a model "
+            "that fills masks, or one of a causal family."
+        )
 
 
 def add_probe(core: nn.Module) -> None:

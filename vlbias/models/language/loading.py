@@ -14,7 +14,11 @@ from vlbias.errors import BadModel, MissingExtra
 from vlbias.files import hash_of_weights
 from vlbias.models.language.adapter import LanguageModel
 from vlbias.models.language.layouts import layout_of
-from vlbias.models.pretrained import pickled, refuse_random_weights
+from vlbias.models.pretrained import (
+    pickled,
+    refuse_broken_weights,
+    refuse_other_weights,
+)
 
 __all__ = ["load"]
 
@@ -39,7 +43,8 @@ def load(
         random: Seed of random weights in place of the trained ones: the baseline of Vig et al.
 
     Raises:
-        BadModel: if the model, its weights or its tokenizer cannot be loaded, or weights are missing.
+        BadModel: if the model, its weights or its tokenizer cannot be loaded, or weights are missing,
+            left over or no numbers.
         MissingExtra: if a GGUF file is given and gguf or accelerate is not installed.
     """
     path = Path(checkpoint)
@@ -75,7 +80,8 @@ def load(
             f"{checkpoint!r} cannot be loaded: {error}. Give a folder that save_pretrained wrote, with its "
             "tokenizer, a GGUF file, or a hub name while online."
         ) from error
-    refuse_random_weights(checkpoint, info, "give a model with its language-model head")
+    refuse_other_weights(checkpoint, info, "give a model with its language-model head")
+    refuse_broken_weights(checkpoint, net)
     revision = hash_of_weights(path) if path.exists() else str(net.config._commit_hash)
     return LanguageModel(net.to(device), tokenizer, name=name, revision=revision)
 

@@ -7,7 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from vlbias.data.world import NULL
+
 __all__ = [
+    "base_in_words",
     "bias_in_words",
     "contrast_in_words",
     "contrasts_in_words",
@@ -17,13 +20,18 @@ __all__ = [
 ]
 
 
-def bias_in_words(bias: pd.Series[Any], groups: Sequence[str] = ("one group", "another")) -> str:
+def bias_in_words(
+    bias: pd.Series[Any], groups: Sequence[str] = ("one group", "another"), world: str = NULL
+) -> str:
     """The headline: whether the disparity can be told from noise, and how large it may be.
 
     Args:
         bias: The row of `Disparity.frame`.
         groups: Names of the groups.
+        world: Whose disparity it is; named where it is not that of photos and texts as they are.
     """
+    if world != NULL:
+        return f"In the world {world!r}, not on photos as they are: {bias_in_words(bias, groups)}"
     if bias["status"] != "ok":
         return "No object has enough photos in both groups: nothing can be said about bias at this size."
     between = " and ".join(groups)
@@ -44,6 +52,17 @@ def bias_in_words(bias: pd.Series[Any], groups: Sequence[str] = ("one group", "a
         f"between {bias['lo']:.3f} and {bias['hi']:.3f} (95 %); the cross-fit estimate, which noise does not "
         f"inflate, is {bias['crossfit']:.3f}."
     )
+
+
+def base_in_words(world: str) -> list[str]:
+    """What a page is about where no contrast starts from photos and texts as they are."""
+    if world == NULL:
+        return []
+    return [
+        f"No contrast of this study starts from {NULL!r}: B, its floor and its objects, the thresholds and the "
+        f"objects with support are of the world {world!r}, and changes are changes from it. For the bias of "
+        f"the model on photos as they are, add a contrast '{NULL}->{world}'."
+    ]
 
 
 def objects_in_words(objects: pd.DataFrame, groups: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from vlbias.data.world import WORLDS
+from vlbias.data.world import NULL, WORLDS, World, channels_changed
 from vlbias.errors import BadStudy
 from vlbias.runs.study import Split, near
 from vlbias.studies.arms.study import ArmsStudy
@@ -50,6 +50,14 @@ class Study(PhotoStudy, ArmsStudy):
     def check(self) -> None:
         """See `StudyBase.check`."""
         super().check()
+        null = self.worlds.get(NULL)
+        if null is not None and channels_changed(null.world(), World()):
+            raise BadStudy(
+                f"worlds.{NULL}",
+                null.model_dump(exclude_defaults=True),
+                "a world that changes nothing: the page calls it the model on photos and texts as they are. "
+                "Give what you change another name",
+            )
         for pair in self.pairs:
             for world in (pair.base, pair.cf):
                 if world not in self.worlds:

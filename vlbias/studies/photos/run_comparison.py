@@ -32,7 +32,7 @@ def compare(runs: Measured) -> list[Block]:
     blocks = [
         block(
             "Bias of the runs side by side",
-            f"The null world of each run at its own operating point. {_comparable(runs)} Limits that overlap "
+            f"{_bases(runs)} at its own operating point. {_comparable(runs)} Limits that overlap "
             "do not show that two runs are alike, and there is no test between runs here.",
             table=table,
             figure=_points(table),
@@ -44,6 +44,16 @@ def compare(runs: Measured) -> list[Block]:
         text = "Attributable change of the cross-fit B: what a world changes beyond a threshold as strict."
         blocks.append(block("Worlds of the runs side by side", text, table=changes))
     return blocks
+
+
+def _bases(runs: Measured) -> str:
+    """Which worlds are set side by side, run by run where one of them is not the null world."""
+    worlds = [str(tables.conditions.iloc[0].get("world", "null")) for _, tables in runs]
+    if set(worlds) == {"null"}:
+        return "The null world of each run"
+    names = [run.manifest["study"]["name"] for run, _ in runs]
+    each = ", ".join(f"{name}: {world}" for name, world in zip(names, worlds, strict=True))
+    return f"Not the same worlds ({each}), each run"
 
 
 def runs_table(runs: Measured) -> pd.DataFrame:

@@ -12,8 +12,9 @@ from vlbias.studies.bias.numbers import Tables
 from vlbias.studies.bias.page.columns import group_columns
 from vlbias.studies.bias.page.mediators import mediator_blocks
 from vlbias.studies.bias.page.scenes import scenes_of
-from vlbias.studies.bias.page.worlds import change_blocks, disparity_blocks
+from vlbias.studies.bias.page.worlds import base_world, change_blocks, disparity_blocks
 from vlbias.studies.bias.sentences import (
+    base_in_words,
     bias_in_words,
     contrasts_in_words,
     objects_in_words,
@@ -71,7 +72,9 @@ def _said(run: Run, tables: Tables) -> Section:
     groups = run.manifest["study"]["dataset"]["groups"]
     rows = tables.strictness
     decisive = rows[(rows["effect"] == "attributable") & (rows["functional"] == "B_crossfit")]
+    world = base_world(tables)
     readings = [
+        *base_in_words(world),
         objects_in_words(tables.objects, groups),
         *placebo_in_words(tables.placebo),
         *contrasts_in_words(decisive),
@@ -82,7 +85,7 @@ def _said(run: Run, tables: Tables) -> Section:
         Part("Where in the model it arises", list(mediator_blocks(run, tables))),
         Part("How far to trust these numbers", list(_trust(tables))),
     )
-    return Section(bias_in_words(tables.bias.iloc[0], groups), readings, parts)
+    return Section(bias_in_words(tables.bias.iloc[0], groups, world), readings, parts)
 
 
 def _insufficient(run: Run, tables: Tables) -> Section:
@@ -108,7 +111,9 @@ def _insufficient(run: Run, tables: Tables) -> Section:
             [block("Exactness", "What must hold by construction.", table=tables.checks)],
         ),
     )
-    return Section(bias_in_words(tables.bias.iloc[0]), [], parts)
+    world = base_world(tables)
+    said = bias_in_words(tables.bias.iloc[0], world=world)
+    return Section(said, base_in_words(world), parts)
 
 
 def _trust(tables: Tables) -> Iterator[Block]:

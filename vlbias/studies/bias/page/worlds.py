@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from vlbias.data.world import NULL
 from vlbias.report.blocks import Block, block
 from vlbias.report.tables import with_limits
 from vlbias.studies.bias import alt_text as alt
@@ -16,7 +17,12 @@ from vlbias.studies.bias.page.columns import (
 )
 from vlbias.studies.bias.sentences import floor_in_words
 
-__all__ = ["change_blocks", "disparity_blocks"]
+__all__ = ["base_world", "change_blocks", "disparity_blocks"]
+
+
+def base_world(tables: Tables) -> str:
+    """The world that B, thresholds and support are of; "null" unless no contrast starts there."""
+    return str(tables.conditions["world"].iloc[0])
 
 
 def disparity_blocks(tables: Tables, groups: Sequence[str]) -> Iterator[Block]:
@@ -47,7 +53,8 @@ def disparity_blocks(tables: Tables, groups: Sequence[str]) -> Iterator[Block]:
     if (tables.objects["status"] == "ok").any():
         yield block(
             "Gap of every object",
-            f"{_gap_label(groups).capitalize()}, null world, 95 % limits; the 40 largest are drawn. {lacking}",
+            f"{_gap_label(groups).capitalize()}, {base_world(tables)} world, 95 % limits; the 40 largest are "
+            f"drawn. {lacking}",
             table=object_columns(tables.objects, groups),
             figure=figures.objects(tables.objects, _gap_label(groups)),
             alt=alt.objects(tables.objects),
@@ -76,13 +83,18 @@ def _gap_label(groups: Sequence[str]) -> str:
     return f"false-positive rate of {groups[0]} minus that of {groups[1]}"
 
 
+def _unchanged(tables: Tables) -> str:
+    base = base_world(tables)
+    return "the unchanged photos" if base == NULL else f"the photos of the world {base!r}"
+
+
 def change_blocks(tables: Tables) -> Iterator[Block]:
     """What worlds change: beyond strictness, in total, and beyond their placebos."""
     rows = tables.strictness
     drawn = len(rows) and rows["functional"].eq("B_crossfit").any()
     yield block(
         "Beyond strictness",
-        "What each world changes, what the unchanged photos show when all thresholds are moved to that "
+        f"What each world changes, what {_unchanged(tables)} show when all thresholds are moved to that "
         "world's false-positive rate, and the difference: only that is attributable to the intervention. "
         "The decision is by the limits of the attributable change of the cross-fit B.",
         table=rows[rows["functional"] != "B_plugin"],
@@ -94,9 +106,10 @@ def change_blocks(tables: Tables) -> Iterator[Block]:
     yield block(
         "Total effects on the disparity",
         "B, plug-in: change of B itself. B, cross-fit: without the part that noise inflates. B_lin: in the "
-        "direction of the null world's gaps, linear, so that it can be attributed. score_gap_lin: the same "
-        "on mean scores, which have no threshold but follow the scale of the scores. They are different "
-        "quantities and need not agree; all are shown. A relative effect is given where it has limits.",
+        f"direction of the {base_world(tables)} world's gaps, linear, so that it can be attributed. "
+        "score_gap_lin: the same on mean scores, which have no threshold but follow the scale of the scores. "
+        "They are different quantities and need not agree; all are shown. A relative effect is given where "
+        "it has limits.",
         table=effect_columns(totals),
         folded=True,
     )
