@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from vlbias.data.labels import GenderRule, perceived_gender
+from vlbias.data.labels import GenderRule, not_english, perceived_gender
 from vlbias.data.photo_rows import boxed
 from vlbias.data.table import Dataset, make_dataset, split_of_name
 from vlbias.errors import BadData
@@ -72,6 +72,9 @@ def read_own(
     found = sorted({name for row in rows for name in row["present"]})
     labels = {"name": "given", "column": names["group"]} if given or rule is None else rule.spec()
     meta = _meta(path, rows, labels, columns or {}) | {"unread": unread}
+    foreign = 0 if given or rule is None else sum(not_english(r["captions"], rule) for r in rows)
+    if foreign:
+        meta["funnel"]["captions"] = {"not English": foreign}
     return make_dataset(rows, image_root=root, classes=classes or found, meta=meta)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from vlbias.data.labels import Funnel, GenderRule, has_gender_word, perceived_gender
+from vlbias.data.labels import Funnel, GenderRule, has_gender_word, not_english, perceived_gender
 from vlbias.errors import BadData
 
 __all__ = ["Photo", "boxed", "labelled_rows"]
@@ -103,6 +103,7 @@ def labelled_rows(
     steps = dict.fromkeys(("images", "with person", "gender word", "not mixed", "kept"), 0)
     groups = {"masculine": 0, "feminine": 0}
     dropped: Counter[str] = Counter()
+    foreign = 0
     rows: list[dict[str, Any]] = []
     for photo in photos:
         steps["images"] += 1
@@ -120,6 +121,7 @@ def labelled_rows(
         group, why = _group(photo, persons, rule)
         rows.append(_row(photo, group))
         steps["with person"] += 1
+        foreign += not_english(photo.captions, rule)
         gendered = has_gender_word(photo.captions, rule)
         steps["gender word"] += gendered
         steps["not mixed"] += gendered and group != "mixed"
@@ -128,7 +130,8 @@ def labelled_rows(
             groups[group] += 1
         else:
             dropped[why] += 1
-    return rows, Funnel(steps, groups, dict(dropped))
+    captions = {"not English": foreign} if foreign else {}
+    return rows, Funnel(steps, groups, dict(dropped), captions)
 
 
 def _group(photo: Photo, persons: Sequence[Mapping[str, Any]], rule: GenderRule) -> tuple[str, str]:
@@ -138,7 +141,8 @@ def _group(photo: Photo, persons: Sequence[Mapping[str, Any]], rule: GenderRule)
         return group, "mixed"
     if group == "unknown":
         if not has_gender_word(photo.captions, rule):
-            return group, "no gender word"
+            read = len(photo.captions) - rule.held_out - not_english(photo.captions, rule)
+            return group, "no gender word" if read else "no caption in English"
         if perceived_gender(photo.captions, replace(rule, adults_only=False)) != group:
             return group, "word for a child"
         return group, "too few captions agree"
