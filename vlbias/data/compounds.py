@@ -24,7 +24,7 @@ EXCEPTIONS = _words(
     "snowman snowmen superman supermen superwoman superwomen batman batwoman catwoman "
     "wonderwoman spiderman spidermen aquaman ironman ironmen iceman sandman strawman stickman "
     "stickmen gingerbreadman gingerbreadmen bogeyman boogeyman pacman walkman merman mermen "
-    "antman megaman "
+    "antman megaman hangman "
     # said of anyone
     "freshman freshmen layman laymen everyman baseman basemen "
     # frequent words of other languages
@@ -52,6 +52,9 @@ PHRASES = re.compile(
     r"mother(?: nature|['’]s day| board| goose| lode|ship)|father['’]?s day|mothers day|"
     r"mom jeans|dad (?:hat|cap|jokes?)|lady ?(?:bugs?|birds?|fingers?)|lady['’]s[- ]slippers?|"
     r"sister (?:ships?|city|cities)|daddy[- ]long[- ]?legs|papa john['’]?s?|mama mia|"
+    r"(?:fe)?male (?:lions?|ducks?|deer|elephants?|giraffes?|zebras?|bears?|birds?|peacocks?|"
+    r"dogs?|cats?|horses?|cows?|sheep|goats?|moose|elk|monkeys?|gorillas?|tigers?|animals?)"
+    r"(?! (?:rid|walk|own|handl|train|watch|rac|keep|groom|herd|farm|hunt|lov|jockey)\w*)|"
     r"(?:fe)?male (?:connectors?|plugs?|adapters?|sockets?|ends?)|old man river)\b",
     re.IGNORECASE,
 )

@@ -28,8 +28,9 @@ _L = rf"(?:[^\W\d_]|[\u0300-\u036f{INVISIBLE}])"
 _BEFORE = rf"(?<![^\W\d_'’\u0300-\u036f{INVISIBLE}])"
 _CHAIN = re.compile(
     # both at once: "(wo)men", "s/he", "(fe)male"; then broken at the end of a line; then words
-    rf"(?P<both>(?:(?<!\w)\((?:wo|fe|s)\)|{_BEFORE}(?:wo|fe|s)/)(?:m[ae]n|males?|he)(?!{_L}))|"
-    rf"(?P<broken>{_BEFORE}(?:wo|fe)[-‐‑]\s+(?:m[ae]n|males?)(?!{_L}))|"
+    rf"(?P<both>(?:(?<!\w)\((?:wo\)m[ae]n|fe\)males?|s\)he)|"
+    rf"{_BEFORE}(?:wo/m[ae]n|fe/males?|s/he))(?!{_L}))|"
+    rf"(?P<broken>{_BEFORE}(?:wo[-‐‑]\s+m[ae]n|fe[-‐‑]\s+males?)(?!{_L}))|"
     rf"(?P<chain>{_BEFORE}{_L}+(?:[-‐‑]{_L}+)*)",
     re.IGNORECASE,
 )

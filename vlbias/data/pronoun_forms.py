@@ -47,7 +47,7 @@ _HOMEWARD = _words(
 # After these, "her" with a bare verb or a participle is an object: "watching her eat".
 _LETTING = _words(
     "watch watches watching watched see sees seeing saw seen hear hears hearing heard help helps "
-    "helping helped let lets letting make makes making made"
+    "helping helped let lets letting make makes making made keep keeps keeping kept"
 )
 _BARE = _words(
     "eat go ride climb jump swim surf ski skate sit stand sleep perform get put cook cross hit "
@@ -56,12 +56,13 @@ _BARE = _words(
     "cooking crossing hitting catching throwing taking holding opening reading cutting blowing "
     "laughing crying smiling playing eats"
 )
-_OBJECT_HOME = _words("home")
+# The same at the end of a clause: "it keeps her dry".
+_STATES = _words("dry warm cool safe busy happy sad laugh wet awake calm")
 _PARTICIPLE = re.compile(r"\w+(?:ed|ing|made|worn|done|cut|kept)$")
 _NEXT = re.compile(r"\s+[\"“‘(]?([\w]+(?:[-‐‑'’]\w+)*)(?:\s+(\w+))?")
 _BOTH = re.compile(r"(?:\s*/\s*|\s+(?:and|or|&)\s+)(his|her)\b", re.IGNORECASE)
 _LAST = re.compile(r"([A-Za-z]+)\s+$")
-RESOLUTION = (CLOSED_CLASS, AFTER_NOUN, _ADVERBS, _HOMEWARD, _LETTING, _BARE)
+RESOLUTION = (CLOSED_CLASS, AFTER_NOUN, _ADVERBS, _HOMEWARD, _LETTING, _BARE, _STATES)
 """All word lists that the form hangs on."""
 
 
@@ -92,7 +93,8 @@ def is_possessive(text: str, start: int, end: int) -> bool:
     verb = before[1].lower() if before else ""
     if following == "home":
         return verb not in _HOMEWARD
-    return not (verb in _LETTING and following in _BARE)
+    ends = following in _STATES and (not second or second in CLOSED_CLASS)
+    return not (verb in _LETTING and (following in _BARE or ends))
 
 
 def is_adjective(text: str, end: int) -> bool:
