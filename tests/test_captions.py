@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlbias.data.labels import RULES, Funnel, GenderRule, perceived_gender
+from vlbias.data.counterfactual_texts import PhotoTexts
+from vlbias.data.gender_labels import RULES, Funnel, GenderRule, perceived_gender
 from vlbias.data.lexicon import gender_words, neutralise, swap
 from vlbias.data.photo_rows import Photo, boxed, labelled_rows
-from vlbias.data.photo_texts import PhotoTexts
 from vlbias.data.prompts import prompt_named
 from vlbias.data.world import WORLDS, WorldAbsent
 

@@ -14,7 +14,7 @@ import jinja2
 from vlbias.files import unwritable
 from vlbias.report.blocks import Block, Guidance, Section
 from vlbias.report.drawing import numbered
-from vlbias.report.publish import frames, write_card, write_json
+from vlbias.report.export import frames, write_card, write_json
 from vlbias.store.run_folder import Run
 
 __all__ = ["Page", "Reported", "make_folder", "write_page"]

@@ -8,7 +8,7 @@
                              study write other files, cells/<key>.json)
       cells/<key>.error.json why a cell failed; removed when it succeeds
 
-The columns of the long table are described in `vlbias.store.cells`.
+The columns of the long table are described in `vlbias.store.cell_writer`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vlbias.errors import BadTable, MissingArms, UnknownName
-from vlbias.store.cells import SCHEMA_VERSION
+from vlbias.store.cell_writer import SCHEMA_VERSION
 
 __all__ = ["Run"]
 

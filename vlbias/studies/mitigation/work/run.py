@@ -9,8 +9,8 @@ from typing import Any
 from vlbias.mitigations.base import Fitted
 from vlbias.models import load_model
 from vlbias.runs.events import Note, Progress, silent
-from vlbias.runs.work import Cell
-from vlbias.runs.work import Work as AnyWork
+from vlbias.runs.interfaces import Cell
+from vlbias.runs.interfaces import Work as AnyWork
 from vlbias.studies.arms.work import write_examples
 from vlbias.studies.mitigation.conditions import Condition, Fit, Part, fits_of
 from vlbias.studies.mitigation.plan import MitigationPlan
@@ -22,7 +22,7 @@ from vlbias.studies.mitigation.work.manifest import manifest_of
 from vlbias.studies.mitigation.work.maps import write_map
 from vlbias.studies.mitigation.work.overhead import measure_overhead
 from vlbias.studies.mitigation.work.scores import ScoreCell
-from vlbias.studies.photos.work import write_boxes
+from vlbias.studies.photos.run_files import write_boxes
 
 __all__ = ["Work"]
 
