@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
+from vlbias.data.english import is_english
 from vlbias.data.lexicon import changed_words, neutralise, placebo, swap
 from vlbias.data.prompts import Prompt, set_word
 from vlbias.data.world import World, WorldAbsent
@@ -57,6 +58,8 @@ class PhotoTexts:
     def _rewritten(self, world: World) -> str:
         if world.text is None:
             return self.frame
+        if "{person}" not in self.raw_frame and not is_english(self.raw_frame):
+            raise WorldAbsent("gender words are known in English only, and the text is not English")
         if world.text == "replace-gender":
             return self.neutral
         if world.text == "swap-gender":

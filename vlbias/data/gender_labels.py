@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from vlbias.data.english import is_english
+from vlbias.data.gendered import pair_of
 from vlbias.data.lexicon import gender_words
-from vlbias.data.word_lists import PAIRS, PUBLISHED
+from vlbias.data.word_lists import PUBLISHED
 from vlbias.errors import BadStudy
 
 __all__ = [
@@ -26,8 +28,6 @@ __all__ = [
 PerceivedGender = Literal["masculine", "feminine", "mixed", "unknown"]
 
 _PRONOUNS = frozenset({"he", "she", "him", "her", "his", "hers", "himself", "herself"})
-_CHILD = frozenset(w for p in PAIRS if p.age == "child" for w in (p.masculine, p.feminine))
-_NO_LABEL = frozenset(w for p in PAIRS if not p.labels for w in (p.masculine, p.feminine))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +119,32 @@ RULES: Mapping[str, GenderRule] = {
 def _evidence(caption: str, rule: GenderRule) -> tuple[set[str], set[str]]:
     """The masculine and the feminine words of a caption that the rule counts."""
     if rule.words == "paired":
-        drop = _NO_LABEL if rule.pronouns else _NO_LABEL | _PRONOUNS
         masculine, feminine = gender_words(caption)
-        return set(masculine) - drop, set(feminine) - drop
+        return _counting(masculine, rule), _counting(feminine, rule)
     words = {"".join(c for c in word if c.isalpha()) for word in caption.lower().split()}
     drop = frozenset() if rule.pronouns else _PRONOUNS
     listed = PUBLISHED[rule.words]
     return (words & listed[0]) - drop, (words & listed[1]) - drop
+
+
+def _counting(words: Sequence[str], rule: GenderRule) -> set[str]:
+    drop = frozenset() if rule.pronouns else _PRONOUNS
+    return {word for word in words if (pair := pair_of(word)) and pair.labels} - drop
+
+
+def _is_child(word: str) -> bool:
+    pair = pair_of(word)
+    return pair is not None and pair.age == "child"
+
+
+def not_english(captions: Sequence[str], rule: GenderRule) -> int:
+    """How many captions that the label may see are left out, since they are not English.
+
+    None under the published lists, whose labels stay as published.
+    """
+    if rule.words != "paired":
+        return 0
+    return sum(not is_english(caption) for caption in captions[rule.held_out :])
 
 
 def perceived_gender(captions: Sequence[str], rule: GenderRule) -> PerceivedGender:
@@ -144,7 +163,7 @@ def perceived_gender(captions: Sequence[str], rule: GenderRule) -> PerceivedGend
     masculine, feminine = _votes(evidence)
     if masculine and feminine:
         return "mixed"
-    if rule.adults_only and any((m | f) & _CHILD for m, f in evidence):
+    if rule.adults_only and any(_is_child(word) for m, f in evidence for word in m | f):
         return "unknown"
     if masculine >= rule.min_captions:
         return "masculine"
@@ -180,24 +199,28 @@ class Funnel:
         steps: Name of a step to the number of images left after it.
         groups: Group to the number of kept images.
         dropped: Why images were dropped or left unlabelled, to how many.
+        captions: Why captions were not read for the label, to how many.
     """
 
     steps: Mapping[str, int]
     groups: Mapping[str, int]
     dropped: Mapping[str, int] = field(default_factory=dict)
+    captions: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, dict[str, int]]:
-        """Plain dictionaries in the order of the steps."""
-        return {
+        """Plain dictionaries in the order of the steps; without `captions` where it is empty."""
+        content = {
             "steps": dict(self.steps),
             "groups": dict(self.groups),
             "dropped": dict(self.dropped),
         }
+        return content | ({"captions": dict(self.captions)} if self.captions else {})
 
     def __str__(self) -> str:
         rows = [*self.steps.items()]
         rows += [(f"  {group}", n) for group, n in self.groups.items()]
         rows += [(f"  not kept: {why}", n) for why, n in self.dropped.items()]
+        rows += [(f"  captions not read: {why}", n) for why, n in self.captions.items()]
         width = max(len(name) for name, _ in rows)
         return "\n".join(f"{name:<{width}}  {n:>7,}" for name, n in rows)
 

@@ -6,11 +6,23 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Literal
 
-from vlbias.data.word_lists import LAST_PLACEBOS, PAIRS, PLACEBOS, PUBLISHED, UNPAIRED, Pair
+from vlbias.data.compounds import EXCEPTIONS, PHRASES, STEMS
+from vlbias.data.english import ENGLISH, FOREIGN
+from vlbias.data.gendered import Gendered, gendered
+from vlbias.data.pronoun_forms import RESOLUTION, is_adjective, is_possessive, mend_ending
+from vlbias.data.word_lists import (
+    ALIASES,
+    FEMININE_ONLY,
+    LAST_PLACEBOS,
+    PAIRS,
+    PLACEBOS,
+    PUBLISHED,
+    TITLE,
+    UNPAIRED,
+)
 
 __all__ = [
     "article",
@@ -24,38 +36,11 @@ __all__ = [
     "tokens",
 ]
 
-Sex = Literal["masculine", "feminine"]
-
-_BY_WORD: dict[str, tuple[Sex, Pair]] = {
-    **{pair.masculine: ("masculine", pair) for pair in PAIRS},
-    **{pair.feminine: ("feminine", pair) for pair in PAIRS},
-}
-
 # A word is letters; what follows an apostrophe ("man's") is not part of it, and the first half of
 # a hyphenated compound ("man-made") is no word of its own.
 _WORD = re.compile(r"(?<![A-Za-z'’])[A-Za-z]+(?!-?[A-Za-z])")
-_CLITIC = re.compile(r"[’']s\b", re.IGNORECASE)
-_NEXT = re.compile(r"\s+([A-Za-z]+)")
 _PLACE = re.compile(r"\s+\{")
-_ARTICLE = re.compile(r"\b([Aa]n?)(?=\s+([A-Za-z]+))")
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-# After these, or at the end of a clause, "her" is an object and "his" stands alone.
-_CLOSED_CLASS = _words(
-    "a an the and or but nor so yet as at by for from in into of off on onto out over through to "
-    "toward towards under up upon down with without while when where who which that is are was "
-    "were has have had be being been not it its this these those there then than if because "
-    "before after during beside behind near next around about along across against between"
-)
-# After these, "male" and "female" are nouns though no clause ends; after other words, adjectives.
-_AFTER_NOUN = _CLOSED_CLASS | _words(
-    "sitting standing playing holding walking taking riding wearing serving looking eating "
-    "plays rides holds stands sits walks wears looks surfing skiing running jumping talking"
-)
+_ARTICLE = re.compile(r"\b([Aa]n?)(?=\s+\(?([A-Za-z]+))")
 _VOWEL = re.compile(r"(?!(?:uni|use|one|eu|ukulele))[aeiou]|hour|honest|heir", re.IGNORECASE)
 
 
@@ -81,63 +66,53 @@ def match_case(word: str, like: str) -> str:
     return word[:1].upper() + word[1:] if like[:1].isupper() else word
 
 
-def _hits(text: str) -> Iterator[tuple[re.Match[str], Sex, Pair]]:
-    for match in _WORD.finditer(text):
-        known = _BY_WORD.get(match.group().lower())
-        if known is not None:
-            yield match, *known
-
-
 def gender_words(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The masculine and the feminine words of a text, in lower case and in order, repeats kept.
 
-    Whole words of the paired table only; see `words.PAIRS` and, for what is left out,
-    `words.UNPAIRED`. The first half of a hyphenated compound ("man-made") does not count.
+    Whole words of `word_lists` and compounds in -man and -woman; see `gendered`. A text that is
+    not English has none.
     """
-    found: dict[Sex, list[str]] = {"masculine": [], "feminine": []}
-    for match, sex, _ in _hits(text):
-        found[sex].append(match.group().lower())
+    found: dict[str, list[str]] = {"masculine": [], "feminine": []}
+    for hit in gendered(text):
+        if hit.sex == "both":
+            found["masculine"].append(hit.words[0])
+            found["feminine"].append(hit.words[1])
+        else:
+            found[hit.sex].extend(hit.words)
     return tuple(found["masculine"]), tuple(found["feminine"])
 
 
-def _following(text: str, end: int) -> str | None:
-    """The next word within the clause, or None where the clause ends."""
-    match = _NEXT.match(text, end)
-    return match.group(1).lower() if match else None
-
-
-def _is_possessive(text: str, end: int) -> bool:
-    return (_following(text, end) or "of") not in _CLOSED_CLASS
-
-
-def _neutral(text: str, match: re.Match[str], pair: Pair) -> str:
-    word, end = match.group().lower(), match.end()
-    if word in ("his", "her") and _is_possessive(text, end):
+def _neutral(text: str, hit: Gendered) -> str:
+    word = hit.words[0]
+    if word in ("his", "her") and is_possessive(text, hit.start, hit.end):
         return "their"
-    if word in ("male", "female") and (_following(text, end) or "of") not in _AFTER_NOUN:
-        return "human"  # an adjective: "a male skier" is "a human skier", not "a person skier"
-    return pair.neutral
+    if word in ("male", "female") and is_adjective(text, hit.end):
+        return "human"  # "a male skier" is "a human skier", not "a person skier"
+    return hit.pair.neutral
 
 
-def _counterpart(text: str, match: re.Match[str], sex: Sex, pair: Pair) -> str:
-    word, end = match.group().lower(), match.end()
-    if word in ("his", "her") and _is_possessive(text, end):
+def _counterpart(text: str, hit: Gendered) -> str:
+    word = hit.words[0]
+    if hit.sex == "both":
+        return text[hit.start : hit.end]
+    if word in ("his", "her") and is_possessive(text, hit.start, hit.end):
         return "her" if word == "his" else "his"
-    return pair.feminine if sex == "masculine" else pair.masculine
+    return hit.pair.feminine if hit.sex == "masculine" else hit.pair.masculine
 
 
-def _rewrite(text: str, choose: Callable[[re.Match[str], Sex, Pair], str]) -> str:
+def _rewrite(text: str, choose: Callable[[Gendered], str]) -> str:
     parts: list[str] = []
     at = 0
-    for match, sex, pair in _hits(text):
-        new = choose(match, sex, pair)
-        start, end = match.span()
-        clitic = _CLITIC.match(text, end)
-        parts += [text[at:start], match_case(new, match.group())]
-        at = end
-        if new == "they" and clitic:
-            parts.append("'re")
-            at = clitic.end()
+    for hit in gendered(text):
+        old = text[hit.start : hit.end]
+        new = choose(hit)
+        parts.append(text[at : hit.start])
+        at = hit.end
+        if new == old:
+            parts.append(old)
+            continue
+        ending, at = mend_ending(text, hit.start, hit.end, new)
+        parts += [match_case(new, old.lstrip("(")), ending]
     return _repair_articles(text, "".join([*parts, text[at:]]))
 
 
@@ -161,8 +136,8 @@ def neutralise(text: str, most: int | None = None) -> str:
     Case and plural are kept; "her" and "his" become "their", "them" or "theirs" by what follows
     them, and "a" becomes "an" where the new word needs it. Verbs are not touched: "she rides"
     becomes "they rides", since agreement would change words that say nothing of gender ("he's"
-    is the exception, as one word: "they're"). Without a parser, "her" before a bare verb
-    ("watching her eat") reads as possessive.
+    is the exception, as one word: "they're" or "they've"). For what is told of "her" without a
+    parser, see `is_possessive`.
 
     Args:
         text: Any text.
@@ -170,8 +145,8 @@ def neutralise(text: str, most: int | None = None) -> str:
     """
     left = iter(range(most)) if most is not None else itertools.count()
 
-    def choose(match: re.Match[str], _: Sex, pair: Pair) -> str:
-        return match.group() if next(left, None) is None else _neutral(text, match, pair)
+    def choose(hit: Gendered) -> str:
+        return text[hit.start : hit.end] if next(left, None) is None else _neutral(text, hit)
 
     return _rewrite(text, choose)
 
@@ -181,7 +156,7 @@ def swap(text: str) -> str:
 
     "his" and "her" are resolved as in `neutralise`.
     """
-    return _rewrite(text, lambda match, sex, pair: _counterpart(text, match, sex, pair))
+    return _rewrite(text, lambda hit: _counterpart(text, hit))
 
 
 def placebo(text: str, n: int, protect: frozenset[str] = frozenset()) -> str | None:
@@ -227,6 +202,11 @@ def lexicon_hash() -> str:
         "unpaired": dict(UNPAIRED),
         "published": {name: [sorted(m), sorted(f)] for name, (m, f) in PUBLISHED.items()},
         "placebos": dict(PLACEBOS),
-        "resolution": [sorted(_CLOSED_CLASS), sorted(_AFTER_NOUN)],
+        "feminine only": [asdict(pair) for pair in FEMININE_ONLY],
+        "aliases": dict(ALIASES),
+        "title": asdict(TITLE),
+        "compounds": [sorted(EXCEPTIONS), sorted(STEMS), PHRASES.pattern],
+        "languages": [sorted(ENGLISH), sorted(FOREIGN)],
+        "resolution": [sorted(words) for words in RESOLUTION],
     }
     return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vlbias.causal.image_file import Frame, frame_of, refuse_outside
-from vlbias.data.gender_labels import GenderRule, perceived_gender
+from vlbias.data.gender_labels import GenderRule, not_english, perceived_gender
 from vlbias.data.own_row import OwnRow, read_row
 from vlbias.data.photo_rows import boxed, shown_objects
 from vlbias.data.schema import Positive, checked, is_blank
@@ -78,6 +78,9 @@ def read_own(
         raise BadData(f"{path}: no photo has a class; fill the column labels or boxes")
     labels = {"name": "given", "column": names["group"]} if given or rule is None else rule.spec()
     meta = _meta(path, rows, labels, columns or {}) | {"unread": unread}
+    foreign = 0 if given or rule is None else sum(not_english(r["captions"], rule) for r in rows)
+    if foreign:
+        meta["funnel"]["captions"] = {"not English": foreign}
     return make_dataset(
         rows,
         image_root=root,

@@ -9,9 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vlbias.causal.example import Example
-from vlbias.causal.image_file import Frame, frame_of
-from vlbias.data.gender_labels import Funnel, GenderRule, has_gender_word, perceived_gender
+from vlbias.data.gender_labels import (
+    Funnel,
+    GenderRule,
+    has_gender_word,
+    not_english,
+    perceived_gender,
+)
 from vlbias.errors import BadData
 
 __all__ = ["Photo", "boxed", "drawn_on", "frame_drawn_on", "labelled_rows", "shown_objects"]
@@ -143,6 +147,7 @@ def labelled_rows(
     steps = dict.fromkeys(("images", "with person", "gender word", "not mixed", "kept"), 0)
     groups = {"masculine": 0, "feminine": 0}
     dropped: Counter[str] = Counter()
+    foreign = 0
     rows: list[dict[str, Any]] = []
     for photo in photos:
         steps["images"] += 1
@@ -160,6 +165,7 @@ def labelled_rows(
         group, why = _group(photo, persons, rule)
         rows.append(_row(photo, group))
         steps["with person"] += 1
+        foreign += not_english(photo.captions, rule)
         gendered = has_gender_word(photo.captions, rule)
         steps["gender word"] += gendered
         steps["not mixed"] += gendered and group != "mixed"
@@ -168,7 +174,8 @@ def labelled_rows(
             groups[group] += 1
         else:
             dropped[why] += 1
-    return rows, Funnel(steps, groups, dict(dropped))
+    captions = {"not English": foreign} if foreign else {}
+    return rows, Funnel(steps, groups, dict(dropped), captions)
 
 
 def _group(photo: Photo, persons: Sequence[Mapping[str, Any]], rule: GenderRule) -> tuple[str, str]:
@@ -178,7 +185,8 @@ def _group(photo: Photo, persons: Sequence[Mapping[str, Any]], rule: GenderRule)
         return group, "mixed"
     if group == "unknown":
         if not has_gender_word(photo.captions, rule):
-            return group, "no gender word"
+            read = len(photo.captions) - rule.held_out - not_english(photo.captions, rule)
+            return group, "no gender word" if read else "no caption in English"
         if perceived_gender(photo.captions, replace(rule, adults_only=False)) != group:
             return group, "word for a child"
         return group, "too few captions agree"

@@ -6,7 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["LAST_PLACEBOS", "PAIRS", "PLACEBOS", "PUBLISHED", "UNPAIRED", "Pair"]
+__all__ = [
+    "ALIASES",
+    "FEMININE_ONLY",
+    "LAST_PLACEBOS",
+    "PAIRS",
+    "PLACEBOS",
+    "PUBLISHED",
+    "TITLE",
+    "UNPAIRED",
+    "Pair",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +80,28 @@ _PEOPLE = (
     ),
     ("salesman", "saleswoman", "salesperson", "salesmen", "saleswomen", "salespeople"),
     ("chairman", "chairwoman", "chairperson", "chairmen", "chairwomen", "chairpeople"),
+    ("mailman", "mailwoman", "courier", "mailmen", "mailwomen", "couriers"),
+    ("postman", "postwoman", "courier", "postmen", "postwomen", "couriers"),
+    ("doorman", "doorwoman", "porter", "doormen", "doorwomen", "porters"),
+    ("gunman", "gunwoman", "shooter", "gunmen", "gunwomen", "shooters"),
+    ("stepfather", "stepmother", "stepparent", "stepfathers", "stepmothers", "stepparents"),
+    ("stepdad", "stepmom", "stepparent", "stepdads", "stepmoms", "stepparents"),
+    ("godfather", "godmother", "godparent", "godfathers", "godmothers", "godparents"),
+    ("househusband", "housewife", "homemaker", "househusbands", "housewives", "homemakers"),
+    ("widower", "widow", "survivor", "widowers", "widows", "survivors"),
+    ("landlord", "landlady", "owner", "landlords", "landladies", "owners"),
+    ("headmaster", "headmistress", "principal", "headmasters", "headmistresses", "principals"),
+    ("masseur", "masseuse", "massager", "masseurs", "masseuses", "massagers"),
+    ("mister", "missus", "person", "misters", "missuses", "people"),
+    ("sir", "madam", "person", "sirs", "madams", "people"),
 )  # fmt: skip
 _KIN = (
     ("boyfriend", "girlfriend", "partner", "boyfriends", "girlfriends", "partners"),
     ("brother", "sister", "sibling", "brothers", "sisters", "siblings"),
     ("nephew", "niece", "relative", "nephews", "nieces", "relatives"),
     ("male", "female", "person", "males", "females", "people"),
+    ("stepbrother", "stepsister", "stepsibling", "stepbrothers", "stepsisters", "stepsiblings"),
+    ("fiance", "fiancee", "partner", "fiances", "fiancees", "partners"),
 )
 _CHILDREN = (
     ("boy", "girl", "child", "boys", "girls", "children"),
@@ -83,6 +109,12 @@ _CHILDREN = (
     ("son", "daughter", "child", "sons", "daughters", "children"),
     ("grandson", "granddaughter", "grandchild", "grandsons", "granddaughters", "grandchildren"),
     ("schoolboy", "schoolgirl", "schoolchild", "schoolboys", "schoolgirls", "schoolchildren"),
+    ("stepson", "stepdaughter", "stepchild", "stepsons", "stepdaughters", "stepchildren"),
+    ("godson", "goddaughter", "godchild", "godsons", "goddaughters", "godchildren"),
+    ("ballboy", "ballgirl", "ballkid", "ballboys", "ballgirls", "ballkids"),
+    ("batboy", "batgirl", "batkid", "batboys", "batgirls", "batkids"),
+    ("choirboy", "choirgirl", "chorister", "choirboys", "choirgirls", "choristers"),
+    ("paperboy", "papergirl", "courier", "paperboys", "papergirls", "couriers"),
 )
 _MOSTLY_THINGS = (
     ("cowboy", "cowgirl", "cowhand", "cowboys", "cowgirls", "cowhands"),
@@ -110,6 +142,44 @@ PAIRS: tuple[Pair, ...] = (
     *_pairs(_MOSTLY_THINGS, "any", labels=False),
 )
 """Every pair there is; a masculine word stands in exactly one, and so does a feminine word."""
+
+FEMININE_ONLY: tuple[Pair, ...] = _pairs(
+    (
+        ("host", "hostess", "host", "hosts", "hostesses", "hosts"),
+        ("steward", "stewardess", "attendant", "stewards", "stewardesses", "attendants"),
+        ("dancer", "ballerina", "dancer", "dancers", "ballerinas", "dancers"),
+        ("heir", "heiress", "heir", "heirs", "heiresses", "heirs"),
+        ("tailor", "seamstress", "tailor", "tailors", "seamstresses", "tailors"),
+        ("singer", "songstress", "singer", "singers", "songstresses", "singers"),
+        ("author", "authoress", "author", "authors", "authoresses", "authors"),
+        ("poet", "poetess", "poet", "poets", "poetesses", "poets"),
+        ("sculptor", "sculptress", "sculptor", "sculptors", "sculptresses", "sculptors"),
+        ("hunter", "huntress", "hunter", "hunters", "huntresses", "hunters"),
+        ("murderer", "murderess", "murderer", "murderers", "murderesses", "murderers"),
+        ("governor", "governess", "tutor", "governors", "governesses", "tutors"),
+        ("priest", "priestess", "priest", "priests", "priestesses", "priests"),
+        ("count", "countess", "noble", "counts", "countesses", "nobles"),
+    ),
+    "adult",
+)
+"""Feminine words whose counterpart is said of anyone: "host" is no evidence and stays."""
+
+TITLE = Pair("mr", "ms", "mx")
+"""The titles before a name; where they are none ("5 ms.", "to miss") they tell nothing."""
+
+ALIASES: Mapping[str, str] = {
+    "fiancé": "fiance", "fiancée": "fiancee", "fiancés": "fiances",
+    "fiancées": "fiancees", "mum": "mom", "mums": "moms", "mama": "mommy", "mamas": "mommies",
+    "momma": "mommy", "papa": "daddy", "papas": "daddies", "gent": "gentleman",
+    "gents": "gentlemen", "bloke": "guy", "blokes": "guys", "chap": "guy", "fella": "guy",
+    "fellas": "guys", "bro": "brother", "bros": "brothers", "sis": "sister", "hubby": "husband",
+    "granddad": "grandpa", "grandad": "grandpa", "granddads": "grandpas", "grandads": "grandpas",
+    "granny": "grandma", "grannies": "grandmas", "auntie": "aunt", "aunties": "aunts",
+    "laddie": "lad", "stepmum": "stepmom", "saleslady": "saleswoman",
+    "salesladies": "saleswomen", "salesgirl": "saleswoman", "salesgirls": "saleswomen",
+    "womens": "women", "mens": "men",
+}  # fmt: skip
+"""Other words for one of a pair; swap gives the counterpart of the pair."""
 
 UNPAIRED: Mapping[str, str] = {
     "nun": "no masculine counterpart of the same sense",
