@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from vlbias.causal.example import Example
+from vlbias.causal.image_file import Frame, frame_of
 from vlbias.data.gender_labels import (
     Funnel,
     GenderRule,
