@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
@@ -16,7 +18,7 @@ from vlbias.causal.cloze import Cloze
 from vlbias.causal.example import Example
 from vlbias.errors import BadData, BadStudy
 
-__all__ = ["Texts", "lines_of", "make_texts", "read_texts", "texts_folder"]
+__all__ = ["Texts", "files_read", "lines_of", "make_texts", "read_texts", "texts_folder"]
 
 _COLUMNS = {
     "id",
@@ -30,6 +32,7 @@ _COLUMNS = {
     "attributes",
     "wordings",
 }
+_READ: ContextVar[dict[Path, str] | None] = ContextVar("files that were read", default=None)
 Wordings = Mapping[str, Mapping[str, tuple[Cloze, ...]]]
 """Id of an example, world, and other wordings of it that may be taken in its place."""
 
@@ -45,6 +48,7 @@ class Texts:
         content_hash: Of all texts and candidates; goes into every cell's key.
         wordings: What may be taken where a world has another number of tokens than the null world, in
             order of preference; used by a study with `align = "wording"`.
+        files: Name of every file that was read, below the folder that was given, to a hash of its bytes.
     """
 
     examples: tuple[Example, ...]
@@ -52,6 +56,7 @@ class Texts:
     meta: Mapping[str, Any]
     content_hash: str
     wordings: Wordings = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def worlds(self) -> tuple[str, ...]:
@@ -124,6 +129,17 @@ def texts_folder(path: Path | None) -> Path:
     return Path(str(files("vlbias.data").joinpath("lm"))) if path is None else path
 
 
+@contextmanager
+def files_read() -> Iterator[dict[Path, str]]:
+    """A context that collects every file that `lines_of` reads, with a hash of its bytes."""
+    found: dict[Path, str] = {}
+    token = _READ.set(found)
+    try:
+        yield found
+    finally:
+        _READ.reset(token)
+
+
 def lines_of(path: Path) -> list[str]:
     """The lines of a text file that hold anything.
 
@@ -131,7 +147,8 @@ def lines_of(path: Path) -> list[str]:
         BadData: if it is missing or not UTF-8.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
+        text = content.decode("utf-8")
     except FileNotFoundError as error:
         raise BadData(
             f"{path} not found; give the folder with the published files, or no path for the small set "
@@ -139,6 +156,8 @@ def lines_of(path: Path) -> list[str]:
         ) from error
     except UnicodeDecodeError as error:
         raise BadData(f"{path} is not UTF-8 ({error}); convert it") from error
+    if (found := _READ.get()) is not None:
+        found[path] = hashlib.sha256(content).hexdigest()
     return [line for line in text.splitlines() if line.strip()]
 
 
