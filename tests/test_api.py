@@ -96,3 +96,13 @@ def test_bad_calls_say_what_is_wrong(load: Callable[[str], Any]) -> None:
     arms = vb.potential_outcomes(load("dinov2-bert"), examples)
     with pytest.raises(BadStudy, match="shoe size"):
         vb.effects(arms, by="shoe size")
+
+
+@pytest.mark.parametrize("before", ["", "import vlbias.report.page", "vb.run"])
+def test_report_can_be_called_whatever_was_imported_before(tmp_path: Path, before: str) -> None:
+    """The package `vlbias.report` and the public function have one name: both can be called."""
+    script = f"import vlbias as vb; {before or 'pass'}; vb.report({str(tmp_path)!r})"
+    answer = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert "is no run folder" in answer.stderr.splitlines()[-1]

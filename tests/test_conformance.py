@@ -11,11 +11,11 @@ from contract import COMPLETE, GIVES, HEARD, PORTS, REPEATS, REPLAY, ROOTS, ROWS
 from engine_runs import ADAPTERS, Load
 from torch import Tensor, nn
 
-from vlbias.api import check
 from vlbias.causal.conformance import conformance
 from vlbias.causal.example import Inputs
 from vlbias.causal.staged import Port, Stage, Tower
 from vlbias.models import MODELS, load_model
+from vlbias.models.contract import check
 from vlbias.models.dual import HfDual
 from vlbias.models.toy import Toy
 

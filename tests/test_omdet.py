@@ -13,10 +13,10 @@ from tiny_detectors import grounded, loud_detector, omdet_timm, processor
 from tiny_photos import pictures, sides
 from torch import Tensor
 
-from vlbias.api import check
 from vlbias.causal.conformance import conformance
 from vlbias.errors import BadModel, MissingExtra
 from vlbias.models import load_model, outline_model
+from vlbias.models.contract import check
 from vlbias.models.omdet import OmDet, adapter
 
 pytestmark = pytest.mark.integration

@@ -121,7 +121,9 @@ def part_times(model: HfDual, plan: SweepPlan, pixels: Tensor) -> tuple[float, d
             stack.callback(handle.remove)
         for stage in plan.tower.stages:
             for module in stage.tail:
-                stack.callback(register_write_hook(model.net, (module, "in"), lambda tensor: tensor[:, :1]))
+                stack.callback(
+                    register_write_hook(model.net, (module, "in"), lambda tensor: tensor[:, :1])
+                )
         model.encode("image_encoder", {"pixel_values": pixels})
         ended = time.perf_counter()
     rows = len(pixels)

@@ -1,4 +1,4 @@
-"""The loop over mediators: arms in, rows and draws out, one mediator in memory at a time."""
+"""The table of effects, mediator by mediator: only one mediator's arms are in memory at a time."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class SharedArms:
 
 
 class MediatorTable:
-    """Collects rows mediator by mediator; fits the null and total arms once per set of rows."""
+    """Collects the table's rows mediator by mediator; fits the null and total arms once per set of images."""
 
     def __init__(self, panel: Panel, changes: Changes, y00: Floats, y11: Floats) -> None:
         self.panel, self.changes, self.y00, self.y11 = panel, changes, y00, y11

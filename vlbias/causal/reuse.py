@@ -16,7 +16,7 @@ __all__ = ["DistinctJobs", "distinct_jobs"]
 
 @dataclass(frozen=True)
 class DistinctJobs:
-    """What is to be done for a mediator.
+    """The jobs of a mediator, sorted by how their answer is found.
 
     Args:
         jobs: Pairs to run.
@@ -34,10 +34,9 @@ def distinct_jobs(
 ) -> DistinctJobs:
     """The jobs of a mediator, each answer asked for once.
 
-    A stage that reads inputs only gives the same for equal inputs. So two donors with equal images
-    are one donor for a site in the image encoder; and if only whole stages of that kind are
-    replaced, the answer is that of the recorded row with the donor's image and the own text, where
-    there is one.
+    A stage that reads inputs only gives the same for equal inputs. Two donors with equal images are
+    therefore one donor for a site in the image encoder. If only whole stages of that kind are replaced,
+    the answer may be on the tape: it is the output of a row with the donor's image and the own text.
 
     Args:
         tower: The tower.
@@ -46,14 +45,14 @@ def distinct_jobs(
         pairs: Number to (own row, row that gives the mediator).
     """
     roots = {stage.name: stage.module for stage in tower.stages if not stage.parents}
-    places = [site.stage for site in sites]
-    if not all(place in roots and roots[place] in tape.alike for place in places):
+    stages = [site.stage for site in sites]
+    if not all(stage in roots and roots[stage] in tape.alike for stage in stages):
         return DistinctJobs(list(pairs), {}, {})
     whole = all(site.port is None for site in sites)
     jobs, known, twins, first = [], {}, {}, {}  # type: ignore[var-annotated]
     for pair, (own, donor) in pairs.items():
-        row = _recorded(tower, tape, set(places), own, donor) if whole else None
-        key = (own, tuple(tape.alike[roots[place]][donor] for place in places))
+        row = _recorded(tower, tape, set(stages), own, donor) if whole else None
+        key = (own, tuple(tape.alike[roots[stage]][donor] for stage in stages))
         if row is not None:
             known[pair] = row
         elif key in first:
@@ -64,15 +63,15 @@ def distinct_jobs(
     return DistinctJobs(jobs, known, twins)
 
 
-def _recorded(tower: Tower, tape: Tape, places: set[str], own: int, donor: int) -> int | None:
-    """The row whose inputs are the donor's at the places and the own ones elsewhere."""
+def _recorded(tower: Tower, tape: Tape, stages: set[str], own: int, donor: int) -> int | None:
+    """The row whose inputs are the donor's at the stages and the own ones elsewhere."""
     wanted = {}
     for stage in tower.stages:
         if not stage.parents:
             if stage.module not in tape.alike:
                 return None
             numbers = tape.alike[stage.module]
-            wanted[stage.module] = numbers[donor if stage.name in places else own]
+            wanted[stage.module] = numbers[donor if stage.name in stages else own]
     for row in range(tape.rows):
         if all(tape.alike[module][row] == number for module, number in wanted.items()) and all(
             torch.equal(tape.batch[key][row], tape.batch[key][own])

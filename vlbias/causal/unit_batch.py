@@ -1,7 +1,7 @@
-"""Mediators that replace units of one point and nothing else: examined and written all at once.
+"""Mediators that replace units at one point and nothing else, such as all heads or neurons of a layer.
 
-All heads of a layer, or all neurons of it, are such a panel. One comparison of two rows tells which of
-thousands of replacements change anything, and one write makes those of a whole batch.
+They are examined and written together. One comparison of two rows tells which of thousands of
+replacements change anything, and one write makes the replacements of a whole batch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["UnitBatch", "unit_batches"]
 
 @dataclass(frozen=True)
 class UnitBatch:
-    """Mediators of one site each, which differ in their units only.
+    """Mediators of one site each that differ in their units only.
 
     Args:
         names: Of the mediators.
@@ -58,7 +58,7 @@ class UnitBatch:
     def value(
         self, tape: Tape, own: Tensor, donor: Tensor, units: Tensor, tokens: Tokens
     ) -> Tensor:
-        """The tensor at the point for jobs, replaced.
+        """The tensor at the point for some jobs, replacement included.
 
         Args:
             tape: The recording.
@@ -75,7 +75,7 @@ class UnitBatch:
 def unit_batches(
     targets: Mapping[str, Sequence[PatchTarget]], names: Sequence[str]
 ) -> tuple[list[UnitBatch], list[str]]:
-    """The panels among mediators that enter at one point, and the mediators that are in none.
+    """The unit batches among mediators that enter at one point, and the names that are in none.
 
     Args:
         targets: Name to the targets of every mediator.
@@ -89,8 +89,8 @@ def unit_batches(
             others.append(name)
         else:
             alike.setdefault(first.site.positions, []).append(name)
-    panels = [
+    batches = [
         UnitBatch(tuple(members), tuple(targets[name][0] for name in members))
         for members in alike.values()
     ]
-    return panels, others
+    return batches, others

@@ -18,7 +18,12 @@ __all__ = ["resume", "run"]
 
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for run folders.")]
 WorkersOption = Annotated[int, typer.Option(help="Processes; 0: one per core for long CPU runs.")]
-ScreenOption = Annotated[float | None, typer.Option(help="Share of units to run, see README.")]
+ScreenOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Language models: share of the heads or neurons to run, chosen by their gradient."
+    ),
+]
 StudyArgument = Annotated[Path, typer.Argument(help="A study file (TOML).")]
 
 

@@ -165,7 +165,8 @@ def _readable(error: ValidationError, model: type[BaseModel], elsewhere: Elsewhe
         return BadStudy(field, first["input"], _unknown_key(first["loc"], model, elsewhere))
     if first["type"] == "missing":
         return BadStudy(field, None, "a value: this key is required")
-    return BadStudy(field, first["input"], first["msg"])
+    # pydantic puts this before the sentence of a validator
+    return BadStudy(field, first["input"], first["msg"].removeprefix("Value error, "))
 
 
 def _unknown_key(path: tuple[Any, ...], model: type[BaseModel], elsewhere: Elsewhere) -> str:

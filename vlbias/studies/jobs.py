@@ -66,7 +66,10 @@ def read_study(path: Path, **overrides: Any) -> StudyBase:
             if change is None:
                 kinds = [name for name, k in KINDS.items() if hasattr(k.study, f"with_{key}")]
                 raise BadStudy(
-                    key, value, f"no --{key} for a study of kind {study.kind!r}; for {kinds}"
+                    key,
+                    value,
+                    f"no --{key} for a study of kind {study.kind!r}; kinds that have it: "
+                    f"{', '.join(kinds)}",
                 )
             study = change(value)
     for key, value in given.items():

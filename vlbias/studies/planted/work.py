@@ -157,20 +157,31 @@ class Work(AnyWork):
 
 
 def estimate(plan: PlantedPlan, events: Events = QUIET) -> Iterator[str]:
-    """What a run would take, line by line: cells, and time from one that is small."""
+    """What a run would take, line by line: cells, and time from two cells of different sizes."""
     yield f"cells {len(plan.parts)}, {plan.study.photos} scenes each"
-    events.note("timing a small one")
-    part = Part("image", plan.parts[0].seed, _FEW)
+    events.note("timing two small ones")
+    load_model(model_name(plan.study.family, "image"))  # loading its library takes longer
+    few, more = (_seconds(plan, scenes) for scenes in (_FEW, 2 * _FEW))
+    each = max(more - few, 0.0) / _FEW
+    fixed = max(few - each * _FEW, 0.0)  # loading and tests, whatever the size
+    seconds = sum(fixed + each * len(part) for part in plan.parts)
+    yield (
+        f"estimated time {seconds / 60:.1f} min on cpu in one process (from {_FEW} and {2 * _FEW} "
+        "scenes)"
+    )
+
+
+def _seconds(plan: PlantedPlan, scenes: int) -> float:
+    """How long a cell of so many scenes takes."""
+    part = Part("image", plan.parts[0].seed, scenes)
     with TemporaryDirectory() as folder:
         work = Work(plan, Path(folder))
         (work.folder / "cells").mkdir()
         cell = Cell("timed", part, ".json")
-        load_model(model_name(plan.study.family, part.plant))  # loading its library takes longer
         began = time.monotonic()
         work.prepare([cell], Progress(QUIET, 0, 1))
         work.fill(cell.key, part)
-        seconds = (time.monotonic() - began) / _FEW * sum(map(len, plan.parts))
-    yield f"estimated time {seconds / 60:.1f} min on cpu (from {_FEW} scenes; one process)"
+        return time.monotonic() - began
 
 
 def _revision(family: str, plant: str) -> str:
