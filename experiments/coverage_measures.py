@@ -13,10 +13,10 @@ from vlbias.analysis.arm_estimates import Combination
 from vlbias.analysis.disparity import disparity
 from vlbias.analysis.effects import combine
 from vlbias.analysis.functionals import crossfit_target
+from vlbias.analysis.object_support import support
 from vlbias.analysis.panel import Panel
 from vlbias.analysis.rates import Measure, Thresholds
 from vlbias.analysis.simulated_scores import PlantedWorld, SimulatedCondition
-from vlbias.analysis.support import support
 
 
 def measures(n: int, scenario: str, seed: int) -> list[dict]:

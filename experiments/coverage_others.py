@@ -11,15 +11,15 @@ from scipy.special import ndtr
 
 from vlbias.analysis.arm_estimates import Combination
 from vlbias.analysis.curve_gaps import auc_gaps
-from vlbias.analysis.decomposition import coalitions, increments, shapley
 from vlbias.analysis.disparity import disparity
 from vlbias.analysis.effects import MODALITIES, combine
 from vlbias.analysis.mean_effects import mean_effects
+from vlbias.analysis.object_support import support
 from vlbias.analysis.odds import Odds, odds_effects
 from vlbias.analysis.panel import Floats, Panel
-from vlbias.analysis.ranking import bias_amplification
+from vlbias.analysis.ranking_fairness import bias_amplification
+from vlbias.analysis.shapley import coalitions, increments, shapley
 from vlbias.analysis.simulated_scores import PlantedWorld, SimulatedCondition
-from vlbias.analysis.support import support
 
 PARTS = ("image", "text", "fusion")
 PATH = ("null", "layer 1", "layers 1-2", "layers 1-3")

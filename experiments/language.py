@@ -15,8 +15,8 @@ from script import main_of
 
 from vlbias.models import outline_model
 from vlbias.progress import loading_quietly, watched
-from vlbias.studies.jobs import make_plan, read_study, run_plan
 from vlbias.studies.language.study import Study
+from vlbias.studies.lifecycle import make_plan, read_study, run_plan
 from vlbias.studies.reporting import report
 
 HERE = Path(__file__).parent

@@ -18,7 +18,7 @@ from vlbias.analysis.odds import aligned_filter
 from vlbias.causal.cloze import Cloze
 from vlbias.causal.example import Example
 from vlbias.causal.site import Site
-from vlbias.causal.staged import find_port
+from vlbias.causal.staged_model import find_port
 from vlbias.files import write_json
 from vlbias.mitigations.ablation import MeanAblation, matched_sites
 from vlbias.mitigations.base import Fitted, Learned
@@ -26,8 +26,8 @@ from vlbias.models.language.adapter import LanguageModel
 from vlbias.models.language.perplexity import perplexity
 from vlbias.runs.events import Events
 from vlbias.store.run_folder import Run
-from vlbias.studies.jobs import make_plan, read_study, run_plan
 from vlbias.studies.language.numbers import numbers
+from vlbias.studies.lifecycle import make_plan, read_study, run_plan
 
 __all__ = ["Setting", "Trial", "ranking", "settings", "table"]
 

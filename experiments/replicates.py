@@ -9,10 +9,10 @@ from coverage_scenarios import DRAWS, SCENARIOS, ZERO, Truth, planted_world, rec
 from vlbias.analysis.arm_estimates import Combination
 from vlbias.analysis.disparity import disparity
 from vlbias.analysis.effects import EFFECTS, combine, effects
+from vlbias.analysis.object_support import held_out_signs, support
 from vlbias.analysis.operating_point import attributable
 from vlbias.analysis.permutation import swap_test
 from vlbias.analysis.simulated_scores import SimulatedCondition
-from vlbias.analysis.support import held_out_signs, support
 
 PERMUTATIONS = 199
 OF_OTHERS = 200  # headline replicates that also try what is not offered

@@ -14,7 +14,7 @@ from vlbias.errors import VlbiasError
 from vlbias.progress import loading_quietly, watched
 from vlbias.report.columns import headed
 from vlbias.report.page import Page
-from vlbias.studies import jobs
+from vlbias.studies import lifecycle
 from vlbias.studies.reporting import report
 
 __all__ = ["finished", "main_of", "markdown", "options", "table"]
@@ -43,7 +43,7 @@ def finished(given: argparse.Namespace, suffix: str = "", **changes: Any) -> Pag
         suffix: Of the run's name, where fields are changed.
         **changes: Fields of the study.
     """
-    study = jobs.read_study(given.study, model=given.model, limit=given.limit)
+    study = lifecycle.read_study(given.study, model=given.model, limit=given.limit)
     if changes:
         changed = study.model_copy(update={**changes, "name": study.name + suffix})
         study = type(study).parse(changed.model_dump())

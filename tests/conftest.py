@@ -91,7 +91,7 @@ def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The finished run of the toy study, whose answer is known; no test may change its tables."""
     from toy_studies import toy_study
 
-    from vlbias.studies.jobs import run_plan
+    from vlbias.studies.lifecycle import run_plan
 
     return run_plan(toy_study(photos=600), tmp_path_factory.mktemp("runs")).folder
 

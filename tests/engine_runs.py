@@ -15,7 +15,7 @@ from vlbias.causal.contrast import Contrast
 from vlbias.causal.engine import Arm, Engine, altered_channels
 from vlbias.causal.example import Example, mix
 from vlbias.causal.site import Mediator
-from vlbias.causal.staged import StagedModel, resolve
+from vlbias.causal.staged_model import StagedModel, resolve
 
 ADAPTERS = [*tiny_models.HF, "openclip"]
 BOTH, IMAGE, TEXT, NONE = (Contrast("null", other) for other in ("both", "image", "text", "null"))

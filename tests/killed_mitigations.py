@@ -17,8 +17,8 @@ from killed_runs import after
 from toy_studies import planted_plan
 
 from vlbias.runs import workers
-from vlbias.store import cells as store
-from vlbias.studies.jobs import run_plan
+from vlbias.store import cell_writer as store
+from vlbias.studies.lifecycle import run_plan
 from vlbias.studies.mitigation.work import fits
 from vlbias.studies.mitigation.work import run as mitigate
 

@@ -17,9 +17,9 @@ import torch
 
 from vlbias.models import outline_model
 from vlbias.runs import workers
-from vlbias.store import cells as store
-from vlbias.studies import jobs
-from vlbias.studies.jobs import run_plan
+from vlbias.store import cell_writer as store
+from vlbias.studies import lifecycle
+from vlbias.studies.lifecycle import run_plan
 
 
 def after(calls: int, of: Callable[..., Any]) -> Callable[..., Any]:
@@ -67,7 +67,7 @@ def orphaned(study: str, out: Path) -> None:
             return done
 
         workers.compute_cell = slowly
-        run_plan(jobs.make_plan(jobs.read_study(Path(study))), out, workers=2)
+        run_plan(lifecycle.make_plan(lifecycle.read_study(Path(study))), out, workers=2)
         os._exit(0)
     cells = out / "tiny" / "cells"
     while not list(cells.glob("*.parquet")):
@@ -93,20 +93,20 @@ def alive(pid: str) -> bool:
 def main(study: str, killed: str, whole: str) -> None:
     torch.set_num_threads(1)
     outline_model(
-        jobs.read_study(Path(study)).model
+        lifecycle.read_study(Path(study)).model
     )  # imports what the children would import thrice
     cells = Path(killed) / "tiny" / "cells"
     for sabotage in (between_cells, inside_a_cell, half_written):
         child = os.fork()
         if child == 0:
             sabotage()
-            jobs.run(study, killed)
+            lifecycle.run(study, killed)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         assert os.WIFSIGNALED(status), f"{sabotage.__name__} was not killed: {status}"
         print(sabotage.__name__, len(list(cells.glob("*.parquet"))), flush=True)
     for out in (killed, whole):
-        result = jobs.run(study, out)
+        result = lifecycle.run(study, out)
         print("done", result.done, "skipped", result.skipped, flush=True)
     orphaned(study, Path(killed) / "workers")
 

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_map
 
 from vlbias.causal.example import Inputs
 from vlbias.causal.site import Mediator, Site
-from vlbias.causal.staged import Readout, StagedModel, Tower
+from vlbias.causal.staged_model import Readout, StagedModel, Tower
 
 ARMS = ("00", "11", "01", "10")
 

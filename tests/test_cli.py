@@ -15,7 +15,7 @@ from commands import call
 
 from vlbias import cli
 from vlbias.errors import BadStudy, BadTable, UnknownName
-from vlbias.models import contract as checks
+from vlbias.models import check_adapter as checks
 from vlbias.models import load_model
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,7 +8,7 @@ from tiny_language import write_language
 
 from vlbias.causal.example import Example
 from vlbias.causal.site import Mediator
-from vlbias.causal.staged import resolve
+from vlbias.causal.staged_model import resolve
 from vlbias.data.professions import read_professions
 from vlbias.errors import BadStudy
 from vlbias.models import load_model

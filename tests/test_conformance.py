@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from vlbias.causal.conformance import conformance
 from vlbias.causal.example import Inputs
-from vlbias.causal.staged import Port, Stage, Tower
+from vlbias.causal.staged_model import Port, Stage, Tower
 from vlbias.models import MODELS, load_model
-from vlbias.models.contract import check
+from vlbias.models.check_adapter import check
 from vlbias.models.dual import HfDual
 from vlbias.models.toy import Toy
 

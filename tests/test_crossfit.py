@@ -7,9 +7,9 @@ import pytest
 from one_condition import ZERO, data, run
 
 from vlbias.analysis.functionals import crossfit, crossfit_target, shrinkage
+from vlbias.analysis.object_support import support
 from vlbias.analysis.range_crossfit import cell_sums, crossfit_halvings
 from vlbias.analysis.rates import measure_rates
-from vlbias.analysis.support import support
 
 
 def test_closed_form_crossfit_is_the_mean_over_normal_halvings():

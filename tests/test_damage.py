@@ -20,11 +20,11 @@ from toy_studies import planted_plan, toy_study
 from vlbias.errors import VlbiasError
 from vlbias.files import write_json, write_texts
 from vlbias.report.blocks import Section
+from vlbias.report.export import frames
 from vlbias.report.page import Page, Reported, make_folder, write_page
-from vlbias.report.publish import frames
 from vlbias.store.run_folder import Run
 from vlbias.studies import kind_of
-from vlbias.studies.jobs import run_plan
+from vlbias.studies.lifecycle import run_plan
 from vlbias.studies.mitigation.plan import MitigationPlan
 from vlbias.studies.reporting import report
 

@@ -15,7 +15,7 @@ from vlbias.data import read_text_dataset
 from vlbias.errors import BadData, BadStudy
 from vlbias.runs.data_files import about_files, keyed_data, refuse_changed
 from vlbias.store.run_folder import Run
-from vlbias.studies import jobs
+from vlbias.studies import lifecycle
 
 pytestmark = pytest.mark.integration
 
@@ -54,7 +54,7 @@ def test_photos_replaced_under_their_names_are_refused_by_name(
     tmp_path: Path, study_file: StudyFile, mine: Path
 ) -> None:
     study = study_file(*SMALL, photos=mine)
-    result = jobs.run(study, tmp_path)
+    result = lifecycle.run(study, tmp_path)
     assert (result.done, Run(result.folder).manifest["data"]["files"]["number"]) == (2, 24)
     names = [replace_photo(mine, which) for which in range(6)]
     # finished, or with a cell to do: neither goes on
@@ -62,7 +62,7 @@ def test_photos_replaced_under_their_names_are_refused_by_name(
         if lost:
             lost.unlink()
         with pytest.raises(BadData, match=r"data changed since this run began") as refused:
-            jobs.run(study, tmp_path)
+            lifecycle.run(study, tmp_path)
         assert [name in str(refused.value) for name in names] == [True] * 5 + [False]
         assert "6 of 24" in str(refused.value)
 
@@ -70,16 +70,16 @@ def test_photos_replaced_under_their_names_are_refused_by_name(
 def test_a_moved_folder_goes_on_only_with_the_same_photos(
     tmp_path: Path, study_file: StudyFile, mine: Path
 ) -> None:
-    folder = jobs.run(study_file(*SMALL, photos=mine), tmp_path).folder
+    folder = lifecycle.run(study_file(*SMALL, photos=mine), tmp_path).folder
     before = Run(folder).manifest["cells"]
     moved = Path(shutil.copytree(mine, tmp_path / "moved" / "mine"))
-    assert jobs.run(study_file(*SMALL, photos=moved), tmp_path).skipped == 2
+    assert lifecycle.run(study_file(*SMALL, photos=moved), tmp_path).skipped == 2
     assert Run(folder).manifest["cells"] == before
     name = replace_photo(moved, 3)
     with pytest.raises(BadData, match=name):
-        jobs.run(study_file(*SMALL, photos=moved), tmp_path)
+        lifecycle.run(study_file(*SMALL, photos=moved), tmp_path)
     # in a folder of its own the same study has other keys
-    other = jobs.run(study_file(*SMALL, photos=moved), tmp_path / "other").folder
+    other = lifecycle.run(study_file(*SMALL, photos=moved), tmp_path / "other").folder
     assert not set(Run(other).manifest["cells"]) & set(before)
 
 
@@ -88,11 +88,11 @@ def test_a_changed_regions_file_is_refused_by_name(
 ) -> None:
     regions = ("[operating_point]", f'[regions]\nown = "{mine}/own.json"\n\n[operating_point]')
     study = study_file(*SMALL, regions, photos=mine)
-    folder = jobs.run(study, tmp_path).folder
+    folder = lifecycle.run(study, tmp_path).folder
     assert Run(folder).manifest["data"]["files"]["number"] == 25
     write_boxes(mine, 21)
     with pytest.raises(BadData, match=r"regions\.own"):
-        jobs.run(study, tmp_path)
+        lifecycle.run(study, tmp_path)
 
 
 def test_the_files_of_texts_are_listed(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_folders_of_version_0_1_0_keep_their_keys(tmp_path: Path) -> None:
 
 
 def test_fewer_photos_are_another_study(tmp_path: Path, study_file: StudyFile, mine: Path) -> None:
-    jobs.run(study_file(*SMALL, photos=mine), tmp_path)
+    lifecycle.run(study_file(*SMALL, photos=mine), tmp_path)
     limit = ('splits = ["dev", "test"]', 'splits = ["dev", "test"]\nlimit = 20')
     with pytest.raises(BadStudy, match="another study"):
-        jobs.run(study_file(*SMALL, limit, photos=mine), tmp_path)
+        lifecycle.run(study_file(*SMALL, limit, photos=mine), tmp_path)

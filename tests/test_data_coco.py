@@ -10,7 +10,7 @@ import pytest
 from data_layouts import MAN, coco_content, coco_people, write_coco, write_photo
 
 from vlbias.data.coco import read_coco
-from vlbias.data.labels import GenderRule
+from vlbias.data.gender_labels import GenderRule
 from vlbias.data.table import (
     SCHEMA,
     Dataset,

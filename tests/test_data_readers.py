@@ -14,7 +14,7 @@ from data_layouts import MAN, coco_content, write_coco, write_photo, write_voc
 
 from vlbias.data import DATASETS
 from vlbias.data.coco import read_coco
-from vlbias.data.labels import RULES, GenderRule
+from vlbias.data.gender_labels import RULES, GenderRule
 from vlbias.data.own_photos import read_own
 from vlbias.data.pascal import CLASSES, read_pascal
 from vlbias.data.table import (

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlbias.data.labels import RULES, Funnel, GenderRule, perceived_gender
+from vlbias.data.gender_labels import RULES, Funnel, GenderRule, perceived_gender
 from vlbias.data.lexicon import (
     article,
     changed_words,

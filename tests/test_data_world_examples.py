@@ -15,11 +15,11 @@ from data_layouts import coco_content, coco_people, write_coco, write_photo
 from vlbias.causal.example import Example, channel_key
 from vlbias.causal.region import mask_of
 from vlbias.data.coco import read_coco
+from vlbias.data.counterfactual_examples import WORLDS, World, channels_changed, make_examples
 from vlbias.data.lexicon import changed_words, gender_words
 from vlbias.data.own_photos import read_own
 from vlbias.data.prompts import PROMPTS, Prompt, prompt_named
 from vlbias.data.table import Dataset
-from vlbias.data.world_examples import WORLDS, World, channels_changed, make_examples
 from vlbias.errors import BadData, BadStudy, UnknownName
 
 

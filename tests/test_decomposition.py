@@ -8,8 +8,8 @@ from four_arms import rng
 from one_condition import ZERO, world
 
 from vlbias.analysis.arm_estimates import Combination
-from vlbias.analysis.decomposition import coalition, coalitions, increments, shapley
 from vlbias.analysis.effects import MODALITIES, combine
+from vlbias.analysis.shapley import coalition, coalitions, increments, shapley
 from vlbias.analysis.simulated_scores import SimulatedCondition
 from vlbias.errors import MissingArms
 

@@ -16,9 +16,9 @@ from vlbias import cli
 from vlbias.data.scene_folder import write_scenes
 from vlbias.data.scenes import SceneSpec
 from vlbias.store.run_folder import Run
-from vlbias.studies.jobs import make_plan, run_plan
+from vlbias.studies.lifecycle import make_plan, run_plan
 from vlbias.studies.mitigation.numbers import numbers
-from vlbias.studies.mitigation.stored import Conditions
+from vlbias.studies.mitigation.results import Conditions
 from vlbias.studies.mitigation.study import Study
 from vlbias.studies.planted import demo as demo_module
 from vlbias.studies.planted.demo import Demo, demo

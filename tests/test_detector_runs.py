@@ -15,7 +15,7 @@ from vlbias.analysis.box_precision import average_precision, group_gap
 from vlbias.errors import BadStudy, BadTable
 from vlbias.store.boxes import found_boxes, true_boxes
 from vlbias.store.run_folder import Run
-from vlbias.studies import jobs
+from vlbias.studies import lifecycle
 
 pytestmark = pytest.mark.integration
 
@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, model_folder: Folder, photo
     """The run folder of a study of a tiny detector; no test may change it."""
     out = tmp_path_factory.mktemp("detector")
     model = model_folder("grounding-dino-dinov2")
-    return jobs.run(
+    return lifecycle.run(
         tiny_photos.write_study(out / "study.toml", model, photos, **CHANGES), out
     ).folder
 
@@ -128,13 +128,13 @@ def test_studies_that_cannot_be(
         text = text.replace(old, new)
     path.write_text(text)
     with pytest.raises(BadStudy, match=field):
-        jobs.make_plan(jobs.read_study(path))
+        lifecycle.make_plan(lifecycle.read_study(path))
 
 
 def test_a_model_without_boxes_keeps_none(study_file: Callable[..., Path], folder: Path) -> None:
     with pytest.raises(BadStudy, match="keep_boxes"):
-        jobs.make_plan(
-            jobs.read_study(study_file(("min_group = 2", "min_group = 2\nkeep_boxes = 5")))
+        lifecycle.make_plan(
+            lifecycle.read_study(study_file(("min_group = 2", "min_group = 2\nkeep_boxes = 5")))
         )
     (folder / "objects.parquet").rename(folder / "hidden")
     with pytest.raises(BadTable, match="keep_boxes"):

@@ -11,10 +11,10 @@ from one_condition import ZERO, data, run, world
 from scipy import stats
 
 from vlbias.analysis.disparity import disparity
+from vlbias.analysis.object_support import held_out_signs, support
 from vlbias.analysis.panel import Panel
 from vlbias.analysis.rates import measure_rates
 from vlbias.analysis.simulated_scores import SimulatedCondition
-from vlbias.analysis.support import held_out_signs, support
 from vlbias.errors import BadStudy, BadTable
 
 

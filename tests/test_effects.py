@@ -10,8 +10,8 @@ from one_condition import ZERO, world
 
 from vlbias.analysis.effects import MODALITIES, combine
 from vlbias.analysis.functionals import plugin
+from vlbias.analysis.object_support import held_out_signs, support
 from vlbias.analysis.simulated_scores import SimulatedCondition, make_world
-from vlbias.analysis.support import held_out_signs, support
 from vlbias.errors import BadStudy, BadTable, MissingArms
 
 

@@ -27,7 +27,7 @@ from vlbias.api import effects, potential_outcomes
 from vlbias.causal.contrast import Contrast
 from vlbias.causal.engine import Engine, altered_channels
 from vlbias.causal.site import Mediator
-from vlbias.causal.staged import StagedModel, resolve
+from vlbias.causal.staged_model import StagedModel, resolve
 from vlbias.errors import BadModel, BadStudy
 
 

@@ -21,7 +21,7 @@ from vlbias.errors import BadData, BadStudy
 from vlbias.mitigations import make_mitigation
 from vlbias.mitigations.feature_change_map import feature_changes
 from vlbias.mitigations.region_tokens import Drawing, on_grid
-from vlbias.mitigations.smoothing import Smoothing, covered_tokens
+from vlbias.mitigations.token_smoothing import Smoothing, covered_tokens
 
 
 def picture(*boxes: tuple[float, float, float, float], size: tuple[int, int] = (28, 28)) -> Any:

@@ -20,12 +20,12 @@ from torch import Tensor
 
 from vlbias.causal.conformance import conformance
 from vlbias.causal.contrast import Contrast
-from vlbias.causal.detections import NEVER, class_logits, corners, detection_readout
+from vlbias.causal.detection_readout import NEVER, class_logits, corners, detection_readout
 from vlbias.causal.engine import Engine, altered_channels
 from vlbias.causal.example import Example, GroundedText, Picture
 from vlbias.causal.site import Mediator
 from vlbias.models import load_model
-from vlbias.models.contract import check
+from vlbias.models.check_adapter import check
 from vlbias.models.grounding import GroundedDetector
 from vlbias.models.grounding.text import PhraseReader
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from vlbias import cli
 from vlbias.errors import BadData, UnknownName
 from vlbias.studies.bias.init import recognise
-from vlbias.studies.jobs import load_study
+from vlbias.studies.lifecycle import load_study
 
 MODEL = "dinov2-bert"
 

@@ -13,10 +13,10 @@ from tiny_language import write_language
 from vlbias.errors import BadData, BadStudy, UnknownName
 from vlbias.store.run_folder import Run
 from vlbias.studies import KINDS
-from vlbias.studies.diagnosis import diagnose
-from vlbias.studies.jobs import load_study, make_plan, read_study, run_plan
+from vlbias.studies.check_study import diagnose
 from vlbias.studies.language.init import start
 from vlbias.studies.language.study import Study
+from vlbias.studies.lifecycle import load_study, make_plan, read_study, run_plan
 
 
 @pytest.fixture(scope="module")

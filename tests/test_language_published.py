@@ -19,7 +19,7 @@ from naive import naive_arms
 from vlbias.analysis.odds import Odds, aligned_filter, odds_effects
 from vlbias.api import potential_outcomes
 from vlbias.causal.example import Example
-from vlbias.causal.staged import resolve
+from vlbias.causal.staged_model import resolve
 from vlbias.data.coreference import read_winobias
 from vlbias.data.professions import read_professions
 from vlbias.models import load_model

@@ -13,12 +13,12 @@ from tiny_language import write_language
 from vlbias.analysis.odds import Odds, odds_effects
 from vlbias.errors import BadData, BadStudy, UnknownName
 from vlbias.store.run_folder import Run
-from vlbias.studies import jobs
-from vlbias.studies.jobs import make_plan, read_study, run_plan, study_of
+from vlbias.studies import lifecycle
 from vlbias.studies.language.guidance import GUIDANCE
 from vlbias.studies.language.numbers import numbers
 from vlbias.studies.language.page import section
 from vlbias.studies.language.study import Study
+from vlbias.studies.lifecycle import make_plan, read_study, run_plan, study_of
 from vlbias.studies.reporting import report
 
 pytestmark = pytest.mark.integration
@@ -46,7 +46,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("run")
     (folder / "study.toml").write_text(STUDY.format(model=model))
-    return Run(jobs.run(folder / "study.toml", folder).folder)
+    return Run(lifecycle.run(folder / "study.toml", folder).folder)
 
 
 def log_odds(run: Run, contrast: str, arm: str, mediator: str = "") -> np.ndarray:

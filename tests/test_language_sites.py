@@ -15,7 +15,7 @@ from vlbias.causal.cloze import Cloze
 from vlbias.causal.contrast import Contrast
 from vlbias.causal.engine import Engine, altered_channels
 from vlbias.causal.example import Inputs
-from vlbias.causal.staged import resolve
+from vlbias.causal.staged_model import resolve
 from vlbias.errors import BadStudy, UnknownName
 
 

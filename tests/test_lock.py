@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from vlbias import cli
 from vlbias.errors import BadTable, FolderInUse
 from vlbias.runs.lock import locked
-from vlbias.studies import jobs
-from vlbias.studies.jobs import run_plan
+from vlbias.studies import lifecycle
+from vlbias.studies.lifecycle import run_plan
 from vlbias.studies.planted.benchmark import benchmark_planted
 from vlbias.studies.planted.demo import demo
 
@@ -111,7 +111,7 @@ def test_a_folder_that_cannot_be_written_is_said_to_be_one(tmp_path: Path) -> No
 def test_every_job_refuses_a_folder_in_use(
     tmp_path: Path, study_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = jobs.make_plan(jobs.read_study(study_file()))
+    plan = lifecycle.make_plan(lifecycle.read_study(study_file()))
     small = planted_plan([{"name": "leace", "options": {"sites": ["image_encoder"]}}], photos=300)
 
     def loads(*_: Any, **__: Any) -> None:

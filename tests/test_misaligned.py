@@ -8,7 +8,7 @@ import torch
 from engine_runs import ADAPTERS, BOTH, Load, examples_of, run, score
 
 from vlbias.causal.example import Example
-from vlbias.causal.staged import resolve
+from vlbias.causal.staged_model import resolve
 from vlbias.errors import BadStudy
 
 

@@ -17,10 +17,10 @@ from vlbias.errors import BadData
 from vlbias.mitigations.base import Fitted
 from vlbias.models import load_model
 from vlbias.store.run_folder import Run
-from vlbias.studies import jobs
+from vlbias.studies import lifecycle
 from vlbias.studies.mitigation.numbers.performance import ConditionPerformance
 from vlbias.studies.mitigation.numbers.scores import ConditionScores
-from vlbias.studies.mitigation.stored import Conditions
+from vlbias.studies.mitigation.results import Conditions
 from vlbias.studies.mitigation.work.cached_towers import CachedTowers
 from vlbias.studies.mitigation.work.passes import nulls, readouts
 from vlbias.studies.mitigation.work.site_selection import SiteSearch, choose_sites
@@ -79,7 +79,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, model_folder: Callable[[str]
 @pytest.fixture(scope="module")
 def run(study: Path) -> Run:
     """The run, done; no test may change it."""
-    result = jobs.run(study, study.parent / "runs")
+    result = lifecycle.run(study, study.parent / "runs")
     assert result.failed == (), [
         json.loads(path.read_text())["error"] for path in result.folder.glob("cells/*.error.json")
     ]
@@ -112,7 +112,7 @@ def test_every_method_moves_scores_and_placebos_do_something_else(run: Run) -> N
 
 def test_a_condition_is_what_the_mitigated_model_says(run: Run, study: Path) -> None:
     """Also where rows were encoded once for all, as they are for what acts on outputs alone."""
-    plan = jobs.make_plan(jobs.read_study(study))
+    plan = lifecycle.make_plan(lifecycle.read_study(study))
     model = load_model(plan.study.model)
     stored = Conditions(run)
     place = {sample: i for i, sample in enumerate(run.samples["sample_id"])}
@@ -144,7 +144,7 @@ def test_queries_that_ask_for_gender_are_left_alone_by_neutral_texts(run: Run) -
 
 
 def test_ranks_are_those_of_the_scores_between_photos_and_captions(run: Run, study: Path) -> None:
-    plan = jobs.make_plan(jobs.read_study(study))
+    plan = lifecycle.make_plan(lifecycle.read_study(study))
     model = load_model(plan.study.model)
     captions = plan.asked["test"].captions
     assert captions[0].startswith("A ")
@@ -175,8 +175,8 @@ def test_chosen_sites_are_kept_with_how_they_were_chosen(run: Run) -> None:
 def test_a_killed_choice_of_sites_goes_on_where_it_was(
     run: Run, study: Path, tmp_path: Path
 ) -> None:
-    read = jobs.read_study(study)
-    plan = jobs.make_plan(read)
+    read = lifecycle.read_study(study)
+    plan = lifecycle.make_plan(read)
     (setting,) = (one for one in plan.settings if one.selection)
     search = SiteSearch(
         load_model(read.model), plan.split["fit"], plan.dataset.classes, setting.selection, 5
@@ -228,7 +228,7 @@ def test_photos_that_a_condition_cannot_read_are_counted_with_their_reason(run: 
 
 
 def test_rows_are_cached_to_the_last_bit(study: Path) -> None:
-    plan = jobs.make_plan(jobs.read_study(study))
+    plan = lifecycle.make_plan(lifecycle.read_study(study))
     model = load_model(plan.study.model)
     cached = CachedTowers(model, 5)
     inputs = nulls(plan.split["test"])
@@ -271,6 +271,6 @@ def test_the_same_photo_in_two_splits_is_refused(study: Path, tmp_path: Path) ->
     other.write_bytes(one.read_bytes())
     text = study.read_text().replace(str(study.parent / "photos"), str(photos))
     (tmp_path / "study.toml").write_text(text)
-    loaded = jobs.read_study(tmp_path / "study.toml")
+    loaded = lifecycle.read_study(tmp_path / "study.toml")
     with pytest.raises(BadData, match=r"/10 \(test\) = .*/11 \(dev\)"):
-        jobs.make_plan(loaded)
+        lifecycle.make_plan(loaded)

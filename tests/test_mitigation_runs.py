@@ -22,12 +22,12 @@ from vlbias.causal.example import Example, Picture
 from vlbias.errors import BadData, BadStudy, BadTable, UnknownName
 from vlbias.mitigations.base import Fitted
 from vlbias.store.run_folder import Run
-from vlbias.studies.jobs import run_plan
+from vlbias.studies.lifecycle import run_plan
 from vlbias.studies.mitigation.numbers import Tables, numbers
 from vlbias.studies.mitigation.page import section
+from vlbias.studies.mitigation.results import Conditions
 from vlbias.studies.mitigation.settings import settings_of
 from vlbias.studies.mitigation.splits import refuse_same_photo
-from vlbias.studies.mitigation.stored import Conditions
 from vlbias.studies.mitigation.study import Study
 from vlbias.studies.reporting import report
 

@@ -19,7 +19,7 @@ from engine_runs import (
 )
 from torch import nn
 
-from vlbias.causal.staged import resolve
+from vlbias.causal.staged_model import resolve
 
 
 def state_of(net: nn.Module) -> list[tuple[str, Any]]:

@@ -17,10 +17,10 @@ from tiny_language import write_language
 
 from vlbias.data.scene_folder import write_scenes
 from vlbias.data.scenes import SceneSpec
-from vlbias.report.publish import frames
+from vlbias.report.export import frames
 from vlbias.store.run_folder import Run
 from vlbias.studies import kind_of
-from vlbias.studies.jobs import run, study_of
+from vlbias.studies.lifecycle import run, study_of
 
 OLD = Path(__file__).parent / "old_runs"
 KINDS = {"photos": "bias", "mitigations": "mitigation", "texts": "language"}

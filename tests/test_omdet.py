@@ -16,7 +16,7 @@ from torch import Tensor
 from vlbias.causal.conformance import conformance
 from vlbias.errors import BadModel, MissingExtra
 from vlbias.models import load_model, outline_model
-from vlbias.models.contract import check
+from vlbias.models.check_adapter import check
 from vlbias.models.omdet import OmDet, adapter
 
 pytestmark = pytest.mark.integration

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from vlbias.analysis.object_support import support
 from vlbias.analysis.operating_point import attributable, calibrate, grid, matching_shift, mean_fpr
 from vlbias.analysis.panel import Panel
 from vlbias.analysis.rates import measure_rates
@@ -14,7 +15,6 @@ from vlbias.analysis.sensitivity import (
     threshold_sensitivity,
 )
 from vlbias.analysis.simulated_scores import SimulatedCondition, make_world
-from vlbias.analysis.support import support
 from vlbias.errors import BadStudy
 
 ZERO = np.zeros(12)

@@ -20,9 +20,9 @@ from vlbias.files import read_sealed, write_sealed
 from vlbias.report.blocks import Section
 from vlbias.report.columns import HEADS, headed
 from vlbias.report.drawing import BLUE, numbered, svg
+from vlbias.report.export import model_index
 from vlbias.report.funnel import dropped, funnel
 from vlbias.report.page import Page
-from vlbias.report.publish import model_index
 from vlbias.report.tables import html, with_limits
 from vlbias.store.run_folder import Run
 from vlbias.studies.bias.figures import heads, objects
@@ -30,9 +30,9 @@ from vlbias.studies.bias.page import funnel_steps
 from vlbias.studies.bias.sentences import (
     contrasts_in_words,
 )
-from vlbias.studies.photos.card import photo_metrics
-from vlbias.studies.photos.comparison import compare
 from vlbias.studies.photos.guidance import GIVEN_LIMIT, PERCEIVED_LIMIT
+from vlbias.studies.photos.model_card import photo_metrics
+from vlbias.studies.photos.run_comparison import compare
 from vlbias.studies.reporting import report
 
 pytestmark = pytest.mark.integration

@@ -18,7 +18,7 @@ from PIL import Image
 
 from vlbias.data.own_photos import read_own
 from vlbias.errors import BadTable
-from vlbias.store.cells import CellWriter
+from vlbias.store.cell_writer import CellWriter
 from vlbias.store.run_folder import Run
 from vlbias.studies.bias.study import OperatingPoint, Study
 from vlbias.studies.photos.example_photos import example_photos, may_be_shown

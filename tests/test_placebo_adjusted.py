@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from vlbias.analysis.object_support import held_out_signs, support
 from vlbias.analysis.panel import Panel
 from vlbias.analysis.placebo_adjusted import PlaceboAdjusted, Scored, pareto, placebo_adjusted
 from vlbias.analysis.simulated_scores import SimulatedCondition, make_world
-from vlbias.analysis.support import held_out_signs, support
 from vlbias.errors import BadStudy
 
 ZERO = np.zeros(12)

@@ -15,7 +15,7 @@ from vlbias import cli
 from vlbias.errors import BadStudy, BadTable, UnknownName
 from vlbias.runs.events import Events
 from vlbias.store.run_folder import Run
-from vlbias.studies import jobs
+from vlbias.studies import lifecycle
 from vlbias.studies.planted import benchmark as benchmark_module
 from vlbias.studies.planted import work
 from vlbias.studies.planted.benchmark import Benchmark, benchmark_planted
@@ -117,13 +117,13 @@ def test_a_study_file_runs_as_any_other_and_a_lost_cell_is_computed_anew(
 ) -> None:
     folder = found.path.parent
     before = written(folder)
-    whole = jobs.run(study_file, folder.parent)
+    whole = lifecycle.run(study_file, folder.parent)
     assert (whole.folder, whole.done, whole.skipped) == (folder, 0, 14)
     lost = Run(folder).files[3]
     content = lost.read_text()
     lost.unlink()
     assert Run(folder).missing == [lost.stem]
-    again = jobs.run(study_file, folder.parent)
+    again = lifecycle.run(study_file, folder.parent)
     assert (again.done, again.skipped, again.failed) == (1, 13, ())
     after = written(folder)
     assert {name for name in after if after[name] != before[name]} == {lost.name}
@@ -210,7 +210,7 @@ def test_what_cannot_be_scored_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(BadStudy, match="photos"):
         benchmark_planted(tmp_path, photos=20)
     with pytest.raises(BadStudy, match="known keys"):
-        jobs.parse_study({"kind": "planted", "name": "planted", "photo": 200})
+        lifecycle.parse_study({"kind": "planted", "name": "planted", "photo": 200})
     monkeypatch.setitem(FAMILIES, "promised", "template")
     with pytest.raises(BadStudy, match="there is no planted-promised-image, planted-promised-text"):
         benchmark_planted(tmp_path, family="promised")

@@ -23,7 +23,7 @@ from vlbias.studies.bias.numbers.strictness import strictness
 from vlbias.studies.bias.numbers.worlds import disparity_of
 from vlbias.studies.bias.page import funnel_steps
 from vlbias.studies.bias.sentences import bias_in_words, contrast_in_words, floor_in_words
-from vlbias.studies.jobs import run_plan
+from vlbias.studies.lifecycle import run_plan
 from vlbias.studies.photos.scores import PresenceScores, presence_map
 from vlbias.studies.reporting import report
 

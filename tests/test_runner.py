@@ -17,10 +17,10 @@ from vlbias.causal.engine import Arm, Engine
 from vlbias.causal.example import Example
 from vlbias.errors import BadStudy, BadTable
 from vlbias.runs.events import Events
-from vlbias.store import cells as store
+from vlbias.store import cell_writer as store
 from vlbias.store.run_folder import Run
-from vlbias.studies import jobs
-from vlbias.studies.jobs import run_plan
+from vlbias.studies import lifecycle
+from vlbias.studies.lifecycle import run_plan
 
 pytestmark = pytest.mark.integration
 
@@ -40,7 +40,7 @@ def whole(
 
     out = tmp_path_factory.mktemp("whole")
     study = tiny_photos.write_study(out / "study.toml", model_folder("dinov2-bert"), photos)
-    return jobs.run(study, out).folder
+    return lifecycle.run(study, out).folder
 
 
 def table(folder: Path) -> pd.DataFrame:
@@ -56,7 +56,7 @@ def assert_same_table(one: Path, other: Path) -> None:
 
 
 def test_the_run_folder_holds_what_was_asked(whole: Path) -> None:
-    run, study = Run(whole), jobs.study_of(whole)
+    run, study = Run(whole), lifecycle.study_of(whole)
     frame = run.frame()
     assert run.missing == []
     assert len(run.manifest["cells"]) == CELLS
@@ -120,7 +120,7 @@ def environment() -> dict[str, str]:
 def test_two_shards_together_are_one_run(
     tmp_path: Path, study_file: StudyFile, whole: Path
 ) -> None:
-    plan = jobs.make_plan(jobs.read_study(study_file()))
+    plan = lifecycle.make_plan(lifecycle.read_study(study_file()))
     first = run_plan(plan, tmp_path, shard=(0, 2))
     assert (first.done, len(Run(first.folder).missing)) == (3, 3)
     second = run_plan(plan, tmp_path, shard=(1, 2))
@@ -135,7 +135,7 @@ def test_workers_give_what_one_process_gives(
 ) -> None:
     """Up to rounding: a matrix product depends on the number of threads."""
     seen: list[tuple[int, int, int]] = []
-    plan = jobs.make_plan(jobs.read_study(study_file()))
+    plan = lifecycle.make_plan(lifecycle.read_study(study_file()))
     events = Events(cells=lambda *state: seen.append(state))
     result = run_plan(plan, tmp_path, workers=2, events=events)
     assert (result.done, result.failed) == (CELLS, ())
@@ -150,7 +150,7 @@ def test_workers_give_what_one_process_gives(
 def test_a_shard_that_is_no_part(
     tmp_path: Path, study_file: StudyFile, shard: tuple[int, int]
 ) -> None:
-    plan = jobs.make_plan(jobs.read_study(study_file()))
+    plan = lifecycle.make_plan(lifecycle.read_study(study_file()))
     with pytest.raises(BadStudy) as caught:
         run_plan(plan, tmp_path, shard=shard)
     assert caught.value.field == "shard"
@@ -159,7 +159,7 @@ def test_a_shard_that_is_no_part(
 def test_a_cell_that_fails_is_recorded_and_run_again(
     tmp_path: Path, study_file: StudyFile, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = jobs.make_plan(jobs.read_study(study_file()))
+    plan = lifecycle.make_plan(lifecycle.read_study(study_file()))
     bad = plan.shards[2][0].id
     run = Engine.run
 
@@ -189,7 +189,7 @@ def test_a_cell_that_fails_is_recorded_and_run_again(
 def test_a_disk_that_fills_up_stops_the_run_and_keeps_its_cells(
     tmp_path: Path, study_file: StudyFile, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = jobs.make_plan(jobs.read_study(study_file()))
+    plan = lifecycle.make_plan(lifecycle.read_study(study_file()))
     write = store.pq.write_table
     written: list[Path] = []
 
@@ -211,19 +211,19 @@ def test_a_disk_that_fills_up_stops_the_run_and_keeps_its_cells(
 def test_another_study_of_the_same_name_is_refused_and_harms_nothing(
     tmp_path: Path, study_file: StudyFile
 ) -> None:
-    folder = jobs.run(study_file(('"text_encoder", ', "")), tmp_path).folder
+    folder = lifecycle.run(study_file(('"text_encoder", ', "")), tmp_path).folder
     before = contents(folder)
     with pytest.raises(BadStudy, match="another study") as caught:
-        jobs.run(study_file(), tmp_path)
+        lifecycle.run(study_file(), tmp_path)
     assert caught.value.given == "tiny"
     assert contents(folder) == before
 
 
 def test_another_operating_point_needs_no_cell_again(tmp_path: Path, study_file: StudyFile) -> None:
-    jobs.run(study_file(), tmp_path)
-    result = jobs.run(study_file(("min_negatives = 1", "min_negatives = 3")), tmp_path)
+    lifecycle.run(study_file(), tmp_path)
+    result = lifecycle.run(study_file(("min_negatives = 1", "min_negatives = 3")), tmp_path)
     assert (result.done, result.skipped) == (0, CELLS)
-    assert jobs.study_of(result.folder).operating_point.min_negatives == 3
+    assert lifecycle.study_of(result.folder).operating_point.min_negatives == 3
 
 
 def test_what_determines_the_numbers_changes_the_cells(
@@ -234,7 +234,7 @@ def test_what_determines_the_numbers_changes_the_cells(
     from vlbias.studies.bias.work import Work
 
     def keys_of(path: Path, **overrides: Any) -> list[str]:
-        plan = jobs.make_plan(jobs.read_study(path, **overrides))
+        plan = lifecycle.make_plan(lifecycle.read_study(path, **overrides))
         return [cell.key for cell in Work(plan, tmp_path).cells]
 
     keys = keys_of(study_file())
@@ -255,7 +255,7 @@ def test_what_determines_the_numbers_changes_the_cells(
 def test_limit_takes_a_random_part_under_a_name_of_its_own(
     tmp_path: Path, study_file: StudyFile
 ) -> None:
-    study = jobs.read_study(study_file(), limit=8)
-    result = jobs.run(study, tmp_path)
+    study = lifecycle.read_study(study_file(), limit=8)
+    result = lifecycle.run(study, tmp_path)
     assert (result.folder.name, result.done) == ("tiny-limit8", 2)
     assert len(Run(result.folder).samples) == 8

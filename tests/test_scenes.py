@@ -9,11 +9,11 @@ import pytest
 from PIL import ImageDraw
 
 from vlbias.data import open_dataset
+from vlbias.data.counterfactual_examples import WORLDS, make_examples
 from vlbias.data.lexicon import gender_words
 from vlbias.data.pictograms import OBJECTS, draw_object
 from vlbias.data.scene_folder import write_scenes
 from vlbias.data.scenes import LINKED, SHOWN, SIDE, Scene, SceneSpec, draw_scene
-from vlbias.data.world_examples import WORLDS, make_examples
 from vlbias.errors import BadData, BadStudy
 
 SPEC = SceneSpec(photos=30, seed=3)

@@ -16,12 +16,12 @@ from vlbias.causal.conformance_tools import state_of
 from vlbias.causal.contrast import Contrast
 from vlbias.causal.example import Example
 from vlbias.causal.hooks import register_write_hook
-from vlbias.causal.staged import Readout, find_port, resolve
+from vlbias.causal.staged_model import Readout, find_port, resolve
 from vlbias.errors import BadStudy
 from vlbias.models import load_model
 from vlbias.models.language.adapter import LanguageModel
 from vlbias.store.run_folder import Run
-from vlbias.studies.jobs import make_plan, read_study, run_plan, study_of
+from vlbias.studies.lifecycle import make_plan, read_study, run_plan, study_of
 from vlbias.studies.reporting import report
 
 ROOT = Path(__file__).resolve().parents[1]

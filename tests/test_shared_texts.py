@@ -10,7 +10,7 @@ from torch import nn
 from vlbias.causal.engine import Engine, altered_channels
 from vlbias.causal.example import Example
 from vlbias.causal.site import Mediator
-from vlbias.causal.staged import StagedModel, resolve
+from vlbias.causal.staged_model import StagedModel, resolve
 from vlbias.errors import BadData
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlbias.causal.site import Mediator, Site
-from vlbias.causal.staged import resolve
+from vlbias.causal.staged_model import resolve
 from vlbias.errors import BadStudy, UnknownName
 from vlbias.models.toy import Toy
 

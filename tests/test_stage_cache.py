@@ -14,7 +14,7 @@ from mitigated import examples, outputs, same, state, unchanged
 from vlbias.mitigations import make_mitigation
 from vlbias.mitigations.activations import batch_activation
 from vlbias.mitigations.sites import site_points
-from vlbias.studies.mitigation.work.scope import changed_stages
+from vlbias.studies.mitigation.work.affected_stages import changed_stages
 from vlbias.studies.mitigation.work.stage_cache import StageCache
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from vlbias.errors import BadTable, MissingArms, UnknownName
 from vlbias.files import write_json
-from vlbias.store import cells as store
-from vlbias.store.cells import SCHEMA, SCHEMA_VERSION, CellWriter, cell_key
+from vlbias.store import cell_writer as store
+from vlbias.store.cell_writer import SCHEMA, SCHEMA_VERSION, CellWriter, cell_key
 from vlbias.store.run_folder import Run
 
 SAMPLES = [(f"photo/{i}", f"cluster/{i // 2}") for i in range(6)]

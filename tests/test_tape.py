@@ -11,7 +11,7 @@ from engine_runs import ADAPTERS, TRACED, Load, rows_through
 from torch import nn
 
 from vlbias.causal.site import Mediator
-from vlbias.causal.staged import Batch, StagedModel, Tower, resolve
+from vlbias.causal.staged_model import Batch, StagedModel, Tower, resolve
 from vlbias.causal.sweep import SweepPlan
 from vlbias.errors import StageCallError
 
@@ -94,7 +94,7 @@ class _Twice(nn.Module):
 
 @pytest.mark.parametrize("times", [0, 2])
 def test_a_stage_must_be_called_exactly_once(load: Load, times: int) -> None:
-    from vlbias.causal.staged import Stage
+    from vlbias.causal.staged_model import Stage
     from vlbias.models.toy import Toy
 
     model: Any = Toy(channels=2)
@@ -122,7 +122,7 @@ class _TokensFirst(nn.Module):
 
 def test_what_has_its_rows_on_another_axis_is_run_again() -> None:
     """Giving it back would hand every job the values of other rows."""
-    from vlbias.causal.staged import Port, Stage
+    from vlbias.causal.staged_model import Port, Stage
     from vlbias.models.toy import Toy
 
     torch.manual_seed(0)

@@ -12,7 +12,7 @@ from engine_runs import Load
 from tiny_language import cloze, language_sides, write_language
 
 from vlbias.causal import entry_groups
-from vlbias.causal.staged import Batch, StagedModel, resolve
+from vlbias.causal.staged_model import Batch, StagedModel, resolve
 from vlbias.causal.sweep import Sweep, SweepPlan
 from vlbias.causal.unit_batch import unit_batches
 from vlbias.errors import BadStudy

@@ -18,7 +18,7 @@ _PUBLIC = {
     "Run": "vlbias.store.run_folder",
     "Site": "vlbias.causal.site",
     "Study": "vlbias.studies.bias.study",
-    "check": "vlbias.models.contract",
+    "check": "vlbias.models.check_adapter",
     "effects": "vlbias.api",
     "load_dataset": "vlbias.api",
     "load_model": "vlbias.models",
@@ -26,7 +26,7 @@ _PUBLIC = {
     "paired_examples": "vlbias.api",
     "potential_outcomes": "vlbias.api",
     "report": "vlbias.studies.reporting",
-    "run": "vlbias.studies.jobs",
+    "run": "vlbias.studies.lifecycle",
 }
 
 __all__ = [*_PUBLIC]

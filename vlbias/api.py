@@ -15,7 +15,7 @@ from vlbias.causal.contrast import Contrast
 from vlbias.causal.engine import Engine, altered_channels
 from vlbias.causal.example import Example, Picture
 from vlbias.causal.site import Mediator
-from vlbias.causal.staged import StagedModel, resolve
+from vlbias.causal.staged_model import StagedModel, resolve
 from vlbias.errors import BadData, BadStudy
 from vlbias.outcomes import OUTCOMES
 
@@ -33,14 +33,14 @@ def load_dataset(
         path: Where it is; for prepared tables `datasets/coco` or `datasets/pascal_sentence` in the working
             directory, unless the environment variable VLBIAS_DATA names another place.
         limit: Only so many photos, chosen by the seed.
-        **options: Of `vlbias.data.world_examples.make_examples`: prompt, splits, groups, seed.
+        **options: Of `vlbias.data.counterfactual_examples.make_examples`: prompt, splits, groups, seed.
 
     Raises:
         UnknownName: if there is no such data set.
         BadData: if its files are missing or wrong.
     """
     from vlbias.data import open_dataset
-    from vlbias.data.world_examples import WORLDS, make_examples
+    from vlbias.data.counterfactual_examples import WORLDS, make_examples
 
     dataset = open_dataset(name, None if path is None else Path(path))
     names = ("null", "mask-gender", "replace-gender", "both")

@@ -22,7 +22,7 @@ from vlbias.analysis.operating_point import attributable
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.simulated_scores import PlantedWorld, make_world, mediated_conditions
 from vlbias.files import write_json
-from vlbias.store.cells import SCHEMA_VERSION, CellWriter
+from vlbias.store.cell_writer import SCHEMA_VERSION, CellWriter
 from vlbias.store.run_folder import Run
 
 CONTRAST, SHARD = "null->planted", 100

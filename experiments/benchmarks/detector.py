@@ -34,9 +34,9 @@ from vlbias.causal import mediator_jobs
 from vlbias.causal.contrast import Contrast
 from vlbias.causal.engine import Engine
 from vlbias.causal.site import Mediator
-from vlbias.causal.staged import resolve
+from vlbias.causal.staged_model import resolve
 from vlbias.causal.sweep import SweepPlan
-from vlbias.runs.memory import keep_memory
+from vlbias.runs.allocator import keep_memory
 
 CONTRASTS = [Contrast("null", world) for world in ("image", "text", "both")]
 ENCODERS = ("image_encoder", "text_encoder", "fusion_encoder")

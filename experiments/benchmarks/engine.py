@@ -37,10 +37,10 @@ from vlbias.causal.engine import Engine
 from vlbias.causal.example import Example
 from vlbias.causal.hooks import register_write_hook
 from vlbias.causal.site import Mediator
-from vlbias.causal.staged import resolve
+from vlbias.causal.staged_model import resolve
 from vlbias.causal.sweep import SweepPlan
 from vlbias.models.dual import HfDual
-from vlbias.runs.memory import keep_memory
+from vlbias.runs.allocator import keep_memory
 
 
 def build(shape: str) -> tuple[HfDual, int]:

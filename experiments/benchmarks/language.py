@@ -51,7 +51,7 @@ from torch import Tensor
 from transformers import GPT2LMHeadModel
 
 from vlbias.causal.site import Mediator, Site
-from vlbias.causal.staged import Batch
+from vlbias.causal.staged_model import Batch
 from vlbias.causal.sweep import SweepPlan
 from vlbias.models.language.adapter import LanguageModel
 from vlbias.models.language.tokens import Tokenised, batch_of

@@ -24,14 +24,14 @@ import torch
 from vlbias.analysis.odds import aligned_filter
 from vlbias.causal.cloze import Cloze
 from vlbias.causal.example import Example
-from vlbias.causal.rows import Rows
 from vlbias.causal.site import Mediator
-from vlbias.causal.staged import resolve
+from vlbias.causal.staged_model import resolve
 from vlbias.causal.sweep import SweepPlan
+from vlbias.causal.tower_rows import Rows
 from vlbias.data.coreference import read_winobias
 from vlbias.models import load_model
 from vlbias.models.language.adapter import LanguageModel
-from vlbias.runs.memory import keep_memory
+from vlbias.runs.allocator import keep_memory
 
 CHECKED = 4
 """So many mediators are also run without any of the short cuts."""

@@ -26,7 +26,7 @@ from transformers import (
     GroundingDinoImageProcessor,
 )
 
-from vlbias.causal.detections import class_logits
+from vlbias.causal.detection_readout import class_logits
 from vlbias.causal.example import GroundedText
 from vlbias.data.pictograms import OBJECTS
 from vlbias.data.prompts import Prompt

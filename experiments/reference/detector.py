@@ -18,7 +18,7 @@ from transformers import (
 )
 from transformers.modeling_outputs import BackboneOutput, BaseModelOutput
 
-from vlbias.causal.detections import class_logits
+from vlbias.causal.detection_readout import class_logits
 from vlbias.causal.example import GroundedText
 from vlbias.errors import BadData
 from vlbias.models.grounding.text import PhraseReader

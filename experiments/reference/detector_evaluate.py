@@ -13,7 +13,7 @@ from reference.photos import Corpus, Photo
 from torch import Tensor
 
 from vlbias.analysis.box_precision import Precision, average_precision
-from vlbias.causal.detections import corners, detection_readout
+from vlbias.causal.detection_readout import corners, detection_readout
 from vlbias.models.grounding.text import PhraseReader
 from vlbias.outcomes.best_boxes import best_boxes
 

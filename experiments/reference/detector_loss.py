@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torchvision.ops import box_convert, generalized_box_iou
 
-from vlbias.causal.detections import class_logits
+from vlbias.causal.detection_readout import class_logits
 
 __all__ = [
     "Truth",

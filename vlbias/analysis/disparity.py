@@ -13,11 +13,11 @@ from vlbias.analysis.arm_estimates import fit_null
 from vlbias.analysis.functionals import shrinkage
 from vlbias.analysis.inference import Interval, bounded, check_level, interval, multipliers
 from vlbias.analysis.object_gaps import object_table
+from vlbias.analysis.object_support import support
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.permutation import Aggregate, LabelTest, aggregate_gaps, label_test
 from vlbias.analysis.range_crossfit import cell_sums, crossfit_halvings
 from vlbias.analysis.rates import Measure, Rates, Thresholds, measure_rates, noise
-from vlbias.analysis.support import support
 from vlbias.errors import BadStudy
 
 __all__ = ["Disparity", "disparity"]

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from vlbias.analysis.arm_estimates import Combination
-from vlbias.analysis.changes import FUNCTIONALS, Changes, FunctionalName, make_scales
 from vlbias.analysis.corrections import benjamini_hochberg, hierarchical, step_down
+from vlbias.analysis.disparity_changes import FUNCTIONALS, Changes, FunctionalName, make_scales
 from vlbias.analysis.inference import check_level, multipliers
 from vlbias.analysis.mediator_effects import EFFECTS, MediatorTable, row_counts
 from vlbias.analysis.panel import Floats, Panel

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from vlbias.analysis.arm_estimates import ArmEstimate, Combination, NullEstimate
-from vlbias.analysis.changes import Changes, Scale
+from vlbias.analysis.disparity_changes import Changes, Scale
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.rates import Window
 from vlbias.errors import BadTable

@@ -14,9 +14,9 @@ import pandas as pd
 from vlbias.analysis.arm_estimates import Combination
 from vlbias.analysis.effects import combine
 from vlbias.analysis.functionals import crossfit, plugin
+from vlbias.analysis.object_support import support
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.rates import Measure, Thresholds, measure_rates
-from vlbias.analysis.support import support
 from vlbias.errors import BadStudy
 
 __all__ = ["Attributable", "attributable", "calibrate", "grid", "matching_shift", "mean_fpr"]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from vlbias.analysis.arm_estimates import Combination
-from vlbias.analysis.changes import FunctionalName
+from vlbias.analysis.disparity_changes import FunctionalName
 from vlbias.analysis.effects import combine
 from vlbias.analysis.functionals import crossfit
 from vlbias.analysis.operating_point import matching_shift, mean_fpr

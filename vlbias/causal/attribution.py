@@ -15,13 +15,13 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from vlbias.causal.call_order import Point
 from vlbias.causal.contrast import Contrast
 from vlbias.causal.example import Example
 from vlbias.causal.hooks import register_write_hook
 from vlbias.causal.patching import PatchTarget, Tokens, aligned_pairs
 from vlbias.causal.site import Mediator, Site
-from vlbias.causal.staged import Batch, Port, Readout, StagedModel, Tower, find_port
-from vlbias.causal.trace import Point
+from vlbias.causal.staged_model import Batch, Port, Readout, StagedModel, Tower, find_port
 from vlbias.errors import BadStudy
 
 __all__ = ["attributions"]

@@ -17,7 +17,7 @@ from vlbias.causal.conformance_outcomes import (
 from vlbias.causal.conformance_sites import check_ports, check_replay
 from vlbias.causal.conformance_subject import Subject, Verdict, site_chunks
 from vlbias.causal.example import Example, Inputs, mix
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.staged_model import StagedModel
 from vlbias.errors import VlbiasError
 
 __all__ = ["Finding", "conformance"]

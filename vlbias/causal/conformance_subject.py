@@ -11,7 +11,7 @@ from vlbias.causal.contrast import Contrast
 from vlbias.causal.engine import Arm, Engine, altered_channels
 from vlbias.causal.example import Example
 from vlbias.causal.site import Mediator, Site
-from vlbias.causal.staged import Readout, StagedModel, Tower
+from vlbias.causal.staged_model import Readout, StagedModel, Tower
 
 __all__ = ["Subject", "Verdict", "largest_gap", "site_chunks"]
 

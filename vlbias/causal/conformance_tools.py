@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
 from vlbias.causal.site import Site
-from vlbias.causal.staged import StagedModel, Tower
+from vlbias.causal.staged_model import StagedModel, Tower
 from vlbias.causal.sweep import SweepPlan
 
 __all__ = ["Interrupt", "hooked", "state_of"]

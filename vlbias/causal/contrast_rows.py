@@ -10,8 +10,8 @@ from torch import Tensor
 
 from vlbias.causal.contrast import Contrast
 from vlbias.causal.example import Example, channel_key
-from vlbias.causal.rows import Rows
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.staged_model import StagedModel
+from vlbias.causal.tower_rows import Rows
 
 __all__ = ["ContrastRows", "collect_rows", "is_shared"]
 

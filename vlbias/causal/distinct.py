@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
+from vlbias.causal.call_order import Call
 from vlbias.causal.hooks import (
     first_tensor,
     patched_forward,
@@ -19,7 +20,6 @@ from vlbias.causal.hooks import (
     select_rows,
     with_first_tensor,
 )
-from vlbias.causal.trace import Call
 
 __all__ = ["RUNNING", "Distinct"]
 

@@ -16,10 +16,10 @@ from torch import Tensor
 from vlbias.causal.contrast import Contrast
 from vlbias.causal.contrast_rows import ContrastRows, collect_rows, is_shared
 from vlbias.causal.example import Example, channel_key
-from vlbias.causal.rows import Rows, sweep_rows
 from vlbias.causal.site import Mediator
-from vlbias.causal.staged import Readout, StagedModel, Tower
+from vlbias.causal.staged_model import Readout, StagedModel, Tower
 from vlbias.causal.sweep import Sweep, SweepPlan
+from vlbias.causal.tower_rows import Rows, sweep_rows
 
 __all__ = ["Arm", "Engine", "altered_channels"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from vlbias.causal.call_order import Point, Trace
 from vlbias.causal.patching import PatchTarget
 from vlbias.causal.resumption import Resumption, plan_resumption
 from vlbias.causal.site import Site
-from vlbias.causal.staged import StagedModel, Tower, find_port
-from vlbias.causal.trace import Point, Trace
+from vlbias.causal.staged_model import StagedModel, Tower, find_port
 from vlbias.causal.unit_batch import UnitBatch, unit_batches
 
 __all__ = ["EntryGroup", "entry_groups", "patch_target"]

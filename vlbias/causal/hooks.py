@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from vlbias.causal.staged import Encoded
-from vlbias.causal.trace import Call, Point
+from vlbias.causal.call_order import Call, Point
+from vlbias.causal.staged_model import Encoded
 
 __all__ = [
     "cloned",

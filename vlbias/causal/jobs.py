@@ -9,7 +9,7 @@ from functools import cached_property
 from torch import Tensor
 
 from vlbias.causal.patching import PatchTarget, Tokens
-from vlbias.causal.staged import StagedModel, Tower
+from vlbias.causal.staged_model import StagedModel, Tower
 from vlbias.causal.tape import Tape
 
 __all__ = ["Jobs"]

@@ -25,7 +25,7 @@ from vlbias.causal.hooks import (
     with_first_tensor,
 )
 from vlbias.causal.resumption import Resumption, is_inside
-from vlbias.causal.staged import Encoded, StagedModel, Tower
+from vlbias.causal.staged_model import Encoded, StagedModel, Tower
 from vlbias.causal.tape import Tape, checked_output, encode_unrecorded, patch_entry, resumed_batch
 
 __all__ = ["EntryJobs", "RowBound", "can_join", "even_parts", "is_joint_cheaper", "run_joint_pass"]

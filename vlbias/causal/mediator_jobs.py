@@ -8,15 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from vlbias.causal.call_order import Point
+from vlbias.causal.distinct_jobs import DistinctJobs, distinct_jobs
 from vlbias.causal.hooks import tree_copy_rows_, tree_index_put_, tree_index_select
 from vlbias.causal.jobs import Jobs
 from vlbias.causal.joint_pass import even_parts
 from vlbias.causal.patching import PatchTarget, combined_write, write_rows
 from vlbias.causal.resumption import Resumption
-from vlbias.causal.reuse import DistinctJobs, distinct_jobs
-from vlbias.causal.staged import Encoded
+from vlbias.causal.staged_model import Encoded
 from vlbias.causal.tape import PointPatch, Tape, resume
-from vlbias.causal.trace import Point
 
 __all__ = ["resume_mediators", "run_mediators"]
 

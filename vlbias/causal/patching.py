@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from vlbias.causal.call_order import Point
 from vlbias.causal.site import Site
-from vlbias.causal.staged import Batch, Port, Tower
-from vlbias.causal.trace import Point
+from vlbias.causal.staged_model import Batch, Port, Tower
 from vlbias.errors import BadStudy, UnknownName
 
 __all__ = ["PatchTarget", "Tokens", "aligned_pairs", "combined_write", "unit_mask", "write_rows"]

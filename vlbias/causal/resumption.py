@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vlbias.causal.staged import Tower
-from vlbias.causal.trace import Call, Point, Trace
+from vlbias.causal.call_order import Call, Point, Trace
+from vlbias.causal.staged_model import Tower
 
 __all__ = ["Resumption", "is_inside", "plan_resumption"]
 

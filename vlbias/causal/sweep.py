@@ -16,17 +16,17 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from vlbias.causal.cut import cuts_tower
+from vlbias.causal.call_order import Trace, trace
 from vlbias.causal.entry_groups import EntryGroup, entry_groups, patch_target
 from vlbias.causal.hooks import tree_fill_nan_, tree_index_select
 from vlbias.causal.jobs import Jobs
 from vlbias.causal.mediator_jobs import run_mediators
 from vlbias.causal.patching import PatchTarget, aligned_pairs
+from vlbias.causal.shared_prefix import narrowed, views
 from vlbias.causal.site import Mediator, Site
-from vlbias.causal.staged import Batch, Encoded, StagedModel, Tower
-from vlbias.causal.suffix import narrowed, views
+from vlbias.causal.staged_model import Batch, Encoded, StagedModel, Tower
 from vlbias.causal.tape import Tape, record
-from vlbias.causal.trace import Trace, trace
+from vlbias.causal.tower_cut import cuts_tower
 from vlbias.causal.unit_batch import UnitBatch
 from vlbias.causal.unit_jobs import run_unit_batches
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from vlbias.causal.call_order import Call, Point, Trace
 from vlbias.causal.distinct import Distinct
 from vlbias.causal.hooks import (
     cloned,
@@ -30,8 +31,7 @@ from vlbias.causal.hooks import (
     with_first_tensor,
 )
 from vlbias.causal.resumption import Resumption
-from vlbias.causal.staged import Batch, CausalModel, Encoded, StagedModel, Tower
-from vlbias.causal.trace import Call, Point, Trace
+from vlbias.causal.staged_model import Batch, CausalModel, Encoded, StagedModel, Tower
 from vlbias.errors import BadModel
 
 __all__ = [

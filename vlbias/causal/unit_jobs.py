@@ -18,7 +18,7 @@ from vlbias.causal.joint_pass import (
     run_joint_pass,
 )
 from vlbias.causal.resumption import Resumption
-from vlbias.causal.staged import Encoded
+from vlbias.causal.staged_model import Encoded
 from vlbias.causal.tape import Tape, resume
 from vlbias.causal.unit_batch import UnitBatch
 

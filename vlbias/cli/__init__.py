@@ -6,11 +6,11 @@ import sys
 
 import typer
 
+from vlbias.cli.init_commands import check, init
 from vlbias.cli.listing import list_
-from vlbias.cli.planted import benchmark, demo
-from vlbias.cli.reading import power, report
-from vlbias.cli.running import resume, run
-from vlbias.cli.starting import check, init
+from vlbias.cli.planted_commands import benchmark, demo
+from vlbias.cli.report_commands import power, report
+from vlbias.cli.run_commands import resume, run
 from vlbias.errors import VlbiasError
 
 __all__ = ["app", "main"]

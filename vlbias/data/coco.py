@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlbias.data.labels import GenderRule
+from vlbias.data.gender_labels import GenderRule
 from vlbias.data.photo_rows import Photo, boxed, labelled_rows
 from vlbias.data.table import Dataset, make_dataset, split_of_number
 from vlbias.errors import BadData

@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from vlbias.data.labels import GenderRule, perceived_gender
+from vlbias.data.gender_labels import GenderRule, perceived_gender
 from vlbias.data.photo_rows import boxed
 from vlbias.data.table import Dataset, make_dataset, split_of_name
 from vlbias.errors import BadData

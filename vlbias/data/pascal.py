@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from vlbias.data.labels import GenderRule
+from vlbias.data.gender_labels import GenderRule
 from vlbias.data.photo_rows import Photo, boxed, labelled_rows
 from vlbias.data.table import Dataset, make_dataset, split_of_name
 from vlbias.errors import BadData

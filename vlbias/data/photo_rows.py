@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from vlbias.data.labels import Funnel, GenderRule, has_gender_word, perceived_gender
+from vlbias.data.gender_labels import Funnel, GenderRule, has_gender_word, perceived_gender
 from vlbias.errors import BadData
 
 __all__ = ["Photo", "boxed", "labelled_rows"]

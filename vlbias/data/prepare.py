@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from vlbias.data.labels import RULES, Funnel, GenderRule
+from vlbias.data.gender_labels import RULES, Funnel, GenderRule
 from vlbias.data.table import Dataset, licence_notes, save_dataset, verify_images
 from vlbias.errors import VlbiasError
 from vlbias.files import write_texts

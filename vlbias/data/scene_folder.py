@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vlbias.data.labels import GenderRule
+from vlbias.data.gender_labels import GenderRule
 from vlbias.data.photo_rows import boxed
 from vlbias.data.pictograms import OBJECTS
 from vlbias.data.scenes import SHOWN, SIDE, Scene, SceneSpec, draw_scene

@@ -17,7 +17,7 @@ MITIGATIONS: Registry[type[Mitigation]] = Registry(
     "mitigation",
     {
         "feature-blur": Entry(
-            "vlbias.mitigations.blur:FeatureBlur",
+            "vlbias.mitigations.feature_blur:FeatureBlur",
             "smooth the tokens of a region in the image encoder",
         ),
         "pixel-blur": Entry(
@@ -50,7 +50,7 @@ MITIGATIONS: Registry[type[Mitigation]] = Registry(
             "drop the dimensions most informative of gender",
         ),
         "prompt-projection": Entry(
-            "vlbias.mitigations.prompts:PromptProjection",
+            "vlbias.mitigations.prompt_projection:PromptProjection",
             "project gender prompts out of text embeddings",
         ),
     },

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vlbias.causal.example import Example
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.staged_model import StagedModel
 from vlbias.errors import BadModel, BadStudy
 from vlbias.mitigations.activations import Activations, activations_at_all
 from vlbias.mitigations.base import Learned, Mitigation, Need

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vlbias.causal.call_order import Point
 from vlbias.causal.example import Example, channel_key
 from vlbias.causal.hooks import first_tensor
-from vlbias.causal.staged import Batch, StagedModel
-from vlbias.causal.trace import Point
+from vlbias.causal.staged_model import Batch, StagedModel
 from vlbias.mitigations.sites import SitePoint, channels_last, patched_tensor
 
 __all__ = [

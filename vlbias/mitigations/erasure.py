@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from vlbias.causal.example import Example
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.staged_model import StagedModel
 from vlbias.errors import BadStudy, MissingExtra
 from vlbias.mitigations.activations import activations
 from vlbias.mitigations.sites import SitePoint

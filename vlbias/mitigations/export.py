@@ -10,7 +10,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.staged_model import StagedModel
 from vlbias.errors import BadModel, BadStudy
 from vlbias.files import write_json
 from vlbias.mitigations.base import Fitted

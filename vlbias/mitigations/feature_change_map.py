@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from vlbias.causal.example import Example
-from vlbias.causal.staged import Batch, StagedModel
+from vlbias.causal.staged_model import Batch, StagedModel
 from vlbias.errors import BadStudy
 from vlbias.mitigations.activations import batch_activation
 from vlbias.mitigations.base import Fitted

@@ -14,7 +14,7 @@ from sklearn.feature_selection import mutual_info_classif
 from torch import Tensor
 
 from vlbias.causal.example import Example
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.staged_model import StagedModel
 from vlbias.errors import BadData, BadStudy
 from vlbias.mitigations.activations import mean_activations
 from vlbias.mitigations.base import Learned, Mitigation, Need

@@ -12,13 +12,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from vlbias.causal.example import Example, GroundedText, Inputs, Picture, mix
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.staged_model import StagedModel
 from vlbias.data.fill import FILLS, Fill, FillRegion
 from vlbias.data.lexicon import gender_words, neutralise, placebo
 from vlbias.data.regions import lacking
 from vlbias.errors import BadData, BadStudy
 from vlbias.mitigations.base import Learned, Mitigation, Need
-from vlbias.mitigations.blur import placebo_of
+from vlbias.mitigations.feature_blur import placebo_of
 from vlbias.mitigations.mitigated_model import Rewriting, revised
 from vlbias.mitigations.sites import SitePoint
 

@@ -10,7 +10,15 @@ from typing import Any
 from torch import Tensor, nn
 
 from vlbias.causal.example import Inputs
-from vlbias.causal.staged import Batch, CausalModel, Encoded, Port, Readout, StagedModel, Tower
+from vlbias.causal.staged_model import (
+    Batch,
+    CausalModel,
+    Encoded,
+    Port,
+    Readout,
+    StagedModel,
+    Tower,
+)
 
 __all__ = ["MitigatedModel", "Rewriting", "revised"]
 

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from vlbias.causal.example import Example
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.staged_model import StagedModel
 from vlbias.errors import BadData
 from vlbias.mitigations.activations import mean_activations
 from vlbias.mitigations.base import refuse_overlap

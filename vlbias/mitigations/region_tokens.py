@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vlbias.causal.example import Picture
-from vlbias.causal.staged import Batch, StagedModel
+from vlbias.causal.staged_model import Batch, StagedModel
 from vlbias.errors import BadData, BadModel
 
 __all__ = ["Drawing", "Grid", "on_grid", "picture_of", "pixels_of"]

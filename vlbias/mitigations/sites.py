@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vlbias.causal.hooks import first_tensor, patched_forward, with_first_tensor
 from vlbias.causal.site import Site
-from vlbias.causal.staged import Batch, Encoded, Port, StagedModel, Tower, find_port, resolve
+from vlbias.causal.staged_model import Batch, Encoded, Port, StagedModel, Tower, find_port, resolve
 from vlbias.errors import BadStudy
 from vlbias.mitigations.mitigated_model import MitigatedModel
 

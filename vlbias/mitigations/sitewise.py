@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from vlbias.causal.example import Example
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.staged_model import StagedModel
 from vlbias.errors import BadStudy
 from vlbias.mitigations.activations import mean_activations
 from vlbias.mitigations.base import Learned, Mitigation, Need

@@ -12,7 +12,7 @@ from vlbias.errors import BadModel, UnknownName
 from vlbias.registry import Entry, Registry
 
 if TYPE_CHECKING:
-    from vlbias.causal.staged import StagedModel
+    from vlbias.causal.staged_model import StagedModel
 
 __all__ = ["MODELS", "load_model", "outline_model"]
 

@@ -13,9 +13,9 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import AutoModel
 
-from vlbias.causal.cosine import cosine_readout, opened, split_dual
+from vlbias.causal.cosine_join import cosine_readout, opened, split_dual
 from vlbias.causal.example import Inputs
-from vlbias.causal.staged import Batch, Port, Readout, Stage, Tower
+from vlbias.causal.staged_model import Batch, Port, Readout, Stage, Tower
 from vlbias.errors import BadModel
 from vlbias.models.pretrained import pretrained
 

@@ -9,9 +9,9 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from vlbias.causal.detections import detection_readout
+from vlbias.causal.detection_readout import detection_readout
 from vlbias.causal.example import GroundedText, Inputs
-from vlbias.causal.staged import Batch, Port, Readout, Tower
+from vlbias.causal.staged_model import Batch, Port, Readout, Tower
 from vlbias.errors import BadModel
 
 __all__ = ["GroundedModel", "TextReader", "class_counts"]

@@ -16,9 +16,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from vlbias.causal.cosine import cosine_readout, opened, split_dual
+from vlbias.causal.cosine_join import cosine_readout, opened, split_dual
 from vlbias.causal.example import Inputs
-from vlbias.causal.staged import Batch, Port, Readout, Stage, Tower
+from vlbias.causal.staged_model import Batch, Port, Readout, Stage, Tower
 from vlbias.errors import BadModel, MissingExtra
 
 __all__ = ["OpenClip", "load"]

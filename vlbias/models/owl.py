@@ -15,10 +15,10 @@ from transformers import (
     AutoModelForZeroShotObjectDetection,
 )
 
-from vlbias.causal.cosine import opened, split_dual
-from vlbias.causal.detections import corners, detection_readout
+from vlbias.causal.cosine_join import opened, split_dual
+from vlbias.causal.detection_readout import corners, detection_readout
 from vlbias.causal.example import GroundedText, Inputs, mix
-from vlbias.causal.staged import Batch, Port, Readout, Stage, Tower
+from vlbias.causal.staged_model import Batch, Port, Readout, Stage, Tower
 from vlbias.errors import BadModel, BadStudy
 from vlbias.models.pretrained import pretrained
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vlbias.causal.example import Inputs
-from vlbias.causal.staged import Batch, Port, Readout, Stage, Tower
+from vlbias.causal.staged_model import Batch, Port, Readout, Stage, Tower
 
 __all__ = ["Toy", "load"]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vlbias.causal.example import Example
-    from vlbias.causal.staged import Readout
+    from vlbias.causal.staged_model import Readout
 
 __all__ = ["OUTCOMES", "Measure", "Outcome"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vlbias.causal.staged import Readout
+from vlbias.causal.staged_model import Readout
 
 __all__ = ["Boxes", "best_boxes"]
 

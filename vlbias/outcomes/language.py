@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlbias.causal.example import Example
-from vlbias.causal.staged import Readout
+from vlbias.causal.staged_model import Readout
 from vlbias.errors import BadModel
 from vlbias.outcomes import Measure
 

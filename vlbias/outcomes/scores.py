@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from vlbias.causal.example import Example
-from vlbias.causal.staged import Readout
+from vlbias.causal.staged_model import Readout
 from vlbias.errors import BadModel
 from vlbias.outcomes import Measure
 

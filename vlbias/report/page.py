@@ -15,7 +15,7 @@ from vlbias.errors import BadTable
 from vlbias.files import unwritable, write_texts
 from vlbias.report.blocks import Block, Guidance, Section
 from vlbias.report.drawing import numbered
-from vlbias.report.publish import card_text, frames, json_text
+from vlbias.report.export import card_text, frames, json_text
 from vlbias.store.run_folder import Run
 
 __all__ = ["Page", "Reported", "make_folder", "write_page"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vlbias.errors import BadTable
 from vlbias.files import write_json
-from vlbias.runs.work import Cell, Work
+from vlbias.runs.interfaces import Cell, Work
 from vlbias.store.seals import seal_cell
 
 __all__ = ["attempted", "compute_cell"]

@@ -14,7 +14,7 @@ from typing import Any
 
 from vlbias.files import write_sealed
 from vlbias.runs.study import StudyBase
-from vlbias.store.cells import SCHEMA_VERSION
+from vlbias.store.cell_writer import SCHEMA_VERSION
 from vlbias.store.run_folder import Run
 
 __all__ = ["described", "difference", "log_session", "updated"]

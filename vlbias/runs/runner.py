@@ -12,12 +12,12 @@ from pathlib import Path
 
 from vlbias.errors import BadStudy, BadTable
 from vlbias.files import unwritable, write_sealed
+from vlbias.runs.allocator import keep_memory
 from vlbias.runs.data_files import refuse_changed, remove_damaged, write_files
 from vlbias.runs.events import QUIET, Events, Progress
+from vlbias.runs.interfaces import BYTES_PER_ROW, Cell, MakeWork, Plan, Work
 from vlbias.runs.lock import locked
 from vlbias.runs.manifest import difference, log_session
-from vlbias.runs.memory import keep_memory
-from vlbias.runs.work import BYTES_PER_ROW, Cell, MakeWork, Plan, Work
 from vlbias.runs.workers import in_this_process, in_workers
 from vlbias.store.run_folder import Run
 from vlbias.store.seals import UNDONE, sums_of

@@ -18,7 +18,7 @@ import torch
 
 from vlbias.errors import BadTable, VlbiasError
 from vlbias.runs.cells import compute_cell
-from vlbias.runs.work import Cell, Work
+from vlbias.runs.interfaces import Cell, Work
 
 __all__ = ["Step", "in_this_process", "in_workers"]
 

@@ -10,7 +10,7 @@
       cells/<key>.error.json why a cell failed; removed when it succeeds
       files.parquet          the files that were read as data, with their checksums
 
-The columns of the long table are described in `vlbias.store.cells`.
+The columns of the long table are described in `vlbias.store.cell_writer`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from vlbias.errors import BadTable, MissingArms, UnknownName
 from vlbias.files import read_sealed
 from vlbias.store.cell_files import CellFiles
-from vlbias.store.cells import SCHEMA_VERSION
+from vlbias.store.cell_writer import SCHEMA_VERSION
 from vlbias.store.seals import refuse_damaged
 
 __all__ = ["Run"]

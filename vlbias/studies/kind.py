@@ -12,8 +12,8 @@ from vlbias.runs.events import QUIET, Events, Note, silent
 
 if TYPE_CHECKING:
     from vlbias.report.blocks import Block, Section
+    from vlbias.runs.interfaces import MakeWork, Plan
     from vlbias.runs.study import StudyBase
-    from vlbias.runs.work import MakeWork, Plan
     from vlbias.store.run_folder import Run
 
 __all__ = ["Compare", "Kind"]

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForZeroShotObjectDetection
 
-from vlbias.causal.cosine import opened
-from vlbias.causal.detections import class_logits, corners
-from vlbias.causal.staged import Batch, Tower
+from vlbias.causal.cosine_join import opened
+from vlbias.causal.detection_readout import class_logits, corners
+from vlbias.causal.staged_model import Batch, Tower
 from vlbias.models.grounded import GroundedModel
 from vlbias.models.grounding.layout import stages_and_ports
 from vlbias.models.grounding.text import PhraseReader

@@ -11,9 +11,9 @@ from typing import Any
 
 from torch import nn
 
-from vlbias.causal.staged import Port, Stage
+from vlbias.causal.staged_model import Port, Stage
 from vlbias.errors import BadModel
-from vlbias.models.blocks import BERT, backbone_ports, block_ports, widths
+from vlbias.models.encoder_blocks import BERT, backbone_ports, block_ports, widths
 
 __all__ = ["stages_and_ports"]
 

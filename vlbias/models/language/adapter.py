@@ -18,7 +18,7 @@ from transformers import DynamicCache
 
 from vlbias.causal.cloze import Cloze
 from vlbias.causal.example import Inputs
-from vlbias.causal.staged import Batch, Port, Readout, Stage, Tower
+from vlbias.causal.staged_model import Batch, Port, Readout, Stage, Tower
 from vlbias.errors import BadModel
 from vlbias.models.language.attention import (
     PROBE,

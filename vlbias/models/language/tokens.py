@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vlbias.causal.cloze import Cloze
-from vlbias.causal.staged import Batch
+from vlbias.causal.staged_model import Batch
 from vlbias.errors import BadData, BadModel
 
 __all__ = ["SPANS", "Row", "Tokenised", "Tokenizer", "batch_of"]

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vlbias.causal.detections import even_cuts
+from vlbias.causal.detection_readout import even_cuts
 from vlbias.causal.example import GroundedText
-from vlbias.causal.staged import Batch
+from vlbias.causal.staged_model import Batch
 from vlbias.errors import BadModel, BadStudy
 from vlbias.models.grounded import class_counts
 

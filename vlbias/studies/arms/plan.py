@@ -10,11 +10,11 @@ from vlbias.causal.contrast import Contrast
 from vlbias.causal.engine import Engine
 from vlbias.causal.example import Example
 from vlbias.causal.site import Mediator
-from vlbias.causal.staged import StagedModel
-from vlbias.data.labels import funnel_in_lines
+from vlbias.causal.staged_model import StagedModel
+from vlbias.data.gender_labels import funnel_in_lines
 from vlbias.errors import BadStudy
 from vlbias.outcomes import OUTCOMES
-from vlbias.runs.work import Plan
+from vlbias.runs.interfaces import Plan
 from vlbias.studies.arms.study import ArmsStudy
 
 __all__ = ["ArmsPlan", "S", "refuse_outcomes", "targets_of"]

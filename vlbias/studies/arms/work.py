@@ -14,14 +14,14 @@ import pandas as pd
 
 from vlbias.causal.engine import Arm
 from vlbias.causal.example import Example
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.staged_model import StagedModel
 from vlbias.files import whole
 from vlbias.outcomes import OUTCOMES, Outcome
 from vlbias.runs.data_files import about_files, keyed_data
 from vlbias.runs.events import Events, Progress
+from vlbias.runs.interfaces import Cell, Work
 from vlbias.runs.manifest import described
-from vlbias.runs.work import Cell, Work
-from vlbias.store.cells import CellWriter, cell_key
+from vlbias.store.cell_writer import CellWriter, cell_key
 from vlbias.studies.arms.plan import ArmsPlan, S, targets_of
 
 __all__ = ["ArmsWork", "about_data", "about_model", "timed", "write_examples"]

@@ -12,7 +12,7 @@ from vlbias.data.table import Dataset
 from vlbias.errors import VlbiasError
 from vlbias.studies.bias.plan import measured_examples, photos_of
 from vlbias.studies.bias.study import Study
-from vlbias.studies.remark import Remark, Verdict, model_remarks
+from vlbias.studies.check_remarks import Remark, Verdict, model_remarks
 
 __all__ = ["remarks"]
 

@@ -8,9 +8,9 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.staged_model import StagedModel
 from vlbias.data import DATASETS
-from vlbias.data.labels import RULES
+from vlbias.data.gender_labels import RULES
 from vlbias.data.own_photos import COLUMNS
 from vlbias.data.prompts import GROUP_WORDS
 from vlbias.data.table import Dataset

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from vlbias.causal.example import Example
-from vlbias.causal.staged import StagedModel, resolve
+from vlbias.causal.staged_model import StagedModel, resolve
 from vlbias.data.world import channels_changed
 from vlbias.errors import BadStudy
 from vlbias.models import outline_model

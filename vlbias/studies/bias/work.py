@@ -17,7 +17,7 @@ from vlbias.store.boxes import BoxWriter
 from vlbias.studies.arms.plan import ArmsPlan
 from vlbias.studies.arms.work import ArmsWork, timed
 from vlbias.studies.bias.study import Study
-from vlbias.studies.photos.work import photo_choices, write_boxes
+from vlbias.studies.photos.run_files import photo_choices, write_boxes
 
 __all__ = ["Work", "estimate"]
 

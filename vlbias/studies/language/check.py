@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from vlbias.studies.check_remarks import Remark, model_remarks
 from vlbias.studies.language.study import Study
-from vlbias.studies.remark import Remark, model_remarks
 
 __all__ = ["remarks"]
 

@@ -12,7 +12,7 @@ from vlbias.causal.contrast import Contrast
 from vlbias.causal.engine import Engine, altered_channels
 from vlbias.causal.example import Example
 from vlbias.causal.site import Mediator
-from vlbias.causal.staged import StagedModel, resolve
+from vlbias.causal.staged_model import StagedModel, resolve
 from vlbias.errors import BadStudy
 
 __all__ = ["rank_components", "select_components"]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.staged_model import StagedModel
 from vlbias.data import TEXTS, read_text_dataset
 from vlbias.data.texts import Texts, lines_of
 from vlbias.errors import BadData, BadStudy, UnknownName

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from vlbias.causal.engine import altered_channels
-from vlbias.causal.staged import resolve
+from vlbias.causal.staged_model import resolve
 from vlbias.data import read_text_dataset
 from vlbias.errors import BadStudy, UnknownName
 from vlbias.models import outline_model

@@ -13,12 +13,12 @@ from torch import Tensor
 from vlbias.analysis.preselection import COLUMNS, preselect
 from vlbias.causal.attribution import attributions
 from vlbias.causal.site import Mediator
-from vlbias.causal.staged import Readout, StagedModel
+from vlbias.causal.staged_model import Readout, StagedModel
 from vlbias.errors import BadStudy
 from vlbias.files import whole
 from vlbias.runs.data_files import keyed_data
 from vlbias.runs.events import Note
-from vlbias.store.cells import cell_key
+from vlbias.store.cell_writer import cell_key
 from vlbias.studies.arms.plan import ArmsPlan
 from vlbias.studies.language.study import Study
 

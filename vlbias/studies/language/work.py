@@ -14,7 +14,7 @@ from vlbias.studies.arms.plan import ArmsPlan
 from vlbias.studies.arms.work import ArmsWork, timed
 from vlbias.studies.language.screening import screened, thinned
 from vlbias.studies.language.study import Study
-from vlbias.studies.language.wording import worded
+from vlbias.studies.language.token_alignment import worded
 
 __all__ = ["Work", "estimate"]
 

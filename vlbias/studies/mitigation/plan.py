@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from vlbias.causal.example import Example
-from vlbias.causal.staged import StagedModel
-from vlbias.data.labels import funnel_in_lines
+from vlbias.causal.staged_model import StagedModel
+from vlbias.data.gender_labels import funnel_in_lines
 from vlbias.data.table import Dataset
 from vlbias.data.world import World
 from vlbias.models import outline_model
 from vlbias.runs.events import Note, silent
-from vlbias.runs.work import Plan
+from vlbias.runs.interfaces import Plan
 from vlbias.studies.arms.plan import refuse_outcomes, targets_of
-from vlbias.studies.mitigation.comparison_texts import ComparisonTexts, comparison_texts
 from vlbias.studies.mitigation.conditions import Condition, conditions_of
+from vlbias.studies.mitigation.results import RANKS
+from vlbias.studies.mitigation.retrieval_texts import ComparisonTexts, comparison_texts
 from vlbias.studies.mitigation.settings import Setting, settings_of
 from vlbias.studies.mitigation.splits import by_split, refuse_lacking_groups, refuse_same_photo
-from vlbias.studies.mitigation.stored import RANKS
 from vlbias.studies.mitigation.study import Study
 from vlbias.studies.photos.plan import (
     Photos,

@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image, ImageDraw
 
 from vlbias.data import DATASETS
-from vlbias.data.labels import GenderRule
+from vlbias.data.gender_labels import GenderRule
 from vlbias.data.table import Dataset
 from vlbias.errors import BadData, BadTable
 from vlbias.report.blocks import Block

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from PIL import Image, ImageDraw
 
 from vlbias.causal.example import Example
+from vlbias.data.counterfactual_examples import make_examples
 from vlbias.data.table import Dataset
 from vlbias.data.world import World
-from vlbias.data.world_examples import make_examples
 from vlbias.report.pictures import pictured
 from vlbias.store.run_folder import Run
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from vlbias.causal.example import Example
 from vlbias.causal.region import Region
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.staged_model import StagedModel
 from vlbias.data import DATASETS
+from vlbias.data.counterfactual_examples import make_examples
 from vlbias.data.prompts import prompt_named
 from vlbias.data.table import Dataset, verify_images
 from vlbias.data.world import World
-from vlbias.data.world_examples import make_examples
 from vlbias.errors import BadData, BadStudy, UnknownName
 from vlbias.files import hash_of_file
 from vlbias.runs.events import Note, silent

@@ -8,12 +8,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from vlbias.analysis.object_support import support
 from vlbias.analysis.operating_point import calibrate
 from vlbias.analysis.panel import Floats, Panel
-from vlbias.analysis.support import support
 from vlbias.store.finished import refuse_unfinished
 from vlbias.store.run_folder import Run
-from vlbias.studies.photos.panels import panel_of
+from vlbias.studies.photos.run_panel import panel_of
 
 __all__ = ["PERSON", "PresenceScores", "has_enough_captions", "presence_map"]
 

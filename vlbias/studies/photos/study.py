@@ -10,7 +10,7 @@ from pydantic import Field
 
 from vlbias.data import DATASETS
 from vlbias.data.fill import Fill
-from vlbias.data.labels import GenderRule
+from vlbias.data.gender_labels import GenderRule
 from vlbias.data.world import World
 from vlbias.errors import UnknownName
 from vlbias.runs.study import Frozen, ModelStudy, Split
@@ -19,7 +19,7 @@ __all__ = ["LabelSpec", "PhotoSet", "PhotoStudy", "ThresholdRule", "WorldSpec"]
 
 
 class LabelSpec(Frozen):
-    """How perceived gender is read from captions; see `vlbias.data.labels.GenderRule`."""
+    """How perceived gender is read from captions; see `vlbias.data.gender_labels.GenderRule`."""
 
     name: str = "strict"
     words: Literal["paired", "zhao2017", "hendricks2018"] = "paired"

@@ -10,7 +10,7 @@ import pandas as pd
 from vlbias.files import whole
 from vlbias.runs.events import QUIET, Events
 from vlbias.store.run_folder import Run
-from vlbias.studies import jobs
+from vlbias.studies import lifecycle as jobs
 from vlbias.studies.planted.numbers import numbers
 from vlbias.studies.planted.study import Study
 

@@ -13,7 +13,7 @@ from vlbias.data.scenes import SceneSpec
 from vlbias.report.page import Page
 from vlbias.runs.events import QUIET, Events
 from vlbias.runs.lock import locked
-from vlbias.studies import jobs
+from vlbias.studies import lifecycle as jobs
 from vlbias.studies.reporting import report
 
 __all__ = ["MODEL", "Demo", "demo"]

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_map
 
 from vlbias.causal.example import channel_key
 from vlbias.causal.hooks import replaced_output
-from vlbias.causal.staged import Batch, Encoded, StagedModel
+from vlbias.causal.staged_model import Batch, Encoded, StagedModel
 from vlbias.studies.planted.plants import ENCODERS, MASKED
 
 __all__ = ["first_order"]

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlbias.analysis.arm_estimates import Combination
-from vlbias.analysis.decomposition import coalition, shapley
 from vlbias.analysis.disparity import disparity
 from vlbias.analysis.effects import combine
+from vlbias.analysis.shapley import coalition, shapley
 from vlbias.causal.example import Example
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.staged_model import StagedModel
 from vlbias.studies.photos.scores import PresenceScores
 from vlbias.studies.planted.first_order import first_order
 from vlbias.studies.planted.plants import ENCODERS, MASKED, PLACEBO

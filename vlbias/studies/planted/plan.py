@@ -8,7 +8,7 @@ from vlbias.data.pictograms import OBJECTS
 from vlbias.errors import BadStudy
 from vlbias.models import MODELS
 from vlbias.runs.events import Note, silent
-from vlbias.runs.work import Plan
+from vlbias.runs.interfaces import Plan
 from vlbias.studies.planted.plants import ENCODERS, MASKED, PLACEBO, TRUTH, model_name
 from vlbias.studies.planted.study import Study
 

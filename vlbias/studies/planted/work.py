@@ -17,12 +17,12 @@ from vlbias.data.scenes import SceneSpec
 from vlbias.files import hash_of_weights, whole, write_json
 from vlbias.models import MODELS, load_model
 from vlbias.runs.events import QUIET, Events, Note, Progress, silent
+from vlbias.runs.interfaces import Cell
+from vlbias.runs.interfaces import Work as AnyWork
 from vlbias.runs.manifest import described, updated
-from vlbias.runs.work import Cell
-from vlbias.runs.work import Work as AnyWork
-from vlbias.store.cells import cell_key
+from vlbias.store.cell_writer import cell_key
 from vlbias.store.run_folder import Run
-from vlbias.studies import jobs
+from vlbias.studies import lifecycle as jobs
 from vlbias.studies.arms.plan import ArmsPlan
 from vlbias.studies.photos.scores import PresenceScores
 from vlbias.studies.planted.methods import METHODS, Job

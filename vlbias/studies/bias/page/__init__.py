@@ -11,19 +11,19 @@ from vlbias.store.run_folder import Run
 from vlbias.studies.bias.numbers import Tables
 from vlbias.studies.bias.page.columns import group_columns
 from vlbias.studies.bias.page.mediators import mediator_blocks
+from vlbias.studies.bias.page.scenes import scenes_of
 from vlbias.studies.bias.page.worlds import change_blocks, disparity_blocks
-from vlbias.studies.bias.scenes import scenes_of
 from vlbias.studies.bias.sentences import (
     bias_in_words,
     contrasts_in_words,
     objects_in_words,
     placebo_in_words,
 )
-from vlbias.studies.photos.card import photo_metrics, task_of
-from vlbias.studies.photos.comparison import compare
 from vlbias.studies.photos.example_photos import example_photos
 from vlbias.studies.photos.example_scenes import is_rendered
 from vlbias.studies.photos.guidance import photo_guidance
+from vlbias.studies.photos.model_card import photo_metrics, task_of
+from vlbias.studies.photos.run_comparison import compare
 from vlbias.studies.photos.scores import has_enough_captions
 
 __all__ = ["compare", "funnel_steps", "section"]

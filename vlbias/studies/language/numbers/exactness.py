@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from vlbias.analysis.odds import identity_error
-from vlbias.studies.language.numbers.contrast import ContrastOdds
+from vlbias.studies.language.numbers.contrast_odds import ContrastOdds
 
 __all__ = ["checks"]
 

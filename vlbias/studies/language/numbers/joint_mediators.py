@@ -9,7 +9,7 @@ import pandas as pd
 
 from vlbias.analysis.odds import decomposition, synergy
 from vlbias.store.run_folder import Run
-from vlbias.studies.language.numbers.contrast import ContrastOdds
+from vlbias.studies.language.numbers.contrast_odds import ContrastOdds
 
 __all__ = ["Parts", "decompositions", "finest_parts", "parts_of", "synergies"]
 

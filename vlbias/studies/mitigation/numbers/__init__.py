@@ -9,16 +9,16 @@ import pandas as pd
 from vlbias.runs.events import Note, silent
 from vlbias.store.run_folder import Run
 from vlbias.studies.mitigation.numbers.bias import ConditionBias
-from vlbias.studies.mitigation.numbers.choice import (
+from vlbias.studies.mitigation.numbers.performance import ConditionPerformance
+from vlbias.studies.mitigation.numbers.scores import ConditionScores
+from vlbias.studies.mitigation.numbers.strength_choice import (
     PRIMARY,
     choose_strengths,
     described,
     main_metric,
 )
-from vlbias.studies.mitigation.numbers.performance import ConditionPerformance
-from vlbias.studies.mitigation.numbers.scores import ConditionScores
 from vlbias.studies.mitigation.numbers.verdicts import retention_of, verdict_of, with_choice
-from vlbias.studies.mitigation.stored import Conditions
+from vlbias.studies.mitigation.results import Conditions
 
 __all__ = ["Tables", "numbers"]
 

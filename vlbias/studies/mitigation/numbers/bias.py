@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from vlbias.analysis.disparity import disparity
 from vlbias.analysis.functionals import crossfit, plugin
+from vlbias.analysis.object_support import held_out_signs
 from vlbias.analysis.operating_point import mean_fpr
 from vlbias.analysis.placebo_adjusted import PlaceboAdjusted, placebo_adjusted
 from vlbias.analysis.rates import measure_rates
-from vlbias.analysis.support import held_out_signs
 from vlbias.studies.mitigation.numbers.scores import Array, ConditionScores
 
 __all__ = ["ConditionBias"]

@@ -13,7 +13,7 @@ from vlbias.analysis import retention
 from vlbias.analysis.precision_draws import box_precisions
 from vlbias.store.boxes import found_boxes, true_boxes
 from vlbias.studies.mitigation.numbers.scores import Array, ConditionScores
-from vlbias.studies.mitigation.stored import RANKS
+from vlbias.studies.mitigation.results import RANKS
 from vlbias.studies.photos.scores import PERSON
 
 __all__ = ["ConditionPerformance"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from vlbias.analysis.object_support import support
 from vlbias.analysis.operating_point import calibrate
 from vlbias.analysis.placebo_adjusted import Scored
-from vlbias.analysis.support import support
 from vlbias.store.run_folder import Run
-from vlbias.studies.mitigation.stored import Conditions
-from vlbias.studies.photos.panels import panel_of
+from vlbias.studies.mitigation.results import Conditions
+from vlbias.studies.photos.run_panel import panel_of
 from vlbias.studies.photos.scores import PERSON
 
 __all__ = ["Array", "ConditionScores"]

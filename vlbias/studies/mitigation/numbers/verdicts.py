@@ -12,8 +12,8 @@ import pandas as pd
 from vlbias.analysis.corrections import benjamini_hochberg
 from vlbias.analysis.placebo_adjusted import DECIDES, PlaceboAdjusted
 from vlbias.analysis.retention import compare_retention, worst
-from vlbias.studies.mitigation.numbers.choice import PRIMARY
 from vlbias.studies.mitigation.numbers.performance import ConditionPerformance
+from vlbias.studies.mitigation.numbers.strength_choice import PRIMARY
 
 __all__ = ["retention_of", "verdict_of", "with_choice"]
 

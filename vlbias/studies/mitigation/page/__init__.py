@@ -9,6 +9,7 @@ from vlbias.report.funnel import data_part
 from vlbias.store.run_folder import Run
 from vlbias.studies.mitigation.figures import maps, pareto_front, shares
 from vlbias.studies.mitigation.numbers import Tables
+from vlbias.studies.mitigation.page.scenes import changed_scenes
 from vlbias.studies.mitigation.page.sentences import headline, left_out, margins_in_words, reading
 from vlbias.studies.mitigation.page.tables import (
     ablation_table,
@@ -16,12 +17,11 @@ from vlbias.studies.mitigation.page.tables import (
     performance_table,
     summary_table,
 )
-from vlbias.studies.mitigation.scenes import changed_scenes
-from vlbias.studies.mitigation.stored import Conditions
-from vlbias.studies.photos.card import photo_metrics, task_of
-from vlbias.studies.photos.comparison import compare
+from vlbias.studies.mitigation.results import Conditions
 from vlbias.studies.photos.example_scenes import is_rendered
 from vlbias.studies.photos.guidance import photo_guidance
+from vlbias.studies.photos.model_card import photo_metrics, task_of
+from vlbias.studies.photos.run_comparison import compare
 
 __all__ = ["compare", "section"]
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from vlbias.store.run_folder import Run
 from vlbias.studies.mitigation.numbers import Tables
-from vlbias.studies.mitigation.stored import Conditions
+from vlbias.studies.mitigation.results import Conditions
 
 __all__ = ["headline", "left_out", "margins_in_words", "reading"]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vlbias.causal.example import Inputs, channel_key
-from vlbias.causal.staged import Batch, Encoded, Readout, StagedModel
+from vlbias.causal.staged_model import Batch, Encoded, Readout, StagedModel
 from vlbias.studies.mitigation.work.passes import encoded, rows_of
 
 __all__ = ["CachedTowers"]

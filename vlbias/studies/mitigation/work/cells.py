@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from vlbias.causal.staged import StagedModel
-from vlbias.runs.work import Cell
+from vlbias.causal.staged_model import StagedModel
+from vlbias.runs.interfaces import Cell
 from vlbias.studies.mitigation.conditions import Part
 from vlbias.studies.mitigation.plan import MitigationPlan
+from vlbias.studies.mitigation.work.affected_stages import changes_tokens
 from vlbias.studies.mitigation.work.keys import Keys
 from vlbias.studies.mitigation.work.maps import mapped_point
-from vlbias.studies.mitigation.work.scope import changes_tokens
 
 __all__ = ["cells_of", "parts_of"]
 

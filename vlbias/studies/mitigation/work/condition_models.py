@@ -6,14 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from vlbias.causal.example import Example
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.staged_model import StagedModel
 from vlbias.mitigations.base import Fitted, Mitigation
-from vlbias.studies.mitigation.comparison_texts import is_dual
 from vlbias.studies.mitigation.conditions import Condition, Fit, Part
 from vlbias.studies.mitigation.plan import MitigationPlan
+from vlbias.studies.mitigation.retrieval_texts import is_dual
+from vlbias.studies.mitigation.work.affected_stages import (
+    acts_on_outputs,
+    changed_stages,
+    unchanged_towers,
+)
 from vlbias.studies.mitigation.work.cached_towers import CachedTowers
 from vlbias.studies.mitigation.work.passes import Known, nulls
-from vlbias.studies.mitigation.work.scope import acts_on_outputs, changed_stages, unchanged_towers
 from vlbias.studies.mitigation.work.stage_cache import StageCache
 
 __all__ = ["ConditionModels"]

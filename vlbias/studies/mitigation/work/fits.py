@@ -13,21 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.staged_model import StagedModel
 from vlbias.errors import BadTable
 from vlbias.files import read_sealed, to_disk, write_sealed
 from vlbias.mitigations.base import Fitted, refuse_overlap
 from vlbias.runs.cells import attempted
 from vlbias.runs.events import Note, Progress
 from vlbias.store.seals import fit_flaw, sums_of
-from vlbias.studies.mitigation.comparison_texts import is_dual
 from vlbias.studies.mitigation.conditions import Fit, fits_of, mitigation_of
 from vlbias.studies.mitigation.plan import MitigationPlan
+from vlbias.studies.mitigation.retrieval_texts import is_dual
 from vlbias.studies.mitigation.settings import Setting
+from vlbias.studies.mitigation.work.affected_stages import acts_on_outputs
 from vlbias.studies.mitigation.work.cached_towers import CachedTowers
 from vlbias.studies.mitigation.work.keys import Keys
 from vlbias.studies.mitigation.work.passes import nulls
-from vlbias.studies.mitigation.work.scope import acts_on_outputs
 from vlbias.studies.mitigation.work.site_selection import SiteSearch, choose_sites, with_sites
 
 __all__ = ["Fits", "Fitter"]

@@ -7,7 +7,7 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
-from vlbias.store.cells import cell_key
+from vlbias.store.cell_writer import cell_key
 from vlbias.studies.mitigation.conditions import Fit, Part, fits_of
 from vlbias.studies.mitigation.plan import MitigationPlan
 from vlbias.studies.mitigation.settings import Setting

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.staged_model import StagedModel
+from vlbias.runs.interfaces import Cell
 from vlbias.runs.manifest import described
-from vlbias.runs.work import Cell
 from vlbias.studies.arms.work import about_data, about_model
 from vlbias.studies.mitigation.plan import MitigationPlan
 from vlbias.studies.mitigation.work.keys import Keys
-from vlbias.studies.photos.work import photo_choices
+from vlbias.studies.photos.run_files import photo_choices
 
 __all__ = ["manifest_of"]
 

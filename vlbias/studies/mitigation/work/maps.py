@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vlbias.causal.call_order import Point
 from vlbias.causal.example import Example
-from vlbias.causal.staged import StagedModel, Tower
-from vlbias.causal.trace import Point
+from vlbias.causal.staged_model import StagedModel, Tower
 from vlbias.files import whole
 from vlbias.mitigations.activations import first_tensors
 from vlbias.studies.mitigation.conditions import Part

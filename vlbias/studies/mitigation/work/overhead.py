@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from vlbias.causal.example import Inputs
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.staged_model import StagedModel
 from vlbias.files import write_sealed
 from vlbias.studies.mitigation.conditions import Condition
 from vlbias.studies.mitigation.work.condition_models import ConditionModels

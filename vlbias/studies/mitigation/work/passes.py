@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from vlbias.causal.example import Example, Inputs, channel_key
-from vlbias.causal.rows import Rows
-from vlbias.causal.staged import Encoded, Readout, StagedModel, Tower
+from vlbias.causal.staged_model import Encoded, Readout, StagedModel, Tower
+from vlbias.causal.tower_rows import Rows
 
 __all__ = ["Known", "encoded", "nulls", "readouts", "rows_of"]
 

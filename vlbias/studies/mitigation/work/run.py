@@ -12,8 +12,8 @@ from vlbias.mitigations.base import Fitted
 from vlbias.models import load_model
 from vlbias.runs.data_files import keyed_data
 from vlbias.runs.events import Note, Progress, silent
-from vlbias.runs.work import Cell
-from vlbias.runs.work import Work as AnyWork
+from vlbias.runs.interfaces import Cell
+from vlbias.runs.interfaces import Work as AnyWork
 from vlbias.store.seals import fit_flaw
 from vlbias.studies.arms.work import write_examples
 from vlbias.studies.mitigation.conditions import Condition, Fit, Part, fits_of
@@ -26,7 +26,7 @@ from vlbias.studies.mitigation.work.manifest import manifest_of
 from vlbias.studies.mitigation.work.maps import write_map
 from vlbias.studies.mitigation.work.overhead import measure_overhead
 from vlbias.studies.mitigation.work.scores import ScoreCell
-from vlbias.studies.photos.work import write_boxes
+from vlbias.studies.photos.run_files import write_boxes
 
 __all__ = ["Work"]
 

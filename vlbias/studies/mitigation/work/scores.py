@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.staged_model import StagedModel
 from vlbias.errors import BadData
 from vlbias.outcomes import OUTCOMES
 from vlbias.outcomes.best_boxes import best_boxes
 from vlbias.store.boxes import BoxWriter
-from vlbias.store.cells import CellWriter
+from vlbias.store.cell_writer import CellWriter
 from vlbias.studies.mitigation.conditions import Part
-from vlbias.studies.mitigation.stored import RANKS
+from vlbias.studies.mitigation.results import RANKS
 from vlbias.studies.mitigation.work.condition_models import ConditionModels
 from vlbias.studies.mitigation.work.passes import nulls, readouts, rows_of
 

@@ -15,14 +15,14 @@ from vlbias.analysis.functionals import crossfit
 from vlbias.analysis.panel import Panel
 from vlbias.analysis.rates import measure_rates
 from vlbias.causal.example import Example
-from vlbias.causal.staged import StagedModel, resolve
+from vlbias.causal.staged_model import StagedModel, resolve
 from vlbias.errors import BadTable
 from vlbias.files import read_sealed, write_sealed
 from vlbias.mitigations.base import Fitted, Learned, Mitigation
 from vlbias.mitigations.greedy_search import greedy_sites
 from vlbias.mitigations.sites import site_points
 from vlbias.runs.events import Note, silent
-from vlbias.studies.mitigation.comparison_texts import is_dual
+from vlbias.studies.mitigation.retrieval_texts import is_dual
 from vlbias.studies.mitigation.study import SiteSelection
 from vlbias.studies.mitigation.work.cached_towers import CachedTowers
 from vlbias.studies.mitigation.work.passes import Known, nulls, readouts, rows_of

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
 from vlbias.causal.hooks import cloned, patched_forward
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.staged_model import StagedModel
 
 __all__ = ["StageCache"]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from vlbias.causal.resumption import Resumption
-from vlbias.causal.staged import Batch, CausalModel, Port, StagedModel, Tower
+from vlbias.causal.staged_model import Batch, CausalModel, Port, StagedModel, Tower
 from vlbias.causal.tape import Tape
 
 __all__ = ["narrowed", "views"]

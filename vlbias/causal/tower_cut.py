@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vlbias.causal.site import Mediator
-from vlbias.causal.staged import StagedModel, Tower, find_port
+from vlbias.causal.staged_model import StagedModel, Tower, find_port
 
 __all__ = ["cuts_tower"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import pearsonr, spearmanr
 
-from vlbias.studies.language.numbers.contrast import ContrastOdds
+from vlbias.studies.language.numbers.contrast_odds import ContrastOdds
 
 __all__ = ["score_correlations"]
 

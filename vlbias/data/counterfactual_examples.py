@@ -9,9 +9,9 @@ import pandas as pd
 
 from vlbias.causal.example import Example, Inputs
 from vlbias.causal.region import Region, mask_of
-from vlbias.data.labels import GenderRule, agreeing_captions
-from vlbias.data.photo_pictures import PhotoPictures, seed_of
-from vlbias.data.photo_texts import PhotoTexts
+from vlbias.data.counterfactual_images import PhotoPictures, seed_of
+from vlbias.data.counterfactual_texts import PhotoTexts
+from vlbias.data.gender_labels import GenderRule, agreeing_captions
 from vlbias.data.prompts import Prompt, prompt_named
 from vlbias.data.table import SPLITS, Dataset
 from vlbias.data.world import WORLDS, World, WorldAbsent, channels_changed

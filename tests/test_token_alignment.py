@@ -8,8 +8,8 @@ import pytest
 from tiny_language import write_language
 
 from vlbias.store.run_folder import Run
-from vlbias.studies.jobs import make_plan, run_plan
 from vlbias.studies.language.study import Study
+from vlbias.studies.lifecycle import make_plan, run_plan
 from vlbias.studies.reporting import report
 
 pytestmark = pytest.mark.integration

@@ -9,9 +9,9 @@ from one_condition import ZERO, world
 
 from vlbias.analysis.arm_estimates import Combination
 from vlbias.analysis.effects import combine
-from vlbias.analysis.influence import influence
+from vlbias.analysis.object_support import held_out_signs, support
+from vlbias.analysis.photo_influence import influence
 from vlbias.analysis.simulated_scores import SimulatedCondition
-from vlbias.analysis.support import held_out_signs, support
 
 
 def test_parts_of_photos_are_exact_and_give_the_standard_error():

@@ -9,9 +9,9 @@ from typing import Any
 from vlbias.errors import BadStudy, BadTable
 from vlbias.runs import runner
 from vlbias.runs.events import QUIET, Events, Note, silent
+from vlbias.runs.interfaces import Plan
 from vlbias.runs.runner import RunResult
 from vlbias.runs.study import StudyBase, fields_at, read_toml
-from vlbias.runs.work import Plan
 from vlbias.store.run_folder import Run
 from vlbias.studies import KINDS, kind_of
 

@@ -43,7 +43,7 @@ def run(
     workers: WorkersOption = 0,
 ) -> None:
     """Run a study; killed at any moment, the same command goes on where it was."""
-    from vlbias.studies.jobs import read_study
+    from vlbias.studies.lifecycle import read_study
 
     loaded = read_study(study, limit=limit, model=model, device=device, screen=screen)
     _go(loaded, out, shard, workers, dry_run)
@@ -55,13 +55,13 @@ def resume(
     workers: WorkersOption = 0,
 ) -> None:
     """Compute the cells that a run folder still lacks."""
-    from vlbias.studies.jobs import study_of
+    from vlbias.studies.lifecycle import study_of
 
     _go(study_of(folder), folder.resolve().parent, shard, workers, dry_run=False)
 
 
 def _go(study: StudyBase, out: Path, shard: str, workers: int, dry_run: bool) -> None:
-    from vlbias.studies.jobs import estimate, make_plan, run_plan
+    from vlbias.studies.lifecycle import estimate, make_plan, run_plan
 
     part, lines, result = _parts(shard), list[str](), None
     with loading_quietly(), watched() as (events, say):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
-from vlbias.causal.staged import Tower
+from vlbias.causal.staged_model import Tower
 from vlbias.errors import StageCallError
 
 __all__ = ["Call", "Point", "Trace", "trace"]

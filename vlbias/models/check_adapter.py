@@ -11,7 +11,7 @@ from PIL import Image
 from vlbias.causal.cloze import Cloze
 from vlbias.causal.conformance import Finding, conformance
 from vlbias.causal.example import Inputs, Picture
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.staged_model import StagedModel
 from vlbias.models import load_model
 
 __all__ = ["check"]

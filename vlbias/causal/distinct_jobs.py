@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from vlbias.causal.site import Site
-from vlbias.causal.staged import Tower
+from vlbias.causal.staged_model import Tower
 from vlbias.causal.tape import Tape
 
 __all__ = ["DistinctJobs", "distinct_jobs"]

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 
 from vlbias.analysis.functionals import crossfit
-from vlbias.analysis.pruning import drop_dimensions, informative_dimensions, require_disjoint
-from vlbias.analysis.ranking import (
+from vlbias.analysis.group_dimensions import (
+    drop_dimensions,
+    informative_dimensions,
+    require_disjoint,
+)
+from vlbias.analysis.ranking_fairness import (
     bias_amplification,
     bias_at_k,
     calibration_gap,

@@ -16,7 +16,7 @@ from vlbias.causal.contrast import Contrast
 from vlbias.causal.engine import Engine
 from vlbias.causal.example import Example, Inputs
 from vlbias.causal.joint_pass import run_joint_pass
-from vlbias.causal.staged import resolve
+from vlbias.causal.staged_model import resolve
 from vlbias.causal.sweep import Sweep, SweepPlan
 from vlbias.models import load_model
 from vlbias.models.language.adapter import LanguageModel

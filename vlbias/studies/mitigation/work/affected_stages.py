@@ -5,7 +5,7 @@ Told by its sites, so that what it cannot change is computed once for all method
 
 from __future__ import annotations
 
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.staged_model import StagedModel
 from vlbias.mitigations.base import Mitigation
 from vlbias.mitigations.sites import site_points
 from vlbias.studies.mitigation.settings import Setting

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from vlbias.causal.example import channel_key
-from vlbias.causal.staged import Encoded
+from vlbias.causal.staged_model import Encoded
 from vlbias.causal.sweep import Sweep, SweepPlan
 from vlbias.errors import BadData
 

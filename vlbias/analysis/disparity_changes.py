@@ -18,9 +18,9 @@ from vlbias.analysis.arm_estimates import (
     fit_null,
 )
 from vlbias.analysis.inference import bounded, fieller, interval
+from vlbias.analysis.object_support import support
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.rates import Measure, Rates, Thresholds, Window, noise
-from vlbias.analysis.support import support
 from vlbias.errors import BadStudy
 
 __all__ = ["ESTIMANDS", "FUNCTIONALS", "Changes", "FunctionalName", "Scale", "make_scales"]

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vlbias.causal.example import Inputs, Picture
-from vlbias.causal.staged import Readout
+from vlbias.causal.staged_model import Readout
 
 __all__ = ["cosine_readout", "opened", "split_dual"]
 

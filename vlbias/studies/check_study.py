@@ -7,8 +7,8 @@ from pathlib import Path
 
 from vlbias.errors import VlbiasError
 from vlbias.studies import KINDS
-from vlbias.studies.jobs import load_study, make_plan
-from vlbias.studies.remark import Remark
+from vlbias.studies.check_remarks import Remark
+from vlbias.studies.lifecycle import load_study, make_plan
 
 __all__ = ["diagnose"]
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from vlbias.report.blocks import Block, block
 from vlbias.report.drawing import BLUE, GREY, ORANGE, finish_rows
-from vlbias.report.publish import frames
+from vlbias.report.export import frames
 from vlbias.report.tables import with_limits
 from vlbias.store.run_folder import Run
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from vlbias.causal.example import Example, Inputs
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.staged_model import StagedModel
 from vlbias.data.texts import Texts
 from vlbias.studies.arms.plan import ArmsPlan
 from vlbias.studies.language.study import Study

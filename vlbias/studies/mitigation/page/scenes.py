@@ -13,7 +13,7 @@ from vlbias.errors import BadTable
 from vlbias.report.blocks import Block
 from vlbias.store.run_folder import Run
 from vlbias.studies.mitigation.figures import token_grid
-from vlbias.studies.mitigation.stored import Conditions
+from vlbias.studies.mitigation.results import Conditions
 from vlbias.studies.photos.example_photos import dataset_of
 from vlbias.studies.photos.example_scenes import (
     Shown,

@@ -8,20 +8,24 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from vlbias.causal.example import Example
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.staged_model import StagedModel
 from vlbias.errors import VlbiasError
 from vlbias.mitigations.base import Mitigation
 from vlbias.models import load_model
 from vlbias.runs.events import QUIET, Events
-from vlbias.studies.mitigation.comparison_texts import is_dual
 from vlbias.studies.mitigation.conditions import Fit, fits_of, mitigation_of
 from vlbias.studies.mitigation.plan import MitigationPlan
+from vlbias.studies.mitigation.retrieval_texts import is_dual
 from vlbias.studies.mitigation.settings import Setting
 from vlbias.studies.mitigation.study import SiteSelection
+from vlbias.studies.mitigation.work.affected_stages import (
+    acts_on_outputs,
+    changed_stages,
+    unchanged_towers,
+)
 from vlbias.studies.mitigation.work.cached_towers import CachedTowers
 from vlbias.studies.mitigation.work.cells import parts_of
 from vlbias.studies.mitigation.work.passes import encoded, nulls, rows_of
-from vlbias.studies.mitigation.work.scope import acts_on_outputs, changed_stages, unchanged_towers
 from vlbias.studies.mitigation.work.site_selection import candidates_of, with_sites
 from vlbias.studies.mitigation.work.stage_cache import StageCache
 

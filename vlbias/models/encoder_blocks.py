@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from vlbias.causal.staged import Port
+from vlbias.causal.staged_model import Port
 
 __all__ = ["BACKBONES", "BERT", "CLIP", "Blocks", "backbone_ports", "block_ports", "widths"]
 

@@ -60,7 +60,7 @@ def check(
 def _study(path: Path, as_json: bool) -> bool:
     from dataclasses import asdict
 
-    from vlbias.studies.diagnosis import diagnose
+    from vlbias.studies.check_study import diagnose
 
     with loading_quietly():
         remarks = list(diagnose(path))
@@ -79,8 +79,8 @@ def _model(model: str, device: str, as_json: bool) -> bool:
     from dataclasses import asdict
 
     from vlbias.causal.conformance import Finding
-    from vlbias.models.contract import check as check_model
-    from vlbias.runs.memory import keep_memory
+    from vlbias.models.check_adapter import check as check_model
+    from vlbias.runs.allocator import keep_memory
 
     began = time.monotonic()
     keep_memory()

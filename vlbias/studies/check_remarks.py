@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from vlbias.causal.staged import resolve
+from vlbias.causal.staged_model import resolve
 from vlbias.errors import VlbiasError
 from vlbias.models import outline_model
 from vlbias.runs.study import ModelStudy

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vlbias.causal.example import Example
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.staged_model import StagedModel
 from vlbias.data.prompts import prompt_named, set_word
 from vlbias.data.table import Dataset
 from vlbias.studies.mitigation.study import Study

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from vlbias.causal.staged import Readout
+from vlbias.causal.staged_model import Readout
 
 __all__ = ["NEVER", "class_logits", "corners", "detection_readout", "even_cuts"]
 

@@ -16,14 +16,14 @@ from torch import Tensor
 
 from vlbias.causal.distinct import RUNNING
 from vlbias.causal.example import Example
-from vlbias.causal.staged import Batch, Encoded, StagedModel
+from vlbias.causal.staged_model import Batch, Encoded, StagedModel
 from vlbias.data.regions import lacking
 from vlbias.errors import BadData, BadStudy
 from vlbias.mitigations.base import Learned, Mitigation, Need
 from vlbias.mitigations.mitigated_model import MitigatedModel, revised
 from vlbias.mitigations.region_tokens import Drawing, on_grid, picture_of
 from vlbias.mitigations.sites import SitePoint, site_points, written_model
-from vlbias.mitigations.smoothing import Patch, Smoothing, covered_tokens
+from vlbias.mitigations.token_smoothing import Patch, Smoothing, covered_tokens
 
 __all__ = ["FeatureBlur", "placebo_of"]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vlbias.causal.example import Example, mix
 from vlbias.causal.hooks import first_tensor
-from vlbias.causal.staged import StagedModel
+from vlbias.causal.staged_model import StagedModel
 from vlbias.data.lexicon import article
 from vlbias.errors import BadData, BadStudy
 from vlbias.mitigations.activations import mean_activations
