@@ -15,9 +15,10 @@ import pytest
 import yaml
 
 from vlbias.errors import BadModel
+from vlbias.files import write_texts
 from vlbias.mitigations import make_mitigation
 from vlbias.models import outline_model
-from vlbias.report.csv_files import read_table, write_csv, write_tables
+from vlbias.report.csv_files import csv_text, read_table, table_texts
 from vlbias.report.export import as_markdown, write_card
 
 NAMES = ["=1+1", "+x", "-cup", "@SUM", "'=x", "'quoted'", "NA", "007", "a,b", "", "\tx", "plain"]
@@ -35,7 +36,7 @@ def test_tables_are_safe_and_come_back_equal(tmp_path: Path) -> None:
         }
     )
     tables = {"objects": frame, "none": frame.iloc[:0], "nothing": pd.DataFrame()}
-    write_tables(tmp_path, tables)
+    write_texts(table_texts(tmp_path, tables))
     for name, table in tables.items():
         pd.testing.assert_frame_equal(
             read_table(tmp_path / f"{name}.csv"), table, check_exact=True, check_dtype=True,
@@ -51,7 +52,7 @@ def test_tables_are_safe_and_come_back_equal(tmp_path: Path) -> None:
 
 def test_tables_without_such_names_are_written_as_before(tmp_path: Path) -> None:
     frame = pd.DataFrame({"a": ["x", None, "y–z"], "b": [1.5, np.nan, -3e-300], "c": [1, 2, -3]})
-    write_csv(tmp_path / "t.csv", frame)
+    write_texts({tmp_path / "t.csv": csv_text(frame)})
     assert (tmp_path / "t.csv").read_bytes() == frame.to_csv(index=False).encode()
 
 

@@ -16,6 +16,7 @@ from explained import HEADS as TOLD
 from explained import Heads, unexplained
 from matplotlib.figure import Figure
 
+from vlbias.files import read_sealed, write_sealed
 from vlbias.report.blocks import Section
 from vlbias.report.columns import HEADS, headed
 from vlbias.report.drawing import BLUE, numbered, svg
@@ -64,10 +65,10 @@ def folders(toy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[
     """Two finished runs: the second is the first under another name and with other photos."""
     first, second = toy_folder, tmp_path_factory.mktemp("second") / "again"
     shutil.copytree(first, second, ignore=shutil.ignore_patterns("report"))
-    manifest = json.loads((second / "manifest.json").read_text())
+    manifest = read_sealed(second / "manifest.json")
     manifest["study"]["name"] = "again"
     manifest["data"]["content_hash"] = "0" * 64
-    (second / "manifest.json").write_text(json.dumps(manifest))
+    write_sealed(second / "manifest.json", manifest)
     return [first, second]
 
 

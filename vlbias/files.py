@@ -5,28 +5,80 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from vlbias.errors import BadModel, BadTable, VlbiasError
 
 __all__ = [
+    "hash_of_file",
     "hash_of_weights",
     "read_object",
+    "read_sealed",
     "refuse_without_weights",
+    "to_disk",
     "unwritable",
     "whole",
     "write_json",
+    "write_sealed",
+    "write_texts",
 ]
+
+_SEAL = "checksum"
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file whole or not at all."""
     text = json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n"
     with whole(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object with a checksum of itself, whole or not at all."""
+    plain = json.loads(json.dumps(content, default=str))
+    write_json(path, {**plain, _SEAL: _seal(plain)})
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """The JSON object that `write_sealed` wrote; one without a checksum is read as it is.
+
+    Raises:
+        BadTable: if it cannot be read, or is not what was written.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadTable(f"{path} is damaged: it cannot be read as JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise BadTable(f"{path} is damaged: expected an object, found {str(content)[:40]}")
+    seal = content.pop(_SEAL, None)
+    renamed = seal is None and any(
+        value == _seal({k: v for k, v in content.items() if k != key})
+        for key, value in content.items()
+        if isinstance(value, str) and len(value) == 64
+    )
+    if renamed or (seal is not None and seal != _seal(content)):
+        raise BadTable(f"{path} is damaged: it is not what was written")
+    return content
+
+
+def _seal(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def write_texts(texts: Mapping[Path, str]) -> None:
+    """Write several files whole: until all can be written, none is there or changed."""
+    with ExitStack() as stack:
+        for path, text in texts.items():
+            temporary = stack.enter_context(whole(path, durable=False))
+            temporary.write_text(text, encoding="utf-8", newline="")
+            to_disk(temporary)
+    for folder in {path.parent for path in texts}:
+        to_disk(folder)
 
 
 def read_object(path: Path, refusal: type[VlbiasError], remedy: str) -> dict[str, Any]:
@@ -52,14 +104,52 @@ def read_object(path: Path, refusal: type[VlbiasError], remedy: str) -> dict[str
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A name to write to that becomes `path` at the end; nothing of it is left after an error."""
+def whole(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """A name to write to that becomes `path` at the end; nothing of it is left after an error.
+
+    Args:
+        path: The file.
+        durable: Whether to wait until it is on the disk, so that a power cut cannot leave half of it.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
+        if durable:
+            to_disk(temporary)
         os.replace(temporary, path)
+        if durable:
+            to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk.
+
+    Raises:
+        OSError: if a file cannot be written there.
+    """
+    if path.is_dir():
+        if sys.platform == "win32":
+            return
+        with suppress(OSError):  # some file systems know no such thing for folders
+            _sync(path, os.O_RDONLY)
+        return
+    _sync(path, os.O_RDWR)
+
+
+def _sync(path: Path, flags: int) -> None:
+    number = os.open(path, flags)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def hash_of_file(path: Path) -> str:
+    """The SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _weight_files(folder: Path) -> list[Path]:

@@ -92,6 +92,8 @@ def _parts(text: str) -> tuple[int, int]:
 
 
 def _finish(result: RunResult) -> None:
+    for line in result.notes:
+        typer.echo(line)
     typer.echo(f"{result.done} cells computed, {result.skipped} were there, in {result.folder}")
     if result.failed:
         where = result.folder / "cells"

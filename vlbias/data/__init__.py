@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,6 +83,9 @@ def read_text_dataset(name: str, path: Path | None, options: Mapping[str, Any]) 
         UnknownName: if there is no such data set, or its reader has no such option.
         BadData: if its files are missing or wrong, or an option's value is.
     """
+    from vlbias.data.text_files import files_read
+    from vlbias.data.texts import texts_folder
+
     read = TEXTS.load(name)
     known = {
         option
@@ -91,7 +95,14 @@ def read_text_dataset(name: str, path: Path | None, options: Mapping[str, Any]) 
     for option in options:
         if option not in known:
             raise UnknownName(f"option of {name} (study field 'dataset.options')", option, known)
-    return read(path, **options)
+    with files_read() as found:
+        texts = read(path, **options)
+    root = texts_folder(path)
+    files = {
+        "dataset.path" if file == root else Path(os.path.relpath(file, root)).as_posix(): digest
+        for file, digest in found.items()
+    }
+    return replace(texts, files=files)
 
 
 def open_dataset(name: str, path: Path | None = None) -> Dataset:

@@ -11,6 +11,7 @@ from pathlib import Path
 from vlbias.data.gender_labels import RULES, Funnel, GenderRule
 from vlbias.data.table import Dataset, licence_notes, save_dataset, verify_images
 from vlbias.errors import VlbiasError
+from vlbias.files import write_texts
 
 __all__ = ["options", "prepare"]
 
@@ -53,7 +54,7 @@ def prepare(given: argparse.Namespace, read: Callable[[GenderRule], Dataset]) ->
     except VlbiasError as error:
         print(error, file=sys.stderr)
         return 2
-    (given.out / "LICENCES.md").write_text(licence_notes(dataset), encoding="utf-8")
+    write_texts({given.out / "LICENCES.md": licence_notes(dataset)})
     print(f"{len(dataset.frame):,} photos in {given.out}, content {dataset.content_hash[:12]}")
     print(Funnel(**dataset.meta["funnel"]))
     return 0

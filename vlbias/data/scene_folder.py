@@ -35,7 +35,7 @@ def write_scenes(folder: Path, spec: SceneSpec) -> Path:
     for scene in _scenes(spec):
         path = folder / _file(scene)
         if not path.is_file():
-            with whole(path) as temporary:
+            with whole(path, durable=False) as temporary:  # can be rendered again
                 scene.render().save(temporary, format="PNG")
         rows, columns = np.nonzero(scene.cue_mask())
         corners = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)

@@ -20,7 +20,7 @@ from vlbias.data.lexicon import lexicon_hash
 from vlbias.data.spellings import refuse_spellings
 from vlbias.data.text_files import read_json
 from vlbias.errors import BadData
-from vlbias.files import whole, write_json
+from vlbias.files import hash_of_file, whole, write_json
 
 __all__ = [
     "SCHEMA",
@@ -210,19 +210,29 @@ def load_dataset_table(
     return Dataset(frame, root, classes, about, stored)
 
 
-def verify_images(dataset: Dataset, *, workers: int = 4) -> None:
+def verify_images(dataset: Dataset, *, workers: int = 4) -> dict[str, str]:
     """Open every photo to its last byte and compare its size with the table.
+
+    Returns:
+        The SHA-256 of every file, by its name in the table.
 
     Raises:
         BadData: one error that lists every missing, truncated or differently sized file.
     """
     rows = list(dataset.frame[["image", "width", "height"]].itertuples(index=False, name=None))
     with ThreadPoolExecutor(workers) as pool:
-        problems = list(pool.map(lambda row: _image_problem(dataset.image_root, *row), rows))
-    found = [problem for problem in problems if problem]
+        opened = list(pool.map(lambda row: _opened(dataset.image_root, *row), rows))
+    found = [problem for problem, _ in opened if problem]
     if found:
         listed = "\n  ".join(found)
         raise BadData(f"{len(found)} of {len(rows)} photos are bad; fetch them again:\n  {listed}")
+    return {row[0]: digest for row, (_, digest) in zip(rows, opened, strict=True)}
+
+
+def _opened(root: Path, name: str, width: int, height: int) -> tuple[str | None, str]:
+    """What is wrong with a photo, and a hash of its bytes."""
+    problem = _image_problem(root, name, width, height)
+    return problem, "" if problem else hash_of_file(root / name)
 
 
 def _image_problem(root: Path, name: str, width: int, height: int) -> str | None:

@@ -6,8 +6,11 @@ A line ends at a newline and nowhere else: Unicode's other separators may stand 
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +18,7 @@ from vlbias.errors import BadData
 
 __all__ = [
     "Record",
+    "files_read",
     "header_of",
     "lines_of",
     "parse_json",
@@ -24,6 +28,7 @@ __all__ = [
 ]
 
 TABLES = (".csv", ".jsonl", ".ndjson")
+_READ: ContextVar[dict[Path, str] | None] = ContextVar("files that were read", default=None)
 
 
 class Record(NamedTuple):
@@ -45,17 +50,31 @@ def read_text(path: Path, advice: str = "check the path") -> str:
     try:
         if path.exists() and not path.is_file():
             raise BadData(f"{path} is no file: {advice}")
-        text = path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise BadData(f"{path} not found; {advice}") from error
     except UnicodeDecodeError as error:
         raise BadData(f"{path} is not UTF-8 ({error}); convert it") from error
     except (OSError, ValueError) as error:
         raise BadData(f"{path} cannot be read ({error}); {advice}") from error
+    if (found := _READ.get()) is not None:
+        found[path] = hashlib.sha256(content).hexdigest()
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         raise BadData(f"{path} line {line} holds a NUL character; save it as plain UTF-8")
     return text
+
+
+@contextmanager
+def files_read() -> Iterator[dict[Path, str]]:
+    """A context that collects every file that `read_text` reads, with a hash of its bytes."""
+    found: dict[Path, str] = {}
+    token = _READ.set(found)
+    try:
+        yield found
+    finally:
+        _READ.reset(token)
 
 
 def lines_of(path: Path) -> list[str]:

@@ -55,6 +55,7 @@ class Texts:
         content_hash: Of all texts and candidates; goes into every cell's key.
         wordings: What may be taken where a world has another number of tokens than the null world, in
             order of preference; used by a study with `align = "wording"`.
+        files: Name of every file that was read, below the folder that was given, to a hash of its bytes.
     """
 
     examples: tuple[Example, ...]
@@ -62,6 +63,7 @@ class Texts:
     meta: Mapping[str, Any]
     content_hash: str
     wordings: Wordings = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def worlds(self) -> tuple[str, ...]:

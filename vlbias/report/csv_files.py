@@ -14,33 +14,29 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from vlbias.files import whole, write_json
-
-__all__ = ["read_table", "write_csv", "write_tables"]
+__all__ = ["csv_text", "read_table", "table_texts"]
 
 _FORMULA = re.compile("'*[=+@\\-\t\r＝＋－＠]")
 _WRITTEN = re.compile("'+[=+@\\-\t\r＝＋－＠]")
 _COLUMNS = "columns.json"
 
 
-def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
-    """Write each table as NAME.csv, and columns.json, from which `read_table` knows their types."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, frame in tables.items():
-        write_csv(folder / f"{name}.csv", frame)
-    write_json(folder / _COLUMNS, {name: _types(frame) for name, frame in tables.items()})
+def table_texts(folder: Path, tables: Mapping[str, pd.DataFrame]) -> dict[Path, str]:
+    """Path to text of each table as NAME.csv, and of columns.json, which `read_table` needs."""
+    texts = {folder / f"{name}.csv": csv_text(frame) for name, frame in tables.items()}
+    types = {name: _types(frame) for name, frame in tables.items()}
+    return {**texts, folder / _COLUMNS: json.dumps(types, indent=2, ensure_ascii=False)}
 
 
-def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """Write a table; one without columns gets the head "empty", so that every reader takes it."""
+def csv_text(frame: pd.DataFrame) -> str:
+    """A table as text; one without columns gets the head "empty", so that every reader takes it."""
     shown = frame if len(frame.columns) else pd.DataFrame(columns=["empty"])
     shown = shown.rename(columns=_safe)
     for place, name in enumerate(list(shown.columns)):
         column = shown.iloc[:, place]
         if not is_numeric_dtype(column.dtype):
             shown = shown.assign(**{str(name): column.astype(object).map(_safe)})
-    with whole(path) as temporary:
-        shown.to_csv(temporary, index=False)
+    return str(shown.to_csv(index=False))
 
 
 def read_table(path: Path | str) -> pd.DataFrame:

@@ -6,18 +6,16 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
-from vlbias.files import whole
 from vlbias.report.blocks import Section
 from vlbias.report.funnel import are_given
 from vlbias.store.run_folder import Run
 
-__all__ = ["Published", "as_markdown", "frames", "model_index", "write_card", "write_json"]
+__all__ = ["Published", "as_markdown", "card_text", "frames", "json_text", "model_index"]
 
 _MARKS = re.compile(
     r"[\\`$]|<(?=[A-Za-z/!?])|&(?=[A-Za-z#])|\](?=[(\[:])|(?<!\s)[*~]|[*~](?!\s)|(?<!\w)_|_(?!\w)"
@@ -33,13 +31,8 @@ def frames(tables: Any) -> dict[str, pd.DataFrame]:
     return {field.name: getattr(tables, field.name) for field in fields(tables)}
 
 
-def write_json(path: Path, runs: Published) -> None:
-    """Write what the page says of every run: words, provenance, and all tables as records.
-
-    Args:
-        path: The file.
-        runs: What was analysed.
-    """
+def json_text(runs: Published) -> str:
+    """What the page says of every run: words, provenance, and all tables as records."""
     content = [
         {
             **said,
@@ -50,15 +43,13 @@ def write_json(path: Path, runs: Published) -> None:
         }
         for _, tables, _, said in runs
     ]
-    with whole(path) as temporary:
-        temporary.write_text(json.dumps({"runs": content}, ensure_ascii=False), encoding="utf-8")
+    return json.dumps({"runs": content}, ensure_ascii=False)
 
 
-def write_card(path: Path, runs: Published, limits: Sequence[str]) -> None:
-    """Write a block for a model card: `model-index` as front matter, then findings and limits.
+def card_text(runs: Published, limits: Sequence[str]) -> str:
+    """A block for a model card: `model-index` as front matter, then findings and limits.
 
     Args:
-        path: The file.
         runs: What was analysed.
         limits: Sentences on what the numbers do not say.
     """
@@ -69,8 +60,7 @@ def write_card(path: Path, runs: Published, limits: Sequence[str]) -> None:
         lines += [f"**{as_markdown(said['name'])}**: {as_markdown(said['headline'])}", ""]
         lines += [f"- {as_markdown(reading)}" for reading in said["readings"]] + [""]
     lines += ["### Limits", "", *(f"- {limit}" for limit in limits), ""]
-    with whole(path) as temporary:
-        temporary.write_text("\n".join(lines), encoding="utf-8")
+    return "\n".join(lines)
 
 
 def as_markdown(text: str) -> str:

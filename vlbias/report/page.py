@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 
 import jinja2
 
-from vlbias.files import unwritable
+from vlbias.errors import BadTable
+from vlbias.files import unwritable, write_texts
 from vlbias.report.blocks import Block, Guidance, Section
-from vlbias.report.csv_files import write_tables
+from vlbias.report.csv_files import table_texts
 from vlbias.report.drawing import numbered
-from vlbias.report.export import frames, write_card, write_json
+from vlbias.report.export import card_text, frames, json_text
 from vlbias.store.run_folder import Run
 
 __all__ = ["Page", "Reported", "make_folder", "write_page"]
@@ -74,28 +75,64 @@ def make_folder(target: Path) -> None:
     """Make the folder of a page.
 
     Raises:
-        BadTable: if it cannot be written.
+        BadTable: if it cannot be written, or holds a page that vlbias did not write.
     """
+    _refuse_foreign(target)
     try:
         (target / "tables").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise unwritable(target, error) from error
 
 
+def _refuse_foreign(target: Path) -> None:
+    page = target / "index.html"
+    if not page.exists():
+        return
+    try:
+        with page.open("rb") as file:
+            start = file.read(4096)
+    except OSError as error:
+        raise unwritable(target, error) from error
+    if b"<title>vlbias: " not in start:
+        raise BadTable(f"{page} is no page of vlbias; choose another folder with -o")
+
+
 def write_page(
     target: Path, done: Sequence[Reported], comparison: Sequence[Block], draws: int
 ) -> Page:
-    """Write page, tables, JSON and model card of analysed runs.
+    """Write page, tables, JSON and model card of analysed runs, all whole.
 
     Args:
         target: A folder that `make_folder` made.
         done: The runs, in order.
         comparison: Blocks that set them side by side.
         draws: Resampling draws of every interval and test.
+
+    Raises:
+        BadTable: if the disk is full, or the folder cannot be written; an old page stays as it was.
     """
+    page, tables = target / "index.html", target / "tables"
+    said = [(one.run, one.tables, one.section, one.said) for one in done]
+    limits = _together([one.section.guidance for one in done]).limits
+    texts = {
+        page: _page_text(done, comparison, draws),
+        target / "report.json": json_text(said),
+        target / "model-card.md": card_text(said, limits),
+    }
     names = _distinct([one.run.folder.name for one in done])
     for name, one in zip(names, done, strict=True):
-        write_tables(target / "tables" / name, frames(one.tables))
+        texts |= table_texts(tables / name, frames(one.tables))
+    try:
+        for name in names:
+            (tables / name).mkdir(parents=True, exist_ok=True)
+        write_texts(texts)
+    except OSError as error:
+        raise unwritable(target, error) from error
+    summary = "\n".join(f"{one.said['name']}: {one.said['headline']}" for one in done)
+    return Page(page, tables, summary, target / "report.json", target / "model-card.md")
+
+
+def _page_text(done: Sequence[Reported], comparison: Sequence[Block], draws: int) -> str:
     guidance = _together([one.section.guidance for one in done])
     content = {
         "sections": [{**one.said, "parts": one.section.parts} for one in done],
@@ -111,13 +148,7 @@ def write_page(
     )
     figures = count(1)
     environment.globals["numbered"] = lambda svg: numbered(svg, next(figures))
-    page = target / "index.html"
-    page.write_text(environment.from_string(template).render(content), encoding="utf-8")
-    said = [(one.run, one.tables, one.section, one.said) for one in done]
-    write_json(target / "report.json", said)
-    write_card(target / "model-card.md", said, guidance.limits)
-    summary = "\n".join(f"{one.said['name']}: {one.said['headline']}" for one in done)
-    return Page(page, target / "tables", summary, target / "report.json", target / "model-card.md")
+    return environment.from_string(template).render(content)
 
 
 def _together(every: Sequence[Guidance]) -> Guidance:

@@ -10,6 +10,7 @@ from pathlib import Path
 from vlbias.errors import BadTable
 from vlbias.files import write_json
 from vlbias.runs.interfaces import Cell, Work
+from vlbias.store.seals import seal_cell
 
 __all__ = ["attempted", "compute_cell"]
 
@@ -21,9 +22,12 @@ def compute_cell(work: Work, cell: Cell) -> bool:
         BadTable: if the disk is full: then no other cell can be written either.
     """
     error = work.folder / "cells" / f"{cell.key}.error.json"
-    return attempted(
-        work.folder, error, work.samples(cell.part), lambda: work.fill(cell.key, cell.part)
-    )
+
+    def do() -> None:
+        work.fill(cell.key, cell.part)
+        seal_cell(work.folder, cell.key)
+
+    return attempted(work.folder, error, work.samples(cell.part), do)
 
 
 def attempted(

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from vlbias.runs.events import Note, Progress
@@ -24,6 +25,8 @@ class Plan(ABC):
     study: StudyBase
     rows: int
     """Rows that the run will write, at most."""
+    files: Mapping[str, str] = MappingProxyType({})
+    """The files that were read as data: a name that does not move with their folder, and a hash."""
 
     @property
     @abstractmethod

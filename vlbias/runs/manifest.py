@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from vlbias.files import write_json
+from vlbias.files import write_sealed
 from vlbias.runs.study import StudyBase
 from vlbias.store.cell_writer import SCHEMA_VERSION
 from vlbias.store.run_folder import Run
@@ -64,7 +64,7 @@ def log_session(
             "peak_memory_mib": round(peak_mib),
         }
     )
-    write_json(folder / "manifest.json", manifest)
+    write_sealed(folder / "manifest.json", manifest)
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -7,18 +7,20 @@ import shutil
 import sys
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vlbias.errors import BadStudy, BadTable
-from vlbias.files import unwritable, write_json
+from vlbias.files import unwritable, write_sealed
 from vlbias.runs.allocator import keep_memory
+from vlbias.runs.data_files import refuse_changed, remove_damaged, write_files
 from vlbias.runs.events import QUIET, Events, Progress
 from vlbias.runs.interfaces import BYTES_PER_ROW, Cell, MakeWork, Plan, Work
 from vlbias.runs.lock import locked
 from vlbias.runs.manifest import difference, log_session
 from vlbias.runs.workers import in_this_process, in_workers
 from vlbias.store.run_folder import Run
+from vlbias.store.seals import UNDONE, sums_of
 
 __all__ = ["RunResult", "run_plan"]
 
@@ -32,12 +34,14 @@ class RunResult:
         done: Cells computed now.
         skipped: Cells that were there already.
         failed: Keys of what failed; each has an error file.
+        notes: What was damaged and was made anew, in words.
     """
 
     folder: Path
     done: int
     skipped: int
     failed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def run_plan(
@@ -66,6 +70,7 @@ def run_plan(
         BadTable: if the folder cannot be written, or the disk is or would be full.
         FolderInUse: if another process works on the same cells.
         BadModel: if the model cannot be loaded.
+        BadData: if files of the data changed since the run folder was made.
     """
     index, parts = shard
     if not 0 <= index < parts:
@@ -78,14 +83,17 @@ def run_plan(
     folder = out / plan.study.name
     _refuse_unwritable(folder, plan.rows * BYTES_PER_ROW)
     with locked(folder, range(index, plan.n_parts, parts), events.note):
+        notes = remove_damaged(folder, events.note)
+        refuse_changed(folder, plan.files)
         events.note("loading the model")
         keep_memory()
         work = make_work(plan, folder, events.note)
-        _start(work, plan.study.name)
-        return _computed(work, work.cells[index::parts], plan.device, workers, events)
+        _start(work, plan)
+        result = _computed(work, work.cells[index::parts], plan.device, workers, events)
+        return replace(result, notes=(*notes, *result.notes))
 
 
-def _start(work: Work, name: str) -> None:
+def _start(work: Work, plan: Plan) -> None:
     """Write what a new run folder says of its study, or check that an old one says the same.
 
     Raises:
@@ -93,26 +101,49 @@ def _start(work: Work, name: str) -> None:
     """
     path, manifest = work.folder / "manifest.json", work.manifest()
     if not path.is_file():
-        work.write_samples()
-        write_json(path, manifest)
+        write_sealed(path, {**manifest, "sums": _tables(work, plan)})
         return
     before = Run(work.folder).manifest
     resumed = work.resumed(before, manifest)
     if resumed is None:
         raise BadStudy(
             "name",
-            name,
+            plan.study.name,
             f"a name of its own: {work.folder} holds another study"
             f" ({difference(before, manifest)}). Rename this study, or move that folder",
         )
+    if "sums" in before:
+        gone = [name for name in before["sums"] if not (work.folder / name).is_file()]
+        resumed = {**resumed, "sums": _tables(work, plan) if gone else before["sums"]}
     if resumed != before:
-        write_json(path, resumed)
+        write_sealed(path, resumed)
+
+
+def _tables(work: Work, plan: Plan) -> dict[str, str]:
+    """Write the tables that stand beside the manifest; gives their checksums."""
+    work.write_samples()
+    write_files(work.folder, plan.files)
+    names = sorted(path.name for path in work.folder.glob("[!.]*.parquet"))
+    return sums_of(work.folder, names)
+
+
+def _undone(work: Work, mine: Sequence[Cell], events: Events) -> tuple[list[Cell], tuple[str, ...]]:
+    """The cells that are not there or are damaged, and a sentence on each of the latter."""
+    cells, todo, notes = Run(work.folder).cells, [], []
+    for cell in mine:
+        path = cell.path(work.folder)
+        why = cells.flaw(path) if path.is_file() else UNDONE
+        todo += [cell] if why else []
+        if why not in ("", UNDONE):
+            notes.append(f"cell {cell.key} {why}; it is computed anew")
+            events.note(notes[-1])
+    return todo, tuple(notes)
 
 
 def _computed(
     work: Work, mine: Sequence[Cell], device: str, workers: int, events: Events
 ) -> RunResult:
-    todo = [cell for cell in mine if not cell.path(work.folder).is_file()]
+    todo, notes = _undone(work, mine, events)
     extra = work.n_extra(todo)
     if not todo and not extra:
         return RunResult(work.folder, 0, len(mine))
@@ -128,7 +159,7 @@ def _computed(
     log_session(work.folder, count, len(todo), len(undone), time.monotonic() - began, peak)
     others = tuple(key for key in refused if key not in keys)
     return RunResult(
-        work.folder, len(todo) - len(undone), len(mine) - len(todo), (*others, *undone)
+        work.folder, len(todo) - len(undone), len(mine) - len(todo), (*others, *undone), notes
     )
 
 

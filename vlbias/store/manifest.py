@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vlbias.errors import BadTable
+from vlbias.files import read_sealed
 
 __all__ = ["read_manifest"]
 
@@ -18,7 +19,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """The content of a manifest; looking up a key that it should have and has not raises `BadTable`.
 
     Raises:
-        BadTable: if it is no JSON object, or a part of it has another type than is written.
+        BadTable: if it is no JSON object, is not what was written, or has parts of another type.
     """
 
     class Part(dict[str, Any]):
@@ -27,16 +28,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
                 f"{path} does not say {key!r}: it is no manifest of a run, or is damaged"
             )
 
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_hook=Part)
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadTable(
-            f"{path} is no JSON in UTF-8 ({error}); move the folder away and run the study again"
-        ) from error
-    if not isinstance(content, Part):
-        raise BadTable(
-            f"{path} holds a {type(content).__name__}, expected names and values in {{}}"
-        )
+    content: dict[str, Any] = json.loads(json.dumps(read_sealed(path)), object_hook=Part)
     for name in _TABLES:
         if not isinstance(content.get(name, {}), dict):
             raise BadTable(f"{path}: {name!r} is {str(content[name])[:80]}, expected a table")

@@ -6,7 +6,9 @@
       present.parquet        which targets are truly there, one row per sample and target
       cells/<key>.parquet    a part of the long table; a cell is there or it is not (some kinds of
                              study write other files, cells/<key>.json)
+      cells/<key>.sum        checksums of the cell's files; see `vlbias.store.seals`
       cells/<key>.error.json why a cell failed; removed when it succeeds
+      files.parquet          the files that were read as data, with their checksums
 
 The columns of the long table are described in `vlbias.store.cell_writer`.
 """
@@ -27,8 +29,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vlbias.errors import BadTable, MissingArms, UnknownName
+from vlbias.store.cell_files import CellFiles
 from vlbias.store.cell_writer import SCHEMA_VERSION
 from vlbias.store.manifest import read_manifest
+from vlbias.store.seals import refuse_damaged
 
 __all__ = ["Run"]
 
@@ -67,11 +71,17 @@ class Run:
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """What was run: study, versions, model revision, data hash, cells."""
-        return read_manifest(self.folder / "manifest.json")
+        try:
+            return read_manifest(self.folder / "manifest.json")
+        except BadTable as error:
+            raise BadTable(
+                f"{error}; move it away and run the study again: finished cells are kept"
+            ) from error
 
     @cached_property
     def samples(self) -> pd.DataFrame:
         """One row an example, in the order of all arrays: sample_id, cluster, group, split, and more."""
+        refuse_damaged(self.folder, self.manifest, "samples.parquet")
         frame: pd.DataFrame = pd.read_parquet(self.folder / "samples.parquet")
         return frame
 
@@ -83,6 +93,7 @@ class Run:
     @cached_property
     def present(self) -> NDArray[np.bool_]:
         """Whether a target is truly there, [samples, targets]."""
+        refuse_damaged(self.folder, self.manifest, "present.parquet")
         frame = pd.read_parquet(self.folder / "present.parquet")
         matrix = np.zeros((len(self.samples), len(self.targets)), dtype=bool)
         place = {sample: i for i, sample in enumerate(self.samples["sample_id"])}
@@ -91,15 +102,18 @@ class Run:
         return matrix
 
     @cached_property
+    def cells(self) -> CellFiles:
+        """The files of the cells, checked."""
+        return CellFiles(self.folder, self.manifest)
+
+    @property
     def files(self) -> tuple[Path, ...]:
-        """The cells that are there, in the order of the manifest, whatever their suffix."""
-        # files beside a cell, such as <key>.boxes.parquet and <key>.error.json, have other stems
-        there = {path.stem: path for path in (self.folder / "cells").glob("*.*")}
-        return tuple(there[key] for key in self.manifest["cells"] if key in there)
+        """The cells that are there and sound, in the order of the manifest, whatever their suffix."""
+        return self.cells.sound
 
     @property
     def missing(self) -> list[str]:
-        """Keys of the cells that are not there yet."""
+        """Keys of the cells that are not there yet, or are damaged."""
         there = {path.stem for path in self.files}
         return [key for key in self.manifest["cells"] if key not in there]
 
@@ -157,7 +171,10 @@ class Run:
             table = pq.read_table(path, columns=["contrast", "mediator", "status", "value"])
             table = _without_numbers(table)
             counts.append(
-                table.group_by(["contrast", "mediator", "status"]).aggregate([([], "count_all")])
+                # threads would give the rows in another order each time
+                table.group_by(["contrast", "mediator", "status"], use_threads=False).aggregate(
+                    [([], "count_all")]
+                )
             )
         merged = pa.concat_tables(counts).unify_dictionaries().to_pandas()
         by = ["contrast", "mediator", "status"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vlbias.errors import BadData
-from vlbias.files import unwritable
+from vlbias.files import unwritable, write_texts
 from vlbias.models import MODELS
 
 __all__ = [
@@ -59,7 +59,7 @@ def write_study(out: Path, text: str) -> None:
         BadTable: if its folder cannot be written.
     """
     try:
-        out.write_text(text, encoding="utf-8")
+        write_texts({out: text})
     except OSError as error:
         raise unwritable(out, error) from error
 

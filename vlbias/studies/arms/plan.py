@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from vlbias.causal.contrast import Contrast
@@ -34,6 +34,7 @@ class ArmsPlan(Plan, Generic[S]):
         altered: Contrast to the channels in which its worlds differ.
         unit: What an example is called, in the plural.
         rows: Of the long table, exactly.
+        files: See `Plan.files`.
     """
 
     study: S
@@ -43,6 +44,7 @@ class ArmsPlan(Plan, Generic[S]):
     altered: Mapping[Contrast, frozenset[str]]
     unit: str
     rows: int = 0
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def funnel(self) -> str:

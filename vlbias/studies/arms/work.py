@@ -15,7 +15,9 @@ import pandas as pd
 from vlbias.causal.engine import Arm
 from vlbias.causal.example import Example
 from vlbias.causal.staged_model import StagedModel
+from vlbias.files import whole
 from vlbias.outcomes import OUTCOMES, Outcome
+from vlbias.runs.data_files import about_files, keyed_data
 from vlbias.runs.events import Events, Progress
 from vlbias.runs.interfaces import Cell, Work
 from vlbias.runs.manifest import described
@@ -61,7 +63,7 @@ class ArmsWork(Work, Generic[S]):
             "study": self.keyed(),
             "model": self.model.name,
             "revision": self.model.revision,
-            "data": self.plan.dataset.content_hash,
+            "data": keyed_data(self.folder, self.plan.dataset.content_hash, self.plan.files),
             "mediators": [str(mediator) for mediator in self.plan.mediators],
             "shared": [example.id for example in self.plan.examples],
             "version": version("vlbias"),
@@ -74,7 +76,7 @@ class ArmsWork(Work, Generic[S]):
             **described(
                 study, [cell.key for cell in self.cells], self.plan.rows, device=study.device
             ),
-            **about_data(self.plan.dataset),
+            **about_data(self.plan.dataset, self.folder, self.plan.files),
             **about_model(self.model),
             "targets": targets_of(study.outcomes, self.plan.dataset.classes),
             "mediators": {
@@ -155,9 +157,10 @@ def about_model(model: StagedModel) -> dict[str, Any]:
     }
 
 
-def about_data(dataset: Any) -> dict[str, Any]:
-    """What a manifest says of the data."""
-    return {"data": {"content_hash": dataset.content_hash, "meta": dict(dataset.meta)}}
+def about_data(dataset: Any, folder: Path, files: Mapping[str, str]) -> dict[str, Any]:
+    """What the manifest of a run folder says of the data."""
+    about = {"content_hash": dataset.content_hash, "meta": dict(dataset.meta)}
+    return {"data": about | about_files(folder, files)}
 
 
 def write_examples(folder: Path, examples: Sequence[Example], classes: Sequence[str]) -> None:
@@ -166,10 +169,12 @@ def write_examples(folder: Path, examples: Sequence[Example], classes: Sequence[
     samples = pd.DataFrame(
         {"sample_id": [e.id for e in examples], "cluster": [e.cluster for e in examples]}
     )
-    pd.concat([samples, attributes], axis=1).to_parquet(folder / "samples.parquet")
+    with whole(folder / "samples.parquet") as temporary:
+        pd.concat([samples, attributes], axis=1).to_parquet(temporary)
     known = set(classes)
     present = [(e.id, name) for e in examples for name in sorted(e.targets["present"] & known)]
-    pd.DataFrame(present, columns=["sample_id", "target"]).to_parquet(folder / "present.parquet")
+    with whole(folder / "present.parquet") as temporary:
+        pd.DataFrame(present, columns=["sample_id", "target"]).to_parquet(temporary)
 
 
 def _add(

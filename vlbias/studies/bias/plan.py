@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from vlbias.causal.example import Example
 from vlbias.causal.staged_model import StagedModel, resolve
@@ -15,7 +16,7 @@ from vlbias.studies.arms.plan import ArmsPlan, refuse_outcomes
 from vlbias.studies.bias.study import Study
 from vlbias.studies.photos.plan import (
     Photos,
-    open_every_photo,
+    hash_every_file,
     read_dataset,
     read_photos,
     refuse_boxes,
@@ -48,8 +49,7 @@ def make_plan(study: Study, note: Note = silent) -> ArmsPlan[Study]:
     _refuse_splits(study, measured)
     note("reading the model's outline")
     plan = plan_of(study, photos, outline_model(study.model))
-    open_every_photo(photos, note)
-    return plan
+    return replace(plan, files=hash_every_file(study, photos, note))
 
 
 def photos_of(study: Study, note: Note = silent) -> Photos:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from vlbias.causal.engine import altered_channels
 from vlbias.causal.staged_model import resolve
 from vlbias.data import read_text_dataset
@@ -48,4 +50,4 @@ def make_plan(study: Study, note: Note = silent) -> ArmsPlan[Study]:
     mediators = tuple(resolve(outline, study.mediators))
     altered = altered_channels(examples, study.pairs)
     plan = ArmsPlan(study, texts, tuple(examples), mediators, altered, "texts")
-    return plan.counted(plan.engine(outline))
+    return replace(plan.counted(plan.engine(outline)), files=texts.files)

@@ -16,6 +16,7 @@ from vlbias.causal.site import Mediator
 from vlbias.causal.staged_model import Readout, StagedModel
 from vlbias.errors import BadStudy
 from vlbias.files import whole
+from vlbias.runs.data_files import keyed_data
 from vlbias.runs.events import Note
 from vlbias.store.cell_writer import cell_key
 from vlbias.studies.arms.plan import ArmsPlan
@@ -40,7 +41,7 @@ def screened(
     study = plan.study
     if study.screen is None:
         return plan, {}
-    path = folder / f"screen.{_key(plan, model)}.parquet"
+    path = folder / f"screen.{_key(plan, folder, model)}.parquet"
     if not path.is_file():
         table = _table(plan, model, note)
         with whole(path) as temporary:
@@ -80,7 +81,7 @@ def _units(plan: ArmsPlan[Study]) -> list[Mediator]:
     return found
 
 
-def _key(plan: ArmsPlan[Study], model: StagedModel) -> str:
+def _key(plan: ArmsPlan[Study], folder: Path, model: StagedModel) -> str:
     return cell_key(
         {
             "screen": plan.study.screen,
@@ -88,7 +89,7 @@ def _key(plan: ArmsPlan[Study], model: StagedModel) -> str:
             "contrasts": list(plan.study.contrasts),
             "mediators": [str(mediator) for mediator in plan.mediators],
             "model": model.revision,
-            "data": plan.dataset.content_hash,
+            "data": keyed_data(folder, plan.dataset.content_hash, plan.files),
             "samples": [example.id for example in plan.examples],
         }
     )

@@ -23,7 +23,7 @@ from vlbias.studies.mitigation.splits import by_split, refuse_lacking_groups, re
 from vlbias.studies.mitigation.study import Study
 from vlbias.studies.photos.plan import (
     Photos,
-    open_every_photo,
+    hash_every_file,
     read_dataset,
     read_photos,
     refuse_boxes,
@@ -55,6 +55,11 @@ class MitigationPlan(Plan):
     settings: tuple[Setting, ...]
     asked: Mapping[str, ComparisonTexts]
     rows: int = 0
+
+    @property
+    def files(self) -> Mapping[str, str]:  # type: ignore[override]
+        """See `Plan.files`."""
+        return self.photos.files
 
     @property
     def funnel(self) -> str:
@@ -127,7 +132,7 @@ def make_plan(study: Study, note: Note = silent) -> MitigationPlan:
     refuse_prompt(study.prompt, OUTCOMES, outline)
     refuse_boxes(study.keep_boxes, outline)
     refuse_outcomes(OUTCOMES, outline)
-    open_every_photo(photos, note)
+    photos = replace(photos, files=hash_every_file(study, photos, note))
     if any("regions" in setting.make().needs for setting in settings):
         note("placing regions and their placebos")
         carrying = carrying_regions(photos.examples, photos.regions, seed=study.seed)

@@ -20,7 +20,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vlbias.errors import BadTable, UnknownName
+from vlbias.files import read_sealed
+from vlbias.store.finished import refuse_unfinished
 from vlbias.store.run_folder import Run
+from vlbias.store.seals import fit_flaw
 
 __all__ = ["RANKS", "Conditions"]
 
@@ -37,7 +40,7 @@ class Conditions:
         run: Its run folder.
 
     Raises:
-        BadTable: if the run is none of mitigations, or cells are missing.
+        BadTable: if the run is none of mitigations, or cells are missing or damaged.
     """
 
     run: Run
@@ -49,12 +52,7 @@ class Conditions:
                 f"{self.run.folder} is no run of mitigations; give the folder of a study with a table "
                 "[mitigation]"
             )
-        lacking = [key for key in self.parts if not self._path(key).is_file()]
-        if lacking:
-            raise BadTable(
-                f"{self.run.folder}: {len(lacking)} of {len(self.parts)} cells are missing; run `vlbias "
-                f"resume {self.run.folder}` first"
-            )
+        refuse_unfinished(self.run)
 
     @property
     def parts(self) -> dict[str, dict[str, str]]:
@@ -130,17 +128,28 @@ class Conditions:
                     yield part["condition"], {name: arrays[name] for name in arrays.files}
 
     def overheads(self) -> list[dict[str, Any]]:
-        """What every method costs at run time, as `overhead/` holds it."""
+        """What every method costs at run time, as `overhead/` holds it.
+
+        Raises:
+            BadTable: if a file is damaged.
+        """
         keys = dict.fromkeys(self.frame["fit"])
         paths = [self.run.folder / "overhead" / f"{key}.json" for key in keys if key]
-        return [json.loads(path.read_text()) for path in paths if path.is_file()]
+        return [_sealed(path, self.run) for path in paths if path.is_file()]
 
     def fits(self) -> list[dict[str, Any]]:
-        """Seconds and photos of every fit, and what it noted."""
+        """Seconds and photos of every fit, and what it noted.
+
+        Raises:
+            BadTable: if a fit is damaged.
+        """
         found = []
         for key, part in self.frame[self.frame["fit"] != ""].groupby("fit", sort=False):
             folder = self.run.folder / "fits" / str(key)
-            about = json.loads((folder / "fit.json").read_text())
+            if flaw := fit_flaw(folder):
+                raise _damaged(flaw, self.run)
+            about = _sealed(folder / "fit.json", self.run)
+            about.pop("files", None)
             notes = json.loads((folder / "mitigation.json").read_text()).get("notes", {})
             first = part.iloc[0]
             row = {"setting": first["setting"], "role": first["role"], "draw": first["draw"]}
@@ -172,3 +181,14 @@ class Conditions:
     def _path(self, key: str) -> Path:
         ending = "npz" if self.parts[key]["kind"] == "map" else "parquet"
         return self.run.folder / "cells" / f"{key}.{ending}"
+
+
+def _sealed(path: Path, run: Run) -> dict[str, Any]:
+    try:
+        return read_sealed(path)
+    except BadTable as error:
+        raise _damaged(error, run) from error
+
+
+def _damaged(flaw: object, run: Run) -> BadTable:
+    return BadTable(f"{flaw}; run `vlbias resume {run.folder}` first")

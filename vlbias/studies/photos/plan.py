@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,13 +16,14 @@ from vlbias.data.prompts import prompt_named
 from vlbias.data.table import Dataset, verify_images
 from vlbias.data.world import World
 from vlbias.errors import BadData, BadStudy, UnknownName
+from vlbias.files import hash_of_file
 from vlbias.runs.events import Note, silent
 from vlbias.studies.photos.study import PhotoStudy
 from vlbias.studies.photos.study_regions import read_regions, refuse_regions
 
 __all__ = [
     "Photos",
-    "open_every_photo",
+    "hash_every_file",
     "read_dataset",
     "read_photos",
     "refuse_boxes",
@@ -39,11 +40,13 @@ class Photos:
         dataset: With labels and funnel, restricted to the study's classes.
         examples: Those of the asked splits and groups.
         regions: Name to the region of each photo, for those that the study gives.
+        files: See `Plan.files`.
     """
 
     dataset: Dataset
     examples: tuple[Example, ...]
     regions: Mapping[str, Mapping[str, Region]]
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_dataset(study: PhotoStudy) -> Dataset:
@@ -60,14 +63,14 @@ def read_dataset(study: PhotoStudy) -> Dataset:
             "dataset.path", None, f"the folder of {spec.name!r}, relative to the study file"
         )
     dataset = read(Path(spec.path), spec.labels.rule(), images_anywhere=spec.images_anywhere)
-    for field, names in (
+    for key, names in (
         ("objects", study.objects),
         ("operating_point.thresholds", point.thresholds),
     ):
         for name in names:
             if name not in dataset.classes:
                 raise UnknownName(
-                    f"class of {spec.name} (study field {field!r})", name, dataset.classes
+                    f"class of {spec.name} (study field {key!r})", name, dataset.classes
                 )
     classes = study.objects or dataset.classes
     if point.rule == "given" and set(classes) - set(point.thresholds):
@@ -101,16 +104,20 @@ def read_photos(
     return Photos(dataset, tuple(making(worlds, regions=tuple(regions.values()))), regions)
 
 
-def open_every_photo(photos: Photos, note: Note) -> None:
-    """Open every photo that is used.
+def hash_every_file(study: PhotoStudy, photos: Photos, note: Note) -> dict[str, str]:
+    """Name to a hash of the bytes of every photo that is used, each opened, and every regions file.
 
     Raises:
-        BadData: names those that cannot be opened.
+        BadData: names the photos that cannot be opened.
     """
     note("opening every photo")
     used = {example.id for example in photos.examples}
     frame = photos.dataset.frame
-    verify_images(replace(photos.dataset, frame=frame[frame["id"].isin(used)]))
+    files = verify_images(replace(photos.dataset, frame=frame[frame["id"].isin(used)]))
+    for name, source in study.regions.items():
+        if Path(source).is_file():  # a detector is named, not a file
+            files[f"regions.{name}"] = hash_of_file(Path(source))
+    return files
 
 
 def refuse_small_groups(study: PhotoStudy, examples: Sequence[Example]) -> None:

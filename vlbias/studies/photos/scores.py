@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vlbias.analysis.object_support import support
 from vlbias.analysis.operating_point import calibrate
 from vlbias.analysis.panel import Floats, Panel
-from vlbias.errors import BadTable
+from vlbias.store.finished import refuse_unfinished
 from vlbias.store.run_folder import Run
 from vlbias.studies.photos.run_panel import panel_of
 
@@ -33,11 +33,7 @@ class PresenceScores:
     def __init__(self, run: Run, *, draws: int = 2000, seed: int = 0) -> None:
         self.run, self.draws, self.seed = run, draws, seed
         self.point = run.manifest["study"]["operating_point"]
-        if run.missing:
-            raise BadTable(
-                f"{run.folder}: {len(run.missing)} of {len(run.manifest['cells'])} cells are missing; "
-                f"unless the run is still going on, run `vlbias resume {run.folder}` first"
-            )
+        refuse_unfinished(run)
 
     def rng(self) -> np.random.Generator:
         """A fresh generator, so that all analyses use the same draws and can be compared."""

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from vlbias.report.csv_files import write_csv
+from vlbias.files import write_texts
+from vlbias.report.csv_files import csv_text
 from vlbias.runs.events import QUIET, Events
 from vlbias.store.run_folder import Run
 from vlbias.studies import lifecycle as jobs
@@ -70,5 +71,5 @@ def benchmark_planted(
     run = Run(jobs.run_plan(plan, out, workers=0, events=events).folder)
     tables = numbers(run)
     for name, frame in (("benchmark", tables.methods), ("summary", tables.summary)):
-        write_csv(run.folder / f"{name}.csv", frame)
+        write_texts({run.folder / f"{name}.csv": csv_text(frame)})
     return Benchmark(tables.methods, tables.summary, run.folder / "benchmark.csv")

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from vlbias.analysis.inference import student
-from vlbias.errors import BadTable
 from vlbias.runs.events import Note, silent
+from vlbias.store.finished import refuse_unfinished
 from vlbias.store.run_folder import Run
 from vlbias.studies.planted.plants import TRUTH
 
@@ -40,13 +40,9 @@ def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) 
         note: Told what is being done.
 
     Raises:
-        BadTable: if cells are missing.
+        BadTable: if cells are missing or damaged.
     """
-    if run.missing:
-        raise BadTable(
-            f"{run.folder}: {len(run.missing)} of {len(run.manifest['cells'])} cells are missing; "
-            f"unless the run is still going on, run `vlbias resume {run.folder}` first"
-        )
+    refuse_unfinished(run)
     note("judging the methods")
     table = judge(pd.DataFrame([row for file in run.files for row in json.loads(file.read_text())]))
     return Tables(table, summary(table))

@@ -14,7 +14,7 @@ import pandas as pd
 
 from vlbias.data.scene_folder import write_scenes
 from vlbias.data.scenes import SceneSpec
-from vlbias.files import hash_of_weights, write_json
+from vlbias.files import hash_of_weights, whole, write_json
 from vlbias.models import MODELS, load_model
 from vlbias.runs.events import QUIET, Events, Note, Progress, silent
 from vlbias.runs.interfaces import Cell
@@ -92,7 +92,8 @@ class Work(AnyWork):
             for part in self.plan.parts
             for sample, cluster in self.samples(part)
         ]
-        pd.DataFrame(rows).to_parquet(self.folder / "samples.parquet")
+        with whole(self.folder / "samples.parquet") as temporary:
+            pd.DataFrame(rows).to_parquet(temporary)
 
     def samples(self, part: Any) -> list[tuple[str, str]]:
         """The model and set of scenes of a cell; sets of one seed are the same scenes."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 import pandas as pd
 
-from vlbias.errors import BadTable
 from vlbias.runs.events import Note, silent
+from vlbias.store.finished import refuse_unfinished
 from vlbias.store.run_folder import Run
 from vlbias.studies.language.numbers.contrast_odds import OUTCOME, ContrastOdds
 from vlbias.studies.language.numbers.exactness import checks
@@ -56,13 +56,9 @@ def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) 
         note: Told what is being done.
 
     Raises:
-        BadTable: if cells are missing.
+        BadTable: if cells are missing or damaged.
     """
-    if run.missing:
-        raise BadTable(
-            f"{run.folder}: {len(run.missing)} of {len(run.manifest['cells'])} cells are missing; "
-            f"run `vlbias resume {run.folder}` first"
-        )
+    refuse_unfinished(run)
     frames: dict[str, list[pd.DataFrame]] = {
         field.name: [] for field in fields(Tables) if field.name != "rows"
     }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from vlbias.causal.staged_model import StagedModel
-from vlbias.files import write_json
+from vlbias.errors import BadTable
+from vlbias.files import read_sealed, to_disk, write_sealed
 from vlbias.mitigations.base import Fitted, refuse_overlap
 from vlbias.runs.cells import attempted
 from vlbias.runs.events import Note, Progress
+from vlbias.store.seals import fit_flaw, sums_of
 from vlbias.studies.mitigation.conditions import Fit, fits_of, mitigation_of
 from vlbias.studies.mitigation.plan import MitigationPlan
 from vlbias.studies.mitigation.retrieval_texts import is_dual
@@ -81,7 +83,11 @@ class Fitter:
     def _fit(self, setting: Setting, fit: Fit, note: Note) -> Fitted | None:
         """The fitted mitigation, from the run folder if it is there; None if fitting failed."""
         place = self.folder / "fits" / self.keys.fits[fit]
-        if not (place / "mitigation.json").is_file():
+        if (place / "mitigation.json").is_file() and (flaw := fit_flaw(place)):
+            note(f"{flaw}; {fit.name} is fitted anew")
+        else:
+            flaw = ""
+        if flaw or not (place / "mitigation.json").is_file():
             error = self.folder / "cells" / f"{place.name}.error.json"
             samples = [(example.id, example.cluster) for example in self.examples]
             model = self._model_for(setting, fit)
@@ -128,8 +134,8 @@ class Fitter:
         assert setting.selection is not None
         key = self.keys.selection(setting)
         path = self.folder / "fits" / f"pick-{key}.json"
-        if path.is_file():
-            return tuple(json.loads(path.read_text())["sites"])
+        with suppress(BadTable):  # not there, or damaged: chosen anew
+            return tuple(read_sealed(path)["sites"])
         path.parent.mkdir(exist_ok=True)
         search = SiteSearch(
             self.model,
@@ -147,5 +153,10 @@ def _save(fitted: Fitted, place: Path, about: dict[str, Any]) -> None:
     temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     fitted.save(temporary)
-    write_json(temporary / "fit.json", about)
+    names = sorted(path.name for path in temporary.iterdir())
+    for name in names:
+        to_disk(temporary / name)
+    write_sealed(temporary / "fit.json", {**about, "files": sums_of(temporary, names)})
+    shutil.rmtree(place, ignore_errors=True)  # a damaged one
     os.replace(temporary, place)
+    to_disk(place.parent)

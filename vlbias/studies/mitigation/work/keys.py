@@ -22,10 +22,12 @@ class Keys:
     Args:
         plan: The study.
         revision: Of the model.
+        data: What stands for the data; see `vlbias.runs.data_files.keyed_data`.
     """
 
     plan: MitigationPlan
     revision: str
+    data: Any
 
     @cached_property
     def fits(self) -> dict[Fit, str]:
@@ -78,7 +80,7 @@ class Keys:
             "study": self.plan.study.keyed(),
             "batch": protocol.batch,
             "splits": [protocol.fit, protocol.choose],
-            "data": self.plan.dataset.content_hash,
+            "data": self.data,
             "samples": [example.id for example in self.plan.examples],
             "version": version("vlbias"),
         }

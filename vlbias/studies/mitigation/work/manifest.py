@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from vlbias.causal.staged_model import StagedModel
@@ -17,7 +18,7 @@ __all__ = ["manifest_of"]
 
 
 def manifest_of(
-    plan: MitigationPlan, model: StagedModel, keys: Keys, cells: Sequence[Cell]
+    plan: MitigationPlan, folder: Path, model: StagedModel, keys: Keys, cells: Sequence[Cell]
 ) -> dict[str, Any]:
     """Everything but the numbers: study, model, data, conditions, settings, and what each cell holds."""
     study, parts = plan.study, {cell.key: _part(cell) for cell in cells}
@@ -25,7 +26,7 @@ def manifest_of(
     asked = plan.asked[study.mitigation.report]
     return {
         **described(study, scores, plan.rows, device=study.device),
-        **about_data(plan.dataset),
+        **about_data(plan.dataset, folder, plan.files),
         **about_model(model),
         "targets": plan.targets,
         "mediators": {},

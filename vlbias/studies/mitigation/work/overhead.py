@@ -14,7 +14,7 @@ import torch
 
 from vlbias.causal.example import Inputs
 from vlbias.causal.staged_model import StagedModel
-from vlbias.files import write_json
+from vlbias.files import write_sealed
 from vlbias.studies.mitigation.conditions import Condition
 from vlbias.studies.mitigation.work.condition_models import ConditionModels
 from vlbias.studies.mitigation.work.passes import encoded, nulls, rows_of
@@ -58,7 +58,7 @@ def measure_overhead(models: ConditionModels, condition: Condition, path: Path) 
     found["extra_peak_mib"] = max(0.0, peaks["mitigated"] - peaks["plain"])
     tensors = models.fitted[condition.fit].learned.tensors.values()
     found["stored_mib"] = sum(t.numel() * t.element_size() for t in tensors) / 2**20
-    write_json(path, found)
+    write_sealed(path, found)
 
 
 def _milliseconds(model: StagedModel, inputs: Sequence[Inputs], batch: int) -> dict[str, float]:

@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vlbias.errors import BadTable
+from vlbias.files import read_sealed
 from vlbias.mitigations.base import Fitted
 from vlbias.models import load_model
+from vlbias.runs.data_files import keyed_data
 from vlbias.runs.events import Note, Progress, silent
 from vlbias.runs.interfaces import Cell
 from vlbias.runs.interfaces import Work as AnyWork
+from vlbias.store.seals import fit_flaw
 from vlbias.studies.arms.work import write_examples
 from vlbias.studies.mitigation.conditions import Condition, Fit, Part, fits_of
 from vlbias.studies.mitigation.plan import MitigationPlan
@@ -43,13 +47,15 @@ class Work(AnyWork):
         study = plan.study
         self.plan, self.folder = plan, folder
         self.model = load_model(study.model, device=study.device, dtype=study.dtype)
-        self.keys = Keys(plan, self.model.revision)
+        self.keys = Keys(
+            plan, self.model.revision, keyed_data(folder, plan.dataset.content_hash, plan.files)
+        )
         self.cells = cells_of(plan, self.model, self.keys)
         self.models = self._models({})
 
     def manifest(self) -> dict[str, Any]:
         """See `Work.manifest`."""
-        return manifest_of(self.plan, self.model, self.keys, self.cells)
+        return manifest_of(self.plan, self.folder, self.model, self.keys, self.cells)
 
     def resumed(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any] | None:
         """See `Work.resumed`; methods can be added, since each has fits and cells of its own."""
@@ -109,10 +115,15 @@ class Work(AnyWork):
         return ConditionModels(self.plan, self.model, fitted)
 
     def _wanted(self, todo: Sequence[Cell]) -> set[Fit]:
-        """The fits that cells and overheads need."""
+        """The fits that cells and overheads need, and those that are damaged."""
         scored = {_part(cell).condition.fit for cell in todo}
         timed = {condition.fit for condition, _ in self._untimed()}
-        return {fit for fit in scored | timed if fit is not None}
+        return {fit for fit in scored | timed | self._damaged() if fit is not None}
+
+    def _damaged(self) -> set[Fit]:
+        """The fits that are there and are not what was written."""
+        places = {fit: self.folder / "fits" / key for fit, key in self.keys.fits.items()}
+        return {fit for fit, place in places.items() if place.is_dir() and fit_flaw(place)}
 
     def _untimed(self) -> list[tuple[Condition, Path]]:
         """Every method at its largest strength whose overhead is missing, and the file for it."""
@@ -126,7 +137,14 @@ class Work(AnyWork):
             for setting, fit in fits_of(self.plan.settings)
             if fit.role == "mitigated"
         ]
-        return [(condition, path) for condition, path in files if not path.is_file()]
+        return [(condition, path) for condition, path in files if not _is_sound(path)]
+
+
+def _is_sound(path: Path) -> bool:
+    try:
+        return bool(read_sealed(path))
+    except BadTable:
+        return False
 
 
 def _part(cell: Cell) -> Part:

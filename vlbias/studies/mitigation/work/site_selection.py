@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from vlbias.analysis.panel import Panel
 from vlbias.analysis.rates import measure_rates
 from vlbias.causal.example import Example
 from vlbias.causal.staged_model import StagedModel, resolve
-from vlbias.files import write_json
+from vlbias.errors import BadTable
+from vlbias.files import read_sealed, write_sealed
 from vlbias.mitigations.base import Fitted, Learned, Mitigation
 from vlbias.mitigations.greedy_search import greedy_sites
 from vlbias.mitigations.sites import site_points
@@ -138,7 +139,7 @@ def choose_sites(
     if not found.sites:
         # none lowers the gap on these photos: the best of them is judged all the same
         found = replace(found, sites=(ranked[0],), reductions=(singles[ranked[0]],))
-    write_json(
+    write_sealed(
         path,
         {
             **asdict(found),
@@ -162,14 +163,16 @@ class _Tried:
         note: Note,
     ) -> None:
         self._path, self._compute, self._most, self._note = path, compute, most, note
-        self._gaps: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
+        self._gaps: dict[str, float] = {}
+        with suppress(BadTable):  # not there, or damaged: tried anew
+            self._gaps = read_sealed(path)
 
     def gap(self, sites: tuple[str, ...]) -> float:
         """The gap of a set, from the file if it is there."""
         name = " ".join(sites)
         if name not in self._gaps:
             self._gaps[name] = self._compute(sites)
-            write_json(self._path, self._gaps)
+            write_sealed(self._path, self._gaps)
             self._note(f"choosing sites: {len(self._gaps)} sets tried of at most {self._most}")
         return self._gaps[name]
 

@@ -1,0 +1,72 @@
+"""The files of a run's cells, each checked before it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from vlbias.store.seals import UNDONE, cell_flaw
+
+__all__ = ["CellFiles"]
+
+
+@dataclass(frozen=True)
+class CellFiles:
+    """The files of a run's cells.
+
+    Args:
+        folder: The run folder.
+        manifest: Its manifest.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """Every cell of the run, those of maps included."""
+        return list(dict.fromkeys([*self.manifest["cells"], *self.manifest.get("parts", ())]))
+
+    def flaw(self, path: Path) -> str:
+        """What is wrong with a cell that is there; empty if nothing is known to be."""
+        model, sealed = self.manifest.get("model", {}).get("name", ""), "sums" in self.manifest
+        return cell_flaw(path, model=model, samples=self._samples, sealed=sealed)
+
+    @property
+    def sound(self) -> tuple[Path, ...]:
+        """Files of the long table that can be read, in the order of the manifest."""
+        keys = [key for key in self.manifest["cells"] if key in self._there.keys() - self._flaws]
+        return tuple(self._there[key] for key in keys)
+
+    @property
+    def missing(self) -> list[str]:
+        """Keys of the cells that are not there or cannot be used."""
+        return [key for key in self.keys if key not in self._there.keys() - self._flaws]
+
+    @property
+    def damaged(self) -> dict[str, str]:
+        """Key of every cell that is there and cannot be used, to the reason."""
+        return {key: why for key, why in self._flaws.items() if why != UNDONE}
+
+    @cached_property
+    def _flaws(self) -> dict[str, str]:
+        there = {key: self._there[key] for key in self.keys if key in self._there}
+        return {key: why for key, path in there.items() if (why := self.flaw(path))}
+
+    @cached_property
+    def _there(self) -> dict[str, Path]:
+        # files beside a cell, such as <key>.boxes.parquet and <key>.error.json, have other stems
+        paths = (self.folder / "cells").glob("*.*")
+        return {path.stem: path for path in paths if path.suffix != ".sum"}
+
+    @cached_property
+    def _samples(self) -> frozenset[str] | None:
+        path = self.folder / "samples.parquet"
+        if not path.is_file():
+            return None
+        return frozenset(pq.read_table(path, columns=["sample_id"])["sample_id"].to_pylist())
