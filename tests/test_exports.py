@@ -19,7 +19,7 @@ from vlbias.files import write_texts
 from vlbias.mitigations import make_mitigation
 from vlbias.models import outline_model
 from vlbias.report.csv_files import csv_text, read_table, table_texts
-from vlbias.report.export import as_markdown, write_card
+from vlbias.report.export import as_markdown, card_text
 
 NAMES = ["=1+1", "+x", "-cup", "@SUM", "'=x", "'quoted'", "NA", "007", "a,b", "", "\tx", "plain"]
 
@@ -82,8 +82,7 @@ def test_front_matter_of_a_card_holds_names_as_they_are(tmp_path: Path) -> None:
     section = SimpleNamespace(metrics=[{"type": name, "value": 1.0}], task="other")
     said = {"name": "x", "headline": name, "readings": [name]}
     run = SimpleNamespace(manifest=manifest)
-    write_card(tmp_path / "card.md", [(run, None, section, said)], [])  # type: ignore[list-item]
-    card = (tmp_path / "card.md").read_text()
+    card = card_text([(run, None, section, said)], [])  # type: ignore[list-item]
     front, text = card.removeprefix("---\n").split("\n---\n", 1)
     assert yaml.safe_load(front)["model-index"][0]["name"] == name
     assert "\n---\n" not in text
