@@ -96,7 +96,9 @@ class Engine:
             for mediator in self.mediators
         }
         self.plans = {
-            tower.name: SweepPlan(model, tower, self._inside(tower, homes), mediator_batch)
+            tower.name: SweepPlan(
+                model, tower, _within(tower, self.mediators, homes), mediator_batch
+            )
             for tower in model.towers
         }
         self._cut = {
@@ -105,14 +107,6 @@ class Engine:
         }
         self._photos = PhotoSizes(model)
         self._shared: dict[str, tuple[Rows, Sweep]] = {}
-
-    def _inside(self, tower: Tower, homes: Mapping[str, str]) -> list[Mediator]:
-        inside = []
-        for mediator in self.mediators:
-            sites = tuple(site for site in mediator.sites if homes[site.stage] == tower.name)
-            if sites:
-                inside.append(Mediator(mediator.name, sites))
-        return inside
 
     def cuts(self) -> frozenset[str]:
         """Mediators that cut every tower they touch, so that NIE = TE by construction."""
@@ -221,3 +215,14 @@ class Engine:
         reached = {tower.name for tower in self.model.towers if channels & set(tower.channels)}
         # a contrast that alters nothing is the check that every effect is exactly zero
         return [m for m in self.mediators if not channels or self._homes[m.name] & reached]
+
+
+def _within(
+    tower: Tower, mediators: Sequence[Mediator], homes: Mapping[str, str]
+) -> list[Mediator]:
+    """The mediators with the sites that lie in a tower; those without any are left out."""
+    sites = {
+        one.name: tuple(site for site in one.sites if homes[site.stage] == tower.name)
+        for one in mediators
+    }
+    return [Mediator(name, inside) for name, inside in sites.items() if inside]
