@@ -64,9 +64,7 @@ def altered_channels(
 
 
 class Engine:
-    """Runs examples through a model's towers and joins the towers into potential outcomes.
-
-    Threads that use one model take turns.
+    """Runs examples through a model's towers and joins them; threads on one model take turns.
 
     Args:
         model: The model.
