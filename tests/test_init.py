@@ -206,3 +206,28 @@ def test_check_takes_a_photo_that_cannot_be_opened_for_wrong(begun: Begun, tmp_p
     photo.write_bytes(photo.read_bytes()[:300])
     wrong: Any = [text for pairs in remarks(out).values() for v, text in pairs if v == "wrong"]
     assert any("3.jpg" in text for text in wrong)
+
+
+@pytest.mark.parametrize("splits", [("dev", "test"), ("test",), ("fit", "test"), ("fit", "dev")])
+@pytest.mark.parametrize("name", ["my study [1].toml"])
+def test_every_study_that_is_begun_can_be_run(
+    model_folder: Callable[[str], Path], tmp_path: Path, name: str, splits: tuple[str, ...]
+) -> None:
+    data = write_own(tmp_path / "photos [a b]", ("image", "group", "labels", "boxes"))
+    rows = (data / "photos.csv").read_text().splitlines()
+    ends = ["split", *(splits[i // 2 % len(splits)] for i in range(len(rows) - 1))]
+    text = "\n".join(f"{row},{end}" for row, end in zip(rows, ends, strict=True))
+    (data / "photos.csv").write_text(text)
+    out = tmp_path / name
+    result = call("init", data, "--model", model_folder(MODEL), "--out", out)
+    assert result.exit_code == 0, result.exception
+    assert f"next: vlbias check '{out}'" in result.stdout
+    found = remarks(out)
+    assert not [one for some in found.values() for one in some if one[0] == "wrong"], found
+    assert load_study(out).dataset.splits == splits
+
+
+def test_what_no_command_would_take_for_a_study_is_not_begun(tmp_path: Path) -> None:
+    result = call("init", tmp_path, "--model", "toy", "--out", tmp_path / "study [1")
+    assert isinstance(result.exception, BadData)
+    assert ".toml" in str(result.exception)

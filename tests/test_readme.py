@@ -4,8 +4,8 @@ What is *run as written*, with small stand-ins for model and photos: init, check
 report, list mediators, power, and the first Python example (in test_api.py). What is *parsed against the
 real command line* and not run, since it takes hours, a GPU or a download: all other `vlbias` lines, and
 `python SCRIPT` lines, whose script must exist and know every option. `pip` and `pytest` lines are checked
-against pyproject.toml, `mkdocs` and packaging in test_package.py. Other Python blocks are compiled, and the
-names that they take from vlbias must exist.
+against pyproject.toml, `mkdocs` and packaging in test_package.py. Every Python block is run as written, in
+one process and in order; `stand_ins` says what stands for big models and data.
 """
 
 from __future__ import annotations
@@ -14,15 +14,21 @@ import ast
 import importlib
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 import typer
 from data_layouts import write_own
 from typer.testing import CliRunner
 
+import vlbias as vb
 from vlbias import cli
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -109,6 +115,56 @@ def test_python_blocks_compile_and_name_what_exists(path: Path) -> None:
                 assert all(hasattr(module, alias.name) for alias in node.names)
             if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "vb":
                 assert hasattr(importlib.import_module("vlbias"), node.attr), node.attr
+
+
+SMALLER = {
+    "photos=1500": "photos=15",
+    "n_boot=2000": "n_boot=50",
+    'vb.report("runs/study")': 'vb.report("runs/study", draws=50)',
+}
+"""Numbers of a snippet that would take minutes here."""
+
+
+def stand_ins(page: str, model: Any) -> dict[str, Any]:
+    """What the snippets of a page expect to be there."""
+    if page == "docs/mitigations.md":
+        some = vb.load_dataset("coco-gender", limit=20)
+        return {"vb": vb, "model": model, "rng": np.random.default_rng(0), "fit_examples": some[:16],
+                "test_examples": some[16:]}  # fmt: skip
+    if page == "docs/own-model.md":
+        return {
+            "net": model.net,
+            "processor": SimpleNamespace(image_processor=None, tokenizer=None),
+        }
+    return {}
+
+
+@pytest.mark.integration
+def test_python_blocks_run_as_written_in_one_process(
+    photos: Path,
+    load: Callable[[str], Any],
+    study_file: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    prepare = [sys.executable, str(ROOT / "datasets/coco/prepare.py"), str(photos)]
+    subprocess.run([*prepare, "--out", str(tmp_path / "coco"), "--min-captions", "1"], check=True)
+    study_file(('name = "tiny"', 'name = "study"'))
+    monkeypatch.setenv("VLBIAS_DATA", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    model = load("dinov2-bert")
+    monkeypatch.setitem(vb.__dict__, "load_model", lambda name: model)
+    count = 0
+    for path in PAGES:
+        page = path.relative_to(ROOT).as_posix()
+        names = stand_ins(page, model)
+        for block in blocks(path.read_text(), "python"):
+            for big, small in SMALLER.items():
+                block = block.replace(big, small)
+            exec(compile(block, page, "exec"), names)
+            count += 1
+    assert count > 12
+    assert (tmp_path / "runs/study/report/index.html").is_file()
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())

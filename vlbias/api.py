@@ -157,6 +157,8 @@ def potential_outcomes(
                 )
                 names = {"mediator": arm.mediator, "arm": arm.arm, "outcome": outcome.name}
                 frames.append(frame.assign(contrast=arm.contrast.name, **names))
+    if not frames:
+        raise BadData(f"no example has both worlds of {', '.join(contrasts) or 'any contrast'}")
     about = pd.DataFrame(
         [{"sample_id": e.id, "cluster": e.cluster, **e.attributes} for e in examples]
     )

@@ -15,6 +15,7 @@ from vlbias.models import MODELS
 
 __all__ = [
     "Start",
+    "comment",
     "commented_item",
     "commented_line",
     "model_from",
@@ -44,8 +45,10 @@ def refuse_target(out: Path) -> None:
     """Nothing, if a study file can be made there.
 
     Raises:
-        BadData: if the file is there already, or its folder is not.
+        BadData: if it is not named *.toml, is there already, or its folder is not.
     """
+    if out.suffix != ".toml":
+        raise BadData(f"{out} is no name of a study file: end it in .toml, as every command asks")
     if out.exists():
         raise BadData(f"{out} is there already; name another file with --out, or move it away")
     if not out.resolve().parent.is_dir():
@@ -81,6 +84,11 @@ def path_from(path: Path, folder: Path) -> str:
     return Path(os.path.relpath(path.resolve(), folder)).as_posix()
 
 
+def comment(text: str) -> str:
+    """A line of a study file that only says something; what TOML forbids in it becomes a blank."""
+    return "# " + "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 def commented_line(key: str, value: object, why: str) -> str:
     """A line of a study file: key, value, and a comment."""
     return f"{f'{key} = {_toml(value)}':39} # {why}"
@@ -93,4 +101,4 @@ def commented_item(value: str, why: str) -> str:
 
 def _toml(value: object) -> str:
     # escapes of JSON are those of TOML, but for pairs of surrogates
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

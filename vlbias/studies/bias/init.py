@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from vlbias.causal.staged_model import StagedModel
@@ -165,6 +165,7 @@ def _choices(reader: str, dataset: Dataset, outline: StagedModel) -> Choices:
         labels=reader != "own" or "min_captions" in dataset.meta["rule"],
         groups=groups,
         counts=[counts[group] for group in groups],
+        splits=_splits(reader, kept["split"].unique(), remarks),
         classes=len(dataset.classes),
         prompt=prompt,
         image=persons >= len(kept) / 2,
@@ -173,6 +174,17 @@ def _choices(reader: str, dataset: Dataset, outline: StagedModel) -> Choices:
         finds_boxes=finds_boxes,
         remarks=remarks,
     )
+
+
+def _splits(reader: str, there: Iterable[str], remarks: list[str]) -> list[str]:
+    """The splits of a run: those that the photos have, all three only of own photos."""
+    order: list[str] = ["fit", "dev", "test"]
+    found = [name for name in order if name in set(there)]
+    if len(found) == 1:
+        remarks.append(
+            f"all photos are of the split {found[0]!r}: thresholds are set on the photos that are reported"
+        )
+    return (found if reader == "own" else [name for name in found if name != "fit"]) or found
 
 
 def _misspelt(groups: Sequence[str], counts: Mapping[str, int]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from vlbias.studies.start import commented_item, commented_line
+from vlbias.studies.start import comment, commented_item, commented_line
 
 __all__ = ["Choices", "study_text"]
 
@@ -19,6 +19,7 @@ class Choices:
         labels: Whether groups are read from captions.
         groups: In the order of their gap, first minus second.
         counts: Photos of each group.
+        splits: Of the run, in the order fit, dev, test.
         classes: How many classes are asked for.
         prompt: A named prompt.
         image: Whether persons can be blurred.
@@ -32,6 +33,7 @@ class Choices:
     labels: bool
     groups: Sequence[str]
     counts: Sequence[int]
+    splits: Sequence[str]
     classes: int
     prompt: str
     image: bool
@@ -63,7 +65,7 @@ def study_text(choices: Choices, *, name: str, model: str, path: str) -> str:
 def _head(choices: Choices, name: str, model: str) -> str:
     lines = [
         f"# {name}: gender bias of a model on your photos, and where in the model it arises.",
-        *(f"# {remark}." for remark in choices.remarks),
+        *(comment(f"{remark}.") for remark in choices.remarks),
         "#   vlbias check FILE          what is wrong or missing, in words",
         "#   vlbias run FILE --dry-run  how long it takes",
         "#   vlbias run FILE            the same command goes on after a kill",
@@ -121,15 +123,16 @@ def _mediators(choices: Choices) -> str:
 
 
 def _dataset(choices: Choices, path: str) -> str:
-    splits = ["fit", "dev", "test"] if choices.reader == "own" else ["dev", "test"]
     counts = zip(choices.groups, choices.counts, strict=True)
     lines = [
         "[dataset]",
         commented_line("name", choices.reader, "the reader; see `vlbias list datasets`"),
         commented_line("path", path, "relative to this file"),
-        commented_line("splits", splits, "from the data, or shares 3 : 1 : 1 by the id"),
+        commented_line(
+            "splits", list(choices.splits), "from the data, or shares 3 : 1 : 1 by the id"
+        ),
         commented_line("groups", list(choices.groups), "gaps are the first minus the second"),
-        f"# in the data: {', '.join(f'{group} {count}' for group, count in counts)}",
+        comment("in the data: " + ", ".join(f"{group} {count}" for group, count in counts)),
     ]
     if choices.labels:
         lines += [
@@ -145,17 +148,18 @@ def _dataset(choices: Choices, path: str) -> str:
 
 
 def _operating(choices: Choices) -> str:
-    own = choices.reader == "own"
-    why = (
-        "nothing is fitted here; for `vlbias mitigate`, keep fit apart" if own else "rates of these"
-    )
+    split = "dev" if "dev" in choices.splits else choices.splits[0]
+    report = [name for name in choices.splits if name != split] or [split]
+    why = "rates of these"
+    if "fit" in report:
+        why = "nothing is fitted here; for `vlbias mitigate`, keep fit apart"
     lines = [
         "# from which score on a class counts as seen",
         "[operating_point]",
         commented_line("rule", "fpr", "a threshold per class with this rate of false positives"),
         commented_line("value", 0.1, "of false positives"),
-        commented_line("split", "dev", "where thresholds are set, on photos as they are"),
-        commented_line("report", ["fit", "test"] if own else ["test"], why),
+        commented_line("split", split, "where thresholds are set, on photos as they are"),
+        commented_line("report", report, why),
         commented_line("min_negatives", 50, "photos without a class that each group needs"),
         commented_line("min_events", 5, "false positives to expect in each group"),
     ]

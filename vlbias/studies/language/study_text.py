@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vlbias.studies.start import commented_item, commented_line
+from vlbias.studies.start import comment, commented_item, commented_line
 
 __all__ = ["Choices", "study_text"]
 
@@ -69,7 +69,7 @@ def study_text(choices: Choices, *, name: str, model: str, path: str | None) -> 
 def _head(choices: Choices, name: str, model: str) -> str:
     lines = [
         f"# {name}: odds of what may follow these texts, and where in the model effects on them arise.",
-        *(f"# {remark}." for remark in choices.remarks),
+        *(comment(f"{remark}.") for remark in choices.remarks),
         "#   vlbias check FILE          what is wrong or missing, in words",
         "#   vlbias run FILE --dry-run  how long it takes",
         "#   vlbias run FILE            the same command goes on after a kill",
