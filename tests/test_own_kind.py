@@ -35,7 +35,8 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / name).write_text(text)
     places = [*vlbias.studies.__path__, str(folder.parent)]
     monkeypatch.setattr(vlbias.studies, "__path__", places)
-    kind = eval(line, {"Kind": Kind})
+    # the line of the page is the last expression of its block
+    kind = eval(line.strip().splitlines()[-1], {"Kind": Kind})
     monkeypatch.setitem(KINDS, kind.name, kind)
     path = tmp_path / "three.toml"
     toml = re.search(r"^```toml\n(.*?)^```$", PAGE, re.S | re.M)
