@@ -168,16 +168,22 @@ def test_a_model_folder_without_weights(
 
 
 def test_a_model_whose_weights_are_cut_off(
-    study_file: StudyFile, model_folder: Callable[[str], Path], tmp_path: Path, out: Path
+    study_file: StudyFile, model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    folder = tmp_path / "cut"
+    folder, out = tmp_path / "cut", tmp_path / "new"
     shutil.copytree(model_folder("dinov2-bert"), folder)
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
-    before = contents(out)
     result = call("run", study_file(model=folder), "--out", out)
     assert isinstance(result.exception, BadModel), result.exception
     assert str(folder) in str(result.exception)
+    assert contents(out) == {}
+
+
+def test_a_folder_with_a_foreign_manifest_is_left_alone(study_file: StudyFile, out: Path) -> None:
+    before = contents(out)
+    result = call("run", study_file(), "--out", out)
+    assert isinstance(result.exception, BadTable), result.exception
     assert contents(out) == before
 
 
