@@ -9,6 +9,7 @@ from typing import Any
 from vlbias.causal.conformance_subject import Subject, Verdict, largest_gap
 from vlbias.causal.conformance_tools import Interrupt, state_of
 from vlbias.causal.example import Example, Picture
+from vlbias.causal.region import Region
 from vlbias.causal.site import Mediator, Site
 
 __all__ = [
@@ -107,13 +108,21 @@ def _narrowed(example: Example, number: int) -> Example:
             return value
         image = value.open()
         width = max(1, image.width * (4 - number % 3) // 4)
-        return Picture(image.resize((width, image.height)))
+        share = width / image.width
+        regions = tuple(_scaled(region, share) for region in value.regions)
+        return Picture(image.resize((width, image.height)), regions=regions)
 
     worlds = {
         name: {channel: narrowed(value) for channel, value in world.items()}
         for name, world in example.worlds.items()
     }
     return replace(example, worlds=worlds)
+
+
+def _scaled(region: Region, share: float) -> Region:
+    """The boxes of a region in a narrower photo; a mask is left out, as its pixels are gone."""
+    boxes = tuple((x0 * share, y0, x1 * share, y1) for x0, y0, x1, y1 in region.boxes)
+    return replace(region, boxes=boxes, mask=None)
 
 
 def check_net_restored(subject: Subject) -> Verdict:
