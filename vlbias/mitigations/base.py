@@ -208,6 +208,8 @@ class Fitted:
         """
         folder = Path(folder)
         expected = "expected what Fitted.save wrote: mitigation.json and mitigation.safetensors"
+        if not (folder / "mitigation.json").is_file():
+            raise BadModel(f"{folder} is no saved mitigation: {expected}")
         about = read_object(folder / "mitigation.json", BadModel, expected)
         try:
             named = folder / "mitigation.safetensors"

@@ -58,7 +58,7 @@ class Frozen(BaseModel):
         if isinstance(value, tuple):
             twice = [part for place, part in enumerate(value) if part in value[:place]]
             if twice:
-                raise ValueError(f"expected each once; {twice[0]!r} repeats")
+                raise ValueError(f"entries that differ, each once; {twice[0]!r} repeats")
         return value
 
 
