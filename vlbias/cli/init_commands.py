@@ -36,7 +36,7 @@ def init(
     start = kind_named(kind).start
     if start is None:
         able = ", ".join(name for name, one in KINDS.items() if one.start)
-        raise BadOption("kind", kind, f"a kind of study that can be begun with: {able}")
+        raise BadOption("--kind", kind, f"a kind of study that can be begun with: {able}")
     with loading_quietly():
         begun = start(data, model, out)
     for remark in begun.remarks:
