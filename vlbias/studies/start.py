@@ -16,6 +16,7 @@ from vlbias.models import MODELS
 __all__ = [
     "Start",
     "comment",
+    "commented_head",
     "commented_item",
     "commented_line",
     "model_from",
@@ -82,6 +83,18 @@ def model_from(model: str, folder: Path) -> str:
 def path_from(path: Path, folder: Path) -> str:
     """A path relative to a folder."""
     return Path(os.path.relpath(path.resolve(), folder)).as_posix()
+
+
+def commented_head(title: str, name: str, remarks: Sequence[str]) -> list[str]:
+    """The first lines of a study file: its title, what was found, and the commands that take it."""
+    return [
+        f"# {name}: {title}",
+        *(comment(f"{remark}.") for remark in remarks),
+        "#   vlbias check FILE          what is wrong or missing, in words",
+        "#   vlbias run FILE --dry-run  how long it takes",
+        "#   vlbias run FILE            the same command goes on after a kill",
+        f"#   vlbias report runs/{name}",
+    ]
 
 
 def comment(text: str) -> str:

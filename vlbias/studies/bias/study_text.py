@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from vlbias.studies.start import comment, commented_item, commented_line
+from vlbias.studies.start import comment, commented_head, commented_item, commented_line
 
 __all__ = ["Choices", "study_text"]
 
@@ -62,14 +62,12 @@ def study_text(choices: Choices, *, name: str, model: str, path: str) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
+_TITLE = "gender bias of a model on your photos, and where in the model it arises."
+
+
 def _head(choices: Choices, name: str, model: str) -> str:
     lines = [
-        f"# {name}: gender bias of a model on your photos, and where in the model it arises.",
-        *(comment(f"{remark}.") for remark in choices.remarks),
-        "#   vlbias check FILE          what is wrong or missing, in words",
-        "#   vlbias run FILE --dry-run  how long it takes",
-        "#   vlbias run FILE            the same command goes on after a kill",
-        f"#   vlbias report runs/{name}",
+        *commented_head(_TITLE, name, choices.remarks),
         commented_line("name", name, f"of the folder runs/{name}"),
         commented_line(
             "model", model, "see `vlbias list models`; org/model of the hub, or a folder"

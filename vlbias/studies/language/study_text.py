@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vlbias.studies.start import comment, commented_item, commented_line
+from vlbias.studies.start import commented_head, commented_item, commented_line
 
 __all__ = ["Choices", "study_text"]
 
@@ -66,14 +66,12 @@ def study_text(choices: Choices, *, name: str, model: str, path: str | None) -> 
     return "\n\n".join(blocks) + "\n"
 
 
+_TITLE = "odds of what may follow these texts, and where in the model effects on them arise."
+
+
 def _head(choices: Choices, name: str, model: str) -> str:
     lines = [
-        f"# {name}: odds of what may follow these texts, and where in the model effects on them arise.",
-        *(comment(f"{remark}.") for remark in choices.remarks),
-        "#   vlbias check FILE          what is wrong or missing, in words",
-        "#   vlbias run FILE --dry-run  how long it takes",
-        "#   vlbias run FILE            the same command goes on after a kill",
-        f"#   vlbias report runs/{name}",
+        *commented_head(_TITLE, name, choices.remarks),
         commented_line("kind", "language", "see `vlbias list kinds`"),
         commented_line("name", name, f"of the folder runs/{name}"),
         commented_line("model", model, "org/model of the hub, a folder, or a GGUF file"),
