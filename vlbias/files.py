@@ -43,14 +43,18 @@ def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
     write_json(path, {**plain, _SEAL: _seal(plain)})
 
 
-def read_sealed(path: Path) -> dict[str, Any]:
+def read_sealed(path: Path, table: type[dict[str, Any]] = dict) -> dict[str, Any]:
     """The JSON object that `write_sealed` wrote; one without a checksum is read as it is.
+
+    Args:
+        path: The file.
+        table: What every object in it becomes.
 
     Raises:
         BadTable: if it cannot be read, or is not what was written.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), object_hook=table)
     except (OSError, ValueError, RecursionError) as error:
         raise BadTable(f"{path} is damaged: it cannot be read as JSON ({error})") from error
     if not isinstance(content, dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
                 f"{path} does not say {key!r}: it is no manifest of a run, or is damaged"
             )
 
-    content: dict[str, Any] = json.loads(json.dumps(read_sealed(path)), object_hook=Part)
+    content = read_sealed(path, Part)
     for name in _TABLES:
         if not isinstance(content.get(name, {}), dict):
             raise BadTable(f"{path}: {name!r} is {str(content[name])[:80]}, expected a table")
