@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -107,15 +108,19 @@ class Recurrence:
     def asked(self, cell: int) -> list[int]:
         """How many distinct rows each cell of so many examples uses."""
         starts = range(0, len(self.examples), cell)
-        return [len(self._used(self.examples[start : start + cell])) for start in starts]
+        return [len(set().union(*self._used[start : start + cell])) for start in starts]
 
-    def _used(self, examples: Sequence[Example]) -> set[Hashable]:
-        return {
-            channel_key(row)
-            for example in examples
-            for world in self._worlds(example)
-            for row in self.model.split(example.worlds[world])[self.tower.name]
-        }
+    @cached_property
+    def _used(self) -> list[set[Hashable]]:
+        """The rows that each example uses; splitting a text means tokenising it."""
+        return [
+            {
+                channel_key(row)
+                for world in self._worlds(example)
+                for row in self.model.split(example.worlds[world])[self.tower.name]
+            }
+            for example in self.examples
+        ]
 
     def _worlds(self, example: Example) -> set[str]:
         pairs = [{contrast.base, contrast.cf} for contrast in self.contrasts]
