@@ -75,6 +75,16 @@ def test_a_dry_run_tells_the_cost_and_writes_nothing(study_file: StudyFile, tmp_
     assert not out.exists()
 
 
+def test_a_dry_run_minds_no_manifest_of_others(
+    study_file: StudyFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "manifest.json").write_text('{"name": "a web page"}')
+    monkeypatch.chdir(tmp_path)
+    result = call("run", study_file(), "--out", "runs", "--dry-run")
+    assert result.exit_code == 0, result.exception
+    assert "estimated time" in result.stdout
+
+
 def test_check_tells_what_it_found(model_folder: Callable[[str], Path]) -> None:
     result = call("check", model_folder("dinov2-bert"), "--json")
     assert result.exit_code == 0, result.exception

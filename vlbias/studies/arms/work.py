@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Generic
 
 import numpy as np
@@ -18,7 +19,7 @@ from vlbias.causal.staged_model import StagedModel
 from vlbias.files import whole
 from vlbias.outcomes import OUTCOMES, Outcome
 from vlbias.runs.data_files import about_files, keyed_data
-from vlbias.runs.events import Events, Progress
+from vlbias.runs.events import Events, Note, Progress
 from vlbias.runs.interfaces import Cell, Work
 from vlbias.runs.manifest import described
 from vlbias.store.cell_writer import CellWriter, cell_key
@@ -126,8 +127,13 @@ class ArmsWork(Work, Generic[S]):
         yield from self.engine.run(part)
 
 
-def timed(work: ArmsWork[Any], events: Events) -> Iterator[str]:
+def timed(
+    make_work: Callable[[ArmsPlan[S], Path, Note], ArmsWork[S]], plan: ArmsPlan[S], events: Events
+) -> Iterator[str]:
     """What a run would take, line by line: cells, rows, and time from two timed samples."""
+    # an empty folder: in another one, a manifest that is none of ours would be read
+    with TemporaryDirectory() as folder:
+        work = make_work(plan, Path(folder), events.note)
     plan = work.plan
     yield f"{plan.unit} {len(plan.examples)}, cells {len(plan.shards)}, mediators {len(plan.mediators)}"
     yield f"rows {plan.rows:,} (about {plan.rows * 5 / 1e6:.0f} MB)"

@@ -82,4 +82,4 @@ class Work(ArmsWork[Study]):
 
 def estimate(plan: ArmsPlan[Study], events: Events = QUIET) -> Iterator[str]:
     """What a run would take, line by line."""
-    yield from timed(Work(plan, Path(), events.note), events)
+    yield from timed(Work, plan, events)

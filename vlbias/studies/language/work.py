@@ -70,7 +70,7 @@ def estimate(plan: ArmsPlan[Study], events: Events = QUIET) -> Iterator[str]:
     if study.screen is not None:
         yield f"screened: about {study.screen:.0%} of the units"
     plan = replace(thinned(plan), study=study.model_copy(update={"screen": None}))
-    yield from timed(Work(plan, Path(), events.note), events)
+    yield from timed(Work, plan, events)
 
 
 def _model_of(study: Study) -> Any:
