@@ -113,11 +113,11 @@ def write_page(
     """
     page, tables = target / "index.html", target / "tables"
     said = [(one.run, one.tables, one.section, one.said) for one in done]
-    limits = _together([one.section.guidance for one in done]).limits
+    guidance = _together([one.section.guidance for one in done])
     texts = {
-        page: _page_text(done, comparison, draws),
+        page: _page_text(done, comparison, guidance, draws),
         target / "report.json": json_text(said),
-        target / "model-card.md": card_text(said, limits),
+        target / "model-card.md": card_text(said, guidance.limits),
     }
     names = _distinct([one.run.folder.name for one in done])
     for name, one in zip(names, done, strict=True):
@@ -132,8 +132,9 @@ def write_page(
     return Page(page, tables, summary, target / "report.json", target / "model-card.md")
 
 
-def _page_text(done: Sequence[Reported], comparison: Sequence[Block], draws: int) -> str:
-    guidance = _together([one.section.guidance for one in done])
+def _page_text(
+    done: Sequence[Reported], comparison: Sequence[Block], guidance: Guidance, draws: int
+) -> str:
     content = {
         "sections": [{**one.said, "parts": one.section.parts} for one in done],
         "comparison": comparison,

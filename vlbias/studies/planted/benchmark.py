@@ -11,7 +11,7 @@ from vlbias.files import write_texts
 from vlbias.report.csv_files import csv_text
 from vlbias.runs.events import QUIET, Events
 from vlbias.store.run_folder import Run
-from vlbias.studies import lifecycle as jobs
+from vlbias.studies import lifecycle
 from vlbias.studies.planted.numbers import numbers
 from vlbias.studies.planted.study import Study
 
@@ -67,9 +67,9 @@ def benchmark_planted(
             "draws": draws,
         }
     )
-    plan = jobs.make_plan(study, events.note)
-    run = Run(jobs.run_plan(plan, out, workers=0, events=events).folder)
+    plan = lifecycle.make_plan(study, events.note)
+    run = Run(lifecycle.run_plan(plan, out, workers=0, events=events).folder)
     tables = numbers(run)
-    for name, frame in (("benchmark", tables.methods), ("summary", tables.summary)):
-        write_texts({run.folder / f"{name}.csv": csv_text(frame)})
+    frames = {"benchmark": tables.methods, "summary": tables.summary}
+    write_texts({run.folder / f"{name}.csv": csv_text(frame) for name, frame in frames.items()})
     return Benchmark(tables.methods, tables.summary, run.folder / "benchmark.csv")

@@ -13,7 +13,7 @@ from vlbias.data.scenes import SceneSpec
 from vlbias.report.page import Page
 from vlbias.runs.events import QUIET, Events
 from vlbias.runs.lock import locked
-from vlbias.studies import lifecycle as jobs
+from vlbias.studies import lifecycle
 from vlbias.studies.reporting import report
 
 __all__ = ["MODEL", "Demo", "demo"]
@@ -75,8 +75,8 @@ def _walked(out: Path, scenes: Path, events: Events, photos: int) -> Page:
         write_scenes(scenes, SceneSpec(photos=photos, seed=SEED, co_occurrence=0.0))
     folders = []
     for content in (_bias(scenes), _mitigations(scenes)):
-        plan = jobs.make_plan(jobs.parse_study({**_COMMON, **content}), events.note)
-        folders.append(jobs.run_plan(plan, out, workers=0, events=events).folder)
+        plan = lifecycle.make_plan(lifecycle.parse_study({**_COMMON, **content}), events.note)
+        folders.append(lifecycle.run_plan(plan, out, workers=0, events=events).folder)
     return report(folders, out / "demo-report", draws=_DRAWS, note=events.note)
 
 

@@ -22,7 +22,7 @@ from vlbias.runs.interfaces import Work as AnyWork
 from vlbias.runs.manifest import described, updated
 from vlbias.store.cell_writer import cell_key
 from vlbias.store.run_folder import Run
-from vlbias.studies import lifecycle as jobs
+from vlbias.studies import lifecycle
 from vlbias.studies.arms.plan import ArmsPlan
 from vlbias.studies.photos.scores import PresenceScores
 from vlbias.studies.planted.methods import METHODS, Job
@@ -123,10 +123,10 @@ class Work(AnyWork):
 
     def _said(self, part: Part) -> Iterator[dict[str, Any]]:
         """What every method says of each encoder."""
-        study = jobs.parse_study(self._bias_study(part))
-        plan = jobs.make_plan(study)
+        study = lifecycle.parse_study(self._bias_study(part))
+        plan = lifecycle.make_plan(study)
         assert isinstance(plan, ArmsPlan)
-        result = jobs.run_plan(plan, self.folder / "runs")
+        result = lifecycle.run_plan(plan, self.folder / "runs")
         scores = PresenceScores(Run(result.folder), draws=self.plan.study.draws, seed=part.seed)
         job = Job(plan.examples, load_model(plan.study.model), scores)
         for method, say in METHODS.items():
