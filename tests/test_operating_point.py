@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from vlbias.analysis.object_support import support
-from vlbias.analysis.operating_point import attributable, calibrate, grid, matching_shift, mean_fpr
+from vlbias.analysis.operating_point import calibrate, grid
 from vlbias.analysis.panel import Panel
 from vlbias.analysis.rates import measure_rates
 from vlbias.analysis.sensitivity import (
@@ -64,49 +64,6 @@ def test_calibration_says_what_is_wrong():
         calibrate(panel, y["null"], "fpr", fpr=5)
 
 
-def test_matching_shift_matches():
-    panel, y = data()
-    used = np.arange(12)
-    shift = matching_shift(panel, y["null"], ZERO, 0.03, used)
-    assert mean_fpr(panel, y["null"], ZERO + shift, used) == pytest.approx(0.03, abs=2e-4)
-    with pytest.raises(BadStudy, match=r"1\.7"):
-        matching_shift(panel, y["null"], ZERO, 1.7, used)
-
-
-def test_a_pure_shift_of_the_threshold_is_matched_exactly_and_nothing_is_attributed():
-    panel, y = data()
-    found = attributable(
-        panel, y["null"], y["null"] - np.float32(0.3), ZERO, draws=300, rng=np.random.default_rng(0)
-    )
-    assert found.shift == pytest.approx(0.3, abs=0.01)
-    assert found.decision == "not shown"
-    last = found.table[found.table["effect"] == "mitigated - threshold"]
-    assert last["estimate"].abs().max() < 0.01
-    first = found.table[found.table["effect"] == "mitigated - null"]
-    assert (first["estimate"] < -0.05).all()  # what a naive comparison would sell as a mitigation
-
-
-def test_a_real_reduction_is_found_beyond_the_threshold():
-    arms = {"null": SimulatedCondition(agreement=1.0), "less": SimulatedCondition(0.2, 0.2, 0.9)}
-    panel, y = data(arms, n=4000)
-    found = attributable(panel, y["null"], y["less"], ZERO, draws=300, rng=np.random.default_rng(0))
-    assert found.decision == "reduced"
-    back = attributable(panel, y["less"], y["null"], ZERO, draws=300, rng=np.random.default_rng(0))
-    assert back.decision == "increased"
-
-
-def test_attribution_is_exact_arithmetic():
-    arms = {"null": SimulatedCondition(agreement=1.0), "less": SimulatedCondition(0.5, 0.2, 0.9)}
-    panel, y = data(arms)
-    table = attributable(
-        panel, y["null"], y["less"], ZERO, draws=200, rng=np.random.default_rng(0)
-    ).table
-    for _, part in table.groupby("functional"):
-        e = part.set_index("effect")["estimate"]
-        want = e["mitigated - null"] - e["threshold - null"]
-        assert e["mitigated - threshold"] == pytest.approx(want, abs=1e-12)
-
-
 def test_grid_compares_conditions_at_equal_strictness():
     arms = {"null": SimulatedCondition(agreement=1.0), "less": SimulatedCondition(0.4, 0.5, 0.95)}
     panel, y = data(arms, n=3000)
@@ -122,23 +79,6 @@ def test_grid_compares_conditions_at_equal_strictness():
         < areas.set_index("arm").loc["null", "area_B_plugin"]
         < wide["null"].max()
     )
-
-
-def test_a_shift_stays_finite_where_classes_were_not_found():
-    panel, y = data(n=400)
-    scores = np.where(y["null"] > 0.5, y["null"], -np.inf)
-    everything = np.arange(len(panel.targets))
-    limits = np.full(len(panel.targets), 1.0)
-    for target in (0.0, 0.05, 0.9):
-        shift = matching_shift(panel, scores, limits, target, everything)
-        assert np.isfinite(shift)
-    assert mean_fpr(panel, scores, limits + shift, everything) == pytest.approx(
-        float(
-            (np.isfinite(scores) & ~panel.present).sum(axis=0).dot(1 / (~panel.present).sum(axis=0))
-        )
-        / len(everything)
-    )
-    assert matching_shift(panel, np.full_like(scores, -np.inf), limits, 0.0, everything) == 0.0
 
 
 def test_thresholds_of_a_grid_come_from_the_photos_given_for_that():

@@ -18,11 +18,12 @@ from vlbias.report.funnel import funnel
 from vlbias.store.run_folder import Run
 from vlbias.studies.bias import figures
 from vlbias.studies.bias.numbers.exactness import exactness
+from vlbias.studies.bias.numbers.families import statements
 from vlbias.studies.bias.numbers.sensitivity import sensitivity
 from vlbias.studies.bias.numbers.strictness import strictness
 from vlbias.studies.bias.numbers.worlds import disparity_of
 from vlbias.studies.bias.page import funnel_steps
-from vlbias.studies.bias.sentences import bias_in_words, contrast_in_words, floor_in_words
+from vlbias.studies.bias.sentences import bias_in_words, floor_in_words
 from vlbias.studies.lifecycle import run_plan
 from vlbias.studies.photos.scores import PresenceScores, presence_map
 from vlbias.studies.reporting import report
@@ -177,12 +178,6 @@ def test_words_say_noise_where_it_is_noise() -> None:
     )  # fmt: skip
     assert "cannot be told from noise" in bias_in_words(row)
     assert "cannot be told from noise" not in bias_in_words(pd.Series({**row, "p": 0.001}))
-    change = pd.Series({"contrast": "a->b", "lo": -0.1, "hi": 0.2, "estimate": 0.1,
-                        "fpr_base": 0.1, "fpr_world": 0.08})  # fmt: skip
-    assert "no change of the cross-fit disparity is shown" in contrast_in_words(change)
-    assert "falls by 0.100" in contrast_in_words(
-        pd.Series({**change, "hi": -0.05, "estimate": -0.1})
-    )
     worlds = pd.DataFrame({"world": ["null", "both"], "within_floor": [False, True]})
     assert "shuffled groups give: both." in floor_in_words(worlds)
     assert "larger" in floor_in_words(worlds.head(1))
@@ -194,13 +189,13 @@ def test_a_stricter_world_is_not_called_less_biased(run: Run) -> None:
     numbers.__dict__["contrasts"] = ["null->both"]
     numbers.scores = lambda contrast, arm, mediator="": mild if arm == "00" else shifted  # type: ignore[method-assign]
     table = strictness(numbers)
-    crossfit_rows = table[table["functional"] == "B_crossfit"].set_index("effect")
+    linear = table[table["functional"] == "B_lin"].set_index("effect")["estimate"]
     assert (table["decision"] == "not shown").all()
-    assert crossfit_rows.loc["attributable", "estimate"] == pytest.approx(0.0, abs=1e-9)
-    assert crossfit_rows.loc["world - null", "estimate"] == pytest.approx(
-        crossfit_rows.loc["threshold - null", "estimate"], abs=1e-9
-    )
+    assert linear["world - class thresholds"] == pytest.approx(0.0, abs=1e-9)
+    assert linear["world - null"] == pytest.approx(linear["class thresholds - null"], abs=1e-9)
+    assert linear["world - null"] < -0.01
     assert (table["fpr_world"] < table["fpr_base"]).all()
+    assert (statements(table)["said"] == "not shown").all()
 
 
 def test_the_sum_check_sees_an_effect_that_was_changed(

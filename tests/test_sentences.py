@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 
 import pandas as pd
+import pytest
 
+from vlbias.report.blocks import Section
 from vlbias.report.page import _time
+from vlbias.studies import KINDS, claims_document
+from vlbias.studies.bias.numbers.families import STATEMENTS, statements
 from vlbias.studies.bias.sentences import (
+    interaction_in_words,
     objects_in_words,
-    placebo_in_words,
+    worlds_in_words,
 )
 
 
-def _row(effect: str, estimate: float, lo: float, hi: float) -> dict[str, Any]:
-    return {"effect": effect, "functional": "B_lin", "estimate": estimate, "lo": lo, "hi": hi}
+def _family(**p: float) -> pd.DataFrame:
+    """A table of strictness with one contrast, whose statements have these p-values."""
+    rows = [
+        {"contrast": "null->mask-gender", "effect": effect, "functional": functional, "estimate": -1.0,
+         "se": 0.3, "lo": -1.5, "hi": -0.5, "p": p[name], "n": 90}
+        for name, (effect, functional) in zip(("b", "strict", "placebo"), STATEMENTS.values(), strict=True)
+    ]  # fmt: skip
+    return statements(pd.DataFrame(rows))
 
 
 def test_cells_of_stopped_sessions_are_told() -> None:
@@ -27,25 +38,72 @@ def test_cells_of_stopped_sessions_are_told() -> None:
     assert _time({"sessions": [], "cells": ["a"]}).startswith("0 s")
 
 
-def test_words_on_where_gender_comes_in() -> None:
-    table = pd.DataFrame(
+def test_only_statements_that_survive_correction_are_made() -> None:
+    none = pd.DataFrame()
+    b, strict, placebo = worlds_in_words(
+        _family(b=0.001, strict=0.002, placebo=0.003), none, is_bias_shown=True
+    )
+    assert b == (
+        "Masking the persons in the image: B itself falls, by between 0.500 and 1.500 (95 %)."
+    )
+    assert "(B_lin), are smaller by 1.000 [0.500, 1.500] than in a model" in strict
+    assert placebo.endswith("B_lin changes by 1.000 [0.500, 1.500] lower than under this placebo.")
+    assert [one.claim for one in (b, strict, placebo)] == [
+        "B-changed", "beyond-strictness", "beyond-placebo",
+    ]  # fmt: skip
+    # p of .012 alone is below 5 %, and not after Holm over three at 2.5 %
+    (open_,) = worlds_in_words(
+        _family(b=0.012, strict=0.012, placebo=0.012), none, is_bias_shown=True
+    )
+    assert "no change survives correction over the 3 statements" in open_
+    assert "at most 1.493 (mask-gender)" in open_
+
+
+def test_behind_a_closed_gate_nothing_is_stated_on_worlds() -> None:
+    sure = _family(b=1e-9, strict=1e-9, placebo=1e-9)
+    (said,) = worlds_in_words(sure, pd.DataFrame(), is_bias_shown=False)
+    assert said.claim == "gate-closed"
+    assert worlds_in_words(pd.DataFrame(), pd.DataFrame(), is_bias_shown=False) == []
+
+
+def test_levelling_down_is_named() -> None:
+    levels = pd.DataFrame(
         [
-            _row("mask-gender - placebo-image", -1.0, -2.0, -0.5),
-            _row("replace-gender - placebo-text", 0.1, -0.4, 0.6),
-            _row("interaction image x text", 0.2, -0.1, 0.5),
+            {
+                "contrast": "null->both",
+                "levelling_down": True,
+                "lower_before": 0.1,
+                "lower_after": 0.2,
+            }
         ]
     )
-    image, text, both = placebo_in_words(table)
-    assert (
-        image
-        == "Taking gender out of the image, beyond its placebo, changes B_lin by -1.000 [-2.000, -0.500]."
-    )
-    assert text.endswith("cannot be told from noise at this size.")
-    assert "this size. B_lin is" in both
-    assert "not shown to do otherwise than add up" in both
-    table.loc[2, "lo"] = 0.1
-    assert "do not add up" in placebo_in_words(table)[2]
-    assert placebo_in_words(pd.DataFrame()) == []
+    said = worlds_in_words(_family(b=0.5, strict=0.5, placebo=0.5), levels, is_bias_shown=True)
+    assert "gets more of them (0.100 before, 0.200 after)" in said[-1]
+    assert said[-1].exploratory
+
+
+def test_words_on_the_interaction() -> None:
+    table = pd.DataFrame(
+        [{"effect": "interaction image x text", "functional": "B_lin", "estimate": 0.2, "lo": -0.1,
+          "hi": 0.5}]
+    )  # fmt: skip
+    assert "not shown to do otherwise than add up" in interaction_in_words(table)[0]
+    table.loc[0, "lo"] = 0.1
+    assert "do not add up" in interaction_in_words(table)[0]
+    assert interaction_in_words(pd.DataFrame()) == []
+
+
+def test_every_sentence_of_a_page_is_a_claim_of_its_kind() -> None:
+    with pytest.raises(TypeError, match="what a Claim says"):
+        Section("some words", [], [])  # type: ignore[arg-type]
+    for kind in KINDS.values():
+        names = [one.name for one in kind.claims]
+        assert len(names) == len(set(names)) > 0
+
+
+def test_the_document_of_claims_is_that_of_the_code() -> None:
+    written = (Path(__file__).parents[1] / "docs/claims.md").read_text()
+    assert written == claims_document(), "run: vlbias list claims > docs/claims.md"
 
 
 def test_words_on_objects_name_the_group_with_more() -> None:

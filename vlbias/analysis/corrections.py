@@ -13,16 +13,28 @@ from vlbias.analysis.inference import rounded_down
 from vlbias.analysis.panel import Floats
 from vlbias.errors import BadTable
 
-__all__ = ["benjamini_hochberg", "hierarchical", "step_down"]
+__all__ = ["benjamini_hochberg", "hierarchical", "holm", "step_down"]
 
 
 def benjamini_hochberg(p: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """[J] p-values adjusted for the false discovery rate; NaN stays NaN and is not counted."""
+    """[...] p-values adjusted for the false discovery rate; NaN stays NaN and is not counted."""
+    return _adjusted(p, "fdr_bh")
+
+
+def holm(p: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """[...] p-values adjusted so that any false finding has the level's probability (Holm 1979).
+
+    NaN stays NaN and is not counted.
+    """
+    return _adjusted(p, "holm")
+
+
+def _adjusted(p: npt.ArrayLike, method: str) -> npt.NDArray[np.float64]:
     values = np.asarray(p, dtype=np.float64)
     adjusted = np.full(values.shape, np.nan)
     tested = ~np.isnan(values)
     if tested.any():
-        adjusted[tested] = multipletests(values[tested], method="fdr_bh")[1]
+        adjusted[tested] = multipletests(values[tested], method=method)[1]
     return adjusted
 
 

@@ -17,7 +17,7 @@ from vlbias.analysis.arm_estimates import (
     fit_arm,
     fit_null,
 )
-from vlbias.analysis.inference import bounded, fieller, interval
+from vlbias.analysis.inference import bounded, bounded_p, fieller, interval
 from vlbias.analysis.object_support import support
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.rates import Measure, Rates, Thresholds, Window, noise
@@ -35,6 +35,8 @@ B_crossfit: change of the cross-fit sum, for which gaps of unsure sign count les
 B_lin: change of the rate gaps in the direction of the null arm's gaps; linear, for attribution.
 score_gap_crossfit, score_gap_lin: the same on mean scores, free of thresholds.
 """
+
+_DECIDING_SHARE = 0.8
 
 _MEASURES: tuple[tuple[Measure, str], ...] = (("fpr", "B"), ("score", "score_gap"))
 
@@ -154,8 +156,8 @@ class Changes:
             "denominator": f"{name} of the null arm",
         }
         if kind == "plugin":
-            row["lo"], row["hi"] = self._limits_of_change(arms, combination)
-            row["p"], row["se"] = np.nan, np.nan
+            row["lo"], row["hi"], row["p"] = self._limits_of_change(arms, combination)
+            row["se"] = np.nan
         else:
             row["relative_lo"], row["relative_hi"] = self._ratio(estimate, draws, null, kind)
         return row, draws[int(np.argmax(draws.std(axis=1)))]
@@ -170,15 +172,20 @@ class Changes:
 
     def _limits_of_change(
         self, arms: Mapping[str, ArmEstimate], combination: Combination
-    ) -> tuple[float, float]:
-        """Limits for the change of B: two valid constructions, each at half the error, cut."""
-        reach = combination.reach(arms)
-        half = self.level if reach is None else 1 - (1 - self.level) / 2
-        lo, hi = bounded(*combination.bracket(arms), half)
+    ) -> tuple[float, float, float]:
+        """Limits and p for the change of B: two valid constructions, which share the error, cut.
+
+        The sum of absolute changes bounds the change on both sides of 0 and can never exclude 0. It gets
+        a fifth of the error, since all decisions are the other's.
+        """
+        reach, bracket = combination.reach(arms), combination.bracket(arms)
+        error = 1 - self.level
+        share = 1.0 if reach is None else _DECIDING_SHARE
+        lo, hi = bounded(*bracket, 1 - share * error)
         if reach is not None:
-            limit = interval(*reach, half, side="upper").hi
+            limit = interval(*reach, 1 - (1 - share) * error, side="upper").hi
             lo, hi = max(lo, -limit), min(hi, limit)
-        return lo, hi
+        return lo, hi, min(1.0, bounded_p(*bracket) / share)
 
 
 def make_scales(

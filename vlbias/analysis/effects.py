@@ -14,9 +14,10 @@ from vlbias.analysis.corrections import benjamini_hochberg, hierarchical, step_d
 from vlbias.analysis.disparity_changes import FUNCTIONALS, Changes, FunctionalName, make_scales
 from vlbias.analysis.functionals import standardised
 from vlbias.analysis.inference import check_level, multipliers
+from vlbias.analysis.matched_thresholds import neighbours, with_matching_error
 from vlbias.analysis.mediator_effects import EFFECTS, MediatorTable, row_counts
 from vlbias.analysis.panel import Floats, Panel
-from vlbias.analysis.rates import Measure, Thresholds
+from vlbias.analysis.rates import Measure, Rates, Thresholds, Window
 from vlbias.errors import MissingArms
 
 __all__ = ["EFFECTS", "MODALITIES", "Effects", "combine", "effects"]
@@ -129,6 +130,7 @@ def combine(
     functionals: Sequence[FunctionalName] = FUNCTIONALS,
     signs: Mapping[Measure, npt.NDArray[np.float64]] | None = None,
     objects: npt.NDArray[np.intp] | None = None,
+    matched: Mapping[str, str] | None = None,
     draws: int = 2000,
     level: float = 0.95,
 ) -> pd.DataFrame:
@@ -145,6 +147,8 @@ def combine(
         functionals: As in `effects`, as are the remaining arguments.
         signs: Held-out signs.
         objects: Columns with support.
+        matched: Arm whose thresholds were matched class by class, to the arm that they were matched to;
+            the limits then hold the error of the matching.
         draws: Multiplier draws.
         level: Of the limits.
 
@@ -169,7 +173,11 @@ def combine(
         window = changes.window(scale, valid)
         null = changes.null(scale, changes.rates(scale, window, base, scores[base]))
         others = sorted(named - {base})
-        rates = [changes.rates(scale, window, name, scores[name]) for name in others]
+        every = {name: changes.rates(scale, window, name, scores[name]) for name in others}
+        every[base] = null.arm.rates
+        if scale.measure == "fpr":
+            every |= _with_matching(panel, valid, scores, window, every, matched or {})
+        rates = [every[name] for name in others]
         count = len(others)
         found = changes.arms([scale] * count, [null] * count, rates) if count else []
         fitted = {base: null.arm, **dict(zip(others, found, strict=True))}
@@ -177,6 +185,23 @@ def combine(
             rows.append(row | row_counts(panel, scale, valid))
             kept.append(drawn)
     return _adjusted(pd.DataFrame(rows), kept, ["functional"])
+
+
+def _with_matching(
+    panel: Panel,
+    valid: npt.NDArray[np.bool_],
+    scores: Mapping[str, Floats],
+    window: Window,
+    rates: Mapping[str, Rates],
+    matched: Mapping[str, str],
+) -> dict[str, Rates]:
+    """The rates of arms with matched thresholds, with the error that matching adds."""
+    found = {}
+    for arm, target in matched.items():
+        about = neighbours(panel, scores[arm], valid, rates[arm], window)
+        stricter, looser = (window.rates(scores[arm], limits) for limits in about)
+        found[arm] = with_matching_error(rates[arm], rates[target], stricter, looser)
+    return found
 
 
 def _thresholds(

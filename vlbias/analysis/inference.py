@@ -17,10 +17,12 @@ __all__ = [
     "Interval",
     "bootstrap_t",
     "bounded",
+    "bounded_p",
     "check_level",
     "cluster_weights",
     "fieller",
     "interval",
+    "largest_left_open",
     "multipliers",
     "p_value",
     "permutation_p",
@@ -107,6 +109,14 @@ def p_value(estimate: float, se: float) -> float:
     return float(2 * ndtr(-abs(estimate) / se))
 
 
+def largest_left_open(estimate: float, se: float, level: float = 0.95) -> float:
+    """The smallest bound on the absolute value that two one-sided tests accept (Schuirmann 1987).
+
+    "No more than this" holds with the level's probability; NaN without an error.
+    """
+    return abs(estimate) + float(-ndtri(1 - check_level(level))) * se
+
+
 def student(
     total: npt.NDArray[np.float64], count: npt.NDArray[np.intp], level: float = 0.95
 ) -> Interval:
@@ -187,6 +197,15 @@ def bounded(
     lo = interval(*lower, side, side="lower").lo
     hi = interval(*upper, side, side="upper").hi
     return lo, hi
+
+
+def bounded_p(lower: tuple[float, Floats], upper: tuple[float, Floats]) -> float:
+    """Two-sided p-value against 0 of a quantity known to lie between two expectations; see `bounded`."""
+    sides = []
+    for (estimate, drawn), sign in ((lower, 1.0), (upper, -1.0)):
+        se = interval(estimate, drawn).se
+        sides.append(p_value(estimate, se) if sign * estimate > 0 else 1.0)
+    return min(sides)
 
 
 def fieller(

@@ -1,9 +1,8 @@
-"""Where the threshold is set: calibration, B over a grid, and what a threshold alone achieves."""
+"""Where the threshold is set: calibration, and B over a grid."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import reduce
 from typing import Literal
 
@@ -11,15 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from vlbias.analysis.arm_estimates import Combination
-from vlbias.analysis.effects import combine
 from vlbias.analysis.functionals import crossfit, plugin
 from vlbias.analysis.object_support import support
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.rates import Measure, Thresholds, measure_rates
 from vlbias.errors import BadStudy
 
-__all__ = ["Attributable", "attributable", "calibrate", "grid", "matching_shift", "mean_fpr"]
+__all__ = ["calibrate", "grid"]
 
 Rule = Literal["count", "fpr"]
 
@@ -67,137 +64,6 @@ def _between(pool: Floats, wanted: int) -> float:
     """The largest threshold that at least `wanted` of the pool reach."""
     upper = np.partition(pool, len(pool) - wanted)[len(pool) - wanted]
     return float(upper)
-
-
-def mean_fpr(
-    panel: Panel,
-    scores: Floats,
-    thresholds: Thresholds,
-    objects: npt.NDArray[np.intp] | None = None,
-) -> float:
-    """Mean over objects of the false-positive rate of all groups together."""
-    rates = measure_rates(panel, scores, "fpr", thresholds, objects=objects)
-    count = rates.count.sum(axis=0)
-    return float(((rates.value * rates.count).sum(axis=0) / np.maximum(count, 1)).mean())
-
-
-def matching_shift(
-    panel: Panel,
-    y0: Floats,
-    thresholds: Thresholds,
-    target: float,
-    objects: npt.NDArray[np.intp],
-) -> float:
-    """The shift of all thresholds at which the null arm has the mean FPR `target`.
-
-    Raises:
-        BadStudy: if no shift reaches it.
-    """
-    margin = y0[:, objects] - thresholds[objects]
-    use = ~(panel.present[:, objects] | np.isnan(margin))
-    weight = np.broadcast_to(1 / np.maximum(use.sum(axis=0), 1) / len(objects), use.shape)[use]
-    if not 0 <= target <= 1 + 1e-9 or not use.any():
-        raise BadStudy("mean FPR to match", target, "a rate that moving the thresholds can reach")
-    order = np.argsort(-margin[use])
-    sorted_margin = margin[use][order]
-    # mean FPR when the first i entries pass, i = 0 ... all
-    passed = np.concatenate([[0.0], np.cumsum(weight[order])])
-    # a class that a detector did not find has the score -inf, which no shift can reach
-    reached = int(np.isfinite(sorted_margin).sum())
-    nearest = int(np.argmin(np.abs(passed[: reached + 1] - target)))
-    above = sorted_margin[nearest - 1] if nearest else sorted_margin[0] + 2.0
-    below = sorted_margin[nearest] if nearest < len(sorted_margin) else sorted_margin[-1] - 2.0
-    if not reached:
-        return 0.0  # no object was found at all: no threshold finds one
-    return float((above + (below if np.isfinite(below) else above - 2.0)) / 2)
-
-
-@dataclass(frozen=True, eq=False)
-class Attributable:
-    """What a mitigation achieves beyond a threshold.
-
-    Args:
-        table: Rows of `effects.combine`: "mitigated - null", "threshold - null" and "mitigated -
-            threshold", the last being the change attributable to the mitigation (negative: less
-            bias).
-        shift: Of all thresholds of the null arm to the mitigated arm's mean FPR.
-        fpr_null: Mean FPR of the null arm at its thresholds.
-        fpr_mitigated: Mean FPR of the mitigated arm, and of the null arm after the shift.
-        decision: "reduced", "increased" or "not shown", by the limits of the attributable change
-            of B_crossfit.
-    """
-
-    table: pd.DataFrame
-    shift: float
-    fpr_null: float
-    fpr_mitigated: float
-    decision: Literal["reduced", "increased", "not shown"]
-
-
-def attributable(
-    panel: Panel,
-    y0: npt.ArrayLike,
-    mitigated: npt.ArrayLike,
-    thresholds: Thresholds,
-    *,
-    rng: np.random.Generator,
-    objects: npt.NDArray[np.intp] | None = None,
-    draws: int = 2000,
-    level: float = 0.95,
-) -> Attributable:
-    """Compares a mitigation with the threshold that gives the same mean FPR without it.
-
-    A detector that says "present" less often has smaller gaps at no merit of its own. Only the
-    difference to the threshold-only baseline is attributed to the mitigation.
-
-    Args:
-        panel: Images, groups, presence.
-        y0: [S, K] null scores.
-        mitigated: [S, K] scores with the mitigation, on the same scale.
-        thresholds: [K], used for both.
-        rng: Seeded generator.
-        objects: Columns with support; found on the null arm if not given.
-        draws: Multiplier draws.
-        level: Of the limits and the decision.
-
-    Raises:
-        BadStudy: if no object has support, or the mean FPR cannot be matched.
-    """
-    first, other = panel.check_scores("y0", y0), panel.check_scores("mitigated", mitigated)
-    missing = np.isnan(first) | np.isnan(other)
-    first, other = np.where(missing, np.nan, first), np.where(missing, np.nan, other)
-    used = support(panel, first, thresholds) if objects is None else objects
-    if len(used) == 0:
-        raise BadStudy("objects", "none", "an object with 50 images and 5 events in every group")
-    rate = mean_fpr(panel, other, thresholds, used)
-    shift = matching_shift(panel, first, thresholds, rate, used)
-    table = combine(
-        panel,
-        {"null": first, "mitigated": other, "threshold": first},
-        (
-            Combination("mitigated - null", {"mitigated": 1, "null": -1}),
-            Combination("threshold - null", {"threshold": 1, "null": -1}),
-            Combination("mitigated - threshold", {"mitigated": 1, "threshold": -1}),
-        ),
-        base="null",
-        rng=rng,
-        thresholds={"null": thresholds, "mitigated": thresholds, "threshold": thresholds + shift},
-        functionals=("B_plugin", "B_crossfit", "B_lin"),
-        objects=used,
-        draws=draws,
-        level=level,
-    )
-    key = (table["effect"] == "mitigated - threshold") & (table["functional"] == "B_crossfit")
-    row = table[key].iloc[0]
-    return Attributable(
-        table, shift, mean_fpr(panel, first, thresholds, used), rate, _decide(row["lo"], row["hi"])
-    )
-
-
-def _decide(lo: float, hi: float) -> Literal["reduced", "increased", "not shown"]:
-    if hi < 0:
-        return "reduced"
-    return "increased" if lo > 0 else "not shown"
 
 
 def grid(

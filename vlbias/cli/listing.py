@@ -17,7 +17,7 @@ def list_(
     what: Annotated[
         str,
         typer.Argument(
-            help="kinds, models, datasets, texts, outcomes, mitigations, prompts or mediators."
+            help="kinds, claims, models, datasets, texts, outcomes, mitigations, prompts or mediators."
         ),
     ],
     model: Annotated[
@@ -40,6 +40,11 @@ def list_(
             units = f", {_counted(port.units)} units: {pattern}[*]" if port.units else ""
             cut = ", cuts the tower" if port.cut else ""
             typer.echo(f"{pattern:42} {port.layers or 1} layers{units}{cut}")
+        return
+    if what == "claims":
+        from vlbias.studies import claims_document
+
+        typer.echo(claims_document(), nl=False)
         return
     for name, about in _listed(what):
         typer.echo(f"{name:22} {about}")
@@ -70,7 +75,7 @@ def _listed(what: str) -> Iterator[tuple[str, str]]:
     if what not in registries:
         from vlbias.errors import UnknownName
 
-        raise UnknownName("list", what, [*registries, "kinds", "prompts", "mediators"])
+        raise UnknownName("list", what, [*registries, "kinds", "claims", "prompts", "mediators"])
     from importlib import import_module
 
     module, name = registries[what]

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from vlbias.report.claims import Sentence
 from vlbias.report.drawing import svg
 from vlbias.report.tables import html
 
@@ -71,20 +72,27 @@ class Section:
     """What a page says of one run.
 
     Args:
-        headline: The finding in one or two plain sentences.
-        readings: Further sentences.
+        headline: The finding, of a claim.
+        readings: Further findings, each of a claim.
         parts: The blocks.
         guidance: How the numbers are to be read and worded.
         task: What the model does, as model cards of Hugging Face name it.
         metrics: Numbers for a model card: type, name, value, and args that determine it.
     """
 
-    headline: str
-    readings: Sequence[str]
+    headline: Sentence
+    readings: Sequence[Sentence]
     parts: Sequence[Part]
     guidance: Guidance = Guidance()
     task: str = "other"
     metrics: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+
+    def __post_init__(self) -> None:
+        for said in (self.headline, *self.readings):
+            if not isinstance(said, Sentence):
+                raise TypeError(
+                    f"a page prints what a Claim says, got the plain text {said!r}; see docs/claims.md"
+                )
 
 
 def block(

@@ -7,9 +7,10 @@ all kinds.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Claim", "Sentence"]
+__all__ = ["Claim", "Sentence", "document"]
 
 
 class Sentence(str):
@@ -61,3 +62,36 @@ class Claim:
             KeyError: if a value of the text is missing.
         """
         return Sentence(self.text.format(**values), self.name, self.exploratory)
+
+
+_HEAD = """# Claims: what a page can say
+
+<!-- Written by `vlbias list claims > docs/claims.md`; do not edit. -->
+
+A page of vlbias prints no finding that is not in this table: its sentences are made from it. For each there
+is the quantity that it is about, the test or the limits behind it, the error that these hold, and where that
+was simulated or tested. Words in braces are values of the run. Exploratory sentences stand outside the family
+whose error a page controls, and are marked so.
+"""
+
+
+def document(kinds: Mapping[str, tuple[str, Sequence[Claim]]]) -> str:
+    """The claims of kinds of study as one Markdown document.
+
+    Args:
+        kinds: Name of a kind to what it is for, and its claims.
+    """
+    parts = [_HEAD]
+    for name, (about, claims) in kinds.items():
+        parts.append(f"## Studies of kind `{name}`: {about}\n")
+        parts += [_described(one) for one in claims]
+    return "\n".join(parts)
+
+
+def _described(one: Claim) -> str:
+    mark = ", exploratory" if one.exploratory else ""
+    return (
+        f"### `{one.name}`{mark}\n\n> {one.text}\n\n"
+        f"- About: {one.estimand}.\n- Decided by: {one.test}.\n- Error: {one.error}.\n"
+        f"- Shown in: {one.evidence}.\n"
+    )

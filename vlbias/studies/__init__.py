@@ -9,7 +9,7 @@ from vlbias.data import TEXTS
 from vlbias.errors import UnknownName
 from vlbias.studies.kind import Kind
 
-__all__ = ["KINDS", "kind_named", "kind_of"]
+__all__ = ["KINDS", "claims_document", "kind_named", "kind_of"]
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
@@ -47,6 +47,13 @@ def kind_named(name: str) -> Kind:
     if not isinstance(name, str) or name not in KINDS:  # a file may hold anything
         raise UnknownName("kind of study", str(name), KINDS)
     return KINDS[name]
+
+
+def claims_document() -> str:
+    """All claims of all kinds as Markdown: `docs/claims.md`."""
+    from vlbias.report.claims import document
+
+    return document({kind.name: (kind.about, kind.claims) for kind in KINDS.values()})
 
 
 def _data(study: Mapping[str, Any]) -> Any:

@@ -12,6 +12,7 @@ from vlbias.runs.events import QUIET, Events, Note, silent
 
 if TYPE_CHECKING:
     from vlbias.report.blocks import Block, Section
+    from vlbias.report.claims import Claim
     from vlbias.runs.interfaces import MakeWork, Plan
     from vlbias.runs.study import StudyBase
     from vlbias.store.run_folder import Run
@@ -71,6 +72,12 @@ class Kind:
         """`page.section`: what the page says of a run."""
         section: Section = self._file("page").section(run, tables, with_images=with_images)
         return section
+
+    @property
+    def claims(self) -> Sequence[Claim]:
+        """`claims.CLAIMS`: every sentence that its page can print."""
+        claims: Sequence[Claim] = self._file("claims").CLAIMS
+        return claims
 
     @property
     def compare(self) -> Compare | None:

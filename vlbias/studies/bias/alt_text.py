@@ -23,11 +23,14 @@ def conditions(table: pd.DataFrame) -> str:
     return f"Bars, one a world. {'; '.join(said)}."
 
 
-def changes(table: pd.DataFrame, functional: str = "B_crossfit") -> str:
-    """What each contrast changes beyond a threshold."""
-    rows = table[(table["functional"] == functional) & (table["effect"] == "attributable")]
+def changes(table: pd.DataFrame, functional: str = "B_lin") -> str:
+    """What each contrast changes beyond thresholds matched class by class."""
+    rows = table[
+        (table["functional"] == functional) & (table["effect"] == "world - class thresholds")
+    ]
     said = (f"{row['contrast']}: {with_limits(row)}" for _, row in rows.iterrows())
-    return f"Points with limits. Attributable change of {headed(functional)}. {'; '.join(said)}."
+    return f"Points with limits. Change of {headed(functional)} beyond class-by-class thresholds. "
+    f"{'; '.join(said)}."
 
 
 def encoders(effects: pd.DataFrame, functional: str = "B_lin") -> str:

@@ -173,13 +173,16 @@ def conditions(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def changes(table: pd.DataFrame, functional: str = "B_crossfit") -> Figure:
-    """What every contrast changes, what a threshold alone does, and the difference, with limits."""
-    rows = table[table["functional"] == functional]
+_COMPARED = ("world - null", "class thresholds - null", "world - class thresholds")
+
+
+def changes(table: pd.DataFrame, functional: str = "B_lin") -> Figure:
+    """What every contrast changes, what thresholds as strict do, and the difference, with limits."""
+    rows = table[(table["functional"] == functional) & table["effect"].isin(_COMPARED)]
     contrasts = list(dict.fromkeys(rows["contrast"]))
     figure = Figure(figsize=(7.2, 0.5 * len(contrasts) + 1.0))
     axis = figure.subplots()
-    for number, name in enumerate(dict.fromkeys(rows["effect"])):
+    for number, name in enumerate(_COMPARED):
         part = rows[rows["effect"] == name].set_index("contrast").reindex(contrasts)
         place = np.arange(len(contrasts)) + (number - 1) * 0.22
         _points(axis, part, place, (GREY, ORANGE, BLUE)[number % 3], name, MARKS[number])

@@ -1,28 +1,42 @@
-"""What the numbers of a study of bias say, in words that do not claim more than the numbers do."""
+"""What the numbers of a study of bias say: which claims hold, with their values."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
 
 from vlbias.data.world import NULL
+from vlbias.report.claims import Sentence
+from vlbias.report.tables import with_limits
+from vlbias.studies.bias.claims import claim
+from vlbias.studies.bias.numbers.families import FAMILY_LEVEL
 
 __all__ = [
     "base_in_words",
     "bias_in_words",
-    "contrast_in_words",
-    "contrasts_in_words",
     "floor_in_words",
+    "interaction_in_words",
     "objects_in_words",
-    "placebo_in_words",
+    "worlds_in_words",
 ]
+
+_WORLDS = {
+    "mask-gender": "Masking the persons in the image",
+    "replace-gender": "Replacing gendered words in the text",
+    "swap-gender": "Swapping gendered words in the text",
+    "both": "Masking the persons and replacing gendered words",
+    "placebo-image": "The image placebo",
+    "placebo-text": "The text placebo",
+    "placebo-both": "Both placebos",
+}
+"""World to what it does, for the start of a sentence."""
 
 
 def bias_in_words(
     bias: pd.Series[Any], groups: Sequence[str] = ("one group", "another"), world: str = NULL
-) -> str:
+) -> Sentence:
     """The headline: whether the disparity can be told from noise, and how large it may be.
 
     Args:
@@ -30,143 +44,112 @@ def bias_in_words(
         groups: Names of the groups.
         world: Whose disparity it is; named where it is not that of photos and texts as they are.
     """
-    if world != NULL:
-        return f"In the world {world!r}, not on photos as they are: {bias_in_words(bias, groups)}"
+    where = "" if world == NULL else f"In the world {world!r}, not on photos as they are: "
     if bias["status"] != "ok":
-        return "No object has enough photos in both groups: nothing can be said about bias at this size."
-    between = " and ".join(groups)
-    if bias["p"] > 0.05:
-        verdict = (
-            "Whether the model sees objects that are not there more often with one group than with another "
-            f"({between}) cannot be told from noise at this size (p = {bias['p']:.2g})."
-        )
-    else:
-        verdict = (
-            "How often the model sees objects that are not there differs between the groups "
-            f"({between}) by more than chance (p = {bias['p']:.2g})."
-        )
-    share_of_floor = bias["floor"] / bias["plugin"] if bias["plugin"] > 0 else float("nan")
-    return (
-        f"{verdict} B, the sum of the gaps over {bias['n_objects']} objects, is {bias['plugin']:.3f}; photos "
-        f"with shuffled groups give {bias['floor']:.3f} on average ({share_of_floor:.0%} of it). B itself lies "
-        f"between {bias['lo']:.3f} and {bias['hi']:.3f} (95 %); the cross-fit estimate, which noise does not "
-        f"inflate, is {bias['crossfit']:.3f}."
-    )
+        return claim("bias-insufficient").say(where=where)
+    name = "bias-shown" if bias["p"] <= 0.05 else "bias-not-shown"
+    return claim(name).say(**{**bias, "where": where, "groups": " and ".join(groups)})
 
 
-def base_in_words(world: str) -> list[str]:
+def base_in_words(world: str) -> list[Sentence]:
     """What a page is about where no contrast starts from photos and texts as they are."""
-    if world == NULL:
-        return []
-    return [
-        f"No contrast of this study starts from {NULL!r}: B, its floor and its objects, the thresholds and the "
-        f"objects with support are of the world {world!r}, and changes are changes from it. For the bias of "
-        f"the model on photos as they are, add a contrast '{NULL}->{world}'."
-    ]
+    return [] if world == NULL else [claim("base-world").say(world=world)]
 
 
-def objects_in_words(objects: pd.DataFrame, groups: Sequence[str]) -> str:
+def objects_in_words(objects: pd.DataFrame, groups: Sequence[str]) -> Sentence:
     """Which objects' gaps survive correction over all objects, and whose photos they favour."""
     rows = objects[objects["status"] == "ok"]
     if rows.empty:
-        return "No object has enough photos and false positives in every group."
-    sure = rows[rows["p_max_t"] < 0.05]
+        return claim("gaps-insufficient").say()
+    sure = rows[rows["p_max_t"] <= FAMILY_LEVEL]
     if sure.empty:
-        return f"No single object's gap survives correction over the {len(rows)} objects."
+        return claim("gaps-not-shown").say(n=len(rows))
     if len(groups) != 2:
-        return f"Gaps that survive correction: {', '.join(sure['object'])}."
+        return claim("gaps-shown").say(n=len(rows), which=", ".join(sure["object"]))
     first = sure.reindex(sure["gap"].abs().sort_values(ascending=False).index).head(5)
-    said = []
-    for _, row in first.iterrows():
-        group, lo, hi = groups[0], row["lo"], row["hi"]
-        if row["gap"] < 0:
-            group, lo, hi = groups[1], -hi, -lo
-        said.append(
-            f"{row['object']} ({group}: {abs(row['gap']):.3f} more, [{lo:+.3f}, {hi:+.3f}])"
-        )
-    return f"Gaps that survive correction over {len(rows)} objects: {', '.join(said)}."
+    which = ", ".join(_gap_in_words(row, groups) for _, row in first.iterrows())
+    return claim("gaps-shown").say(n=len(rows), which=which)
 
 
-def placebo_in_words(table: pd.DataFrame) -> list[str]:
-    """Where gender comes in: effects beyond their placebos, and whether image and text add up."""
-    if table.empty:
-        return []
-    rows = table[table["functional"] == "B_lin"].set_index("effect")
-    said = []
-    for effect, what in (
-        ("mask-gender - placebo-image", "Taking gender out of the image"),
-        ("replace-gender - placebo-text", "Taking gender out of the text"),
-        ("both - placebo-both", "Taking gender out of both"),
-    ):
-        if effect in rows.index:
-            said.append(f"{what}, beyond its placebo, changes B_lin by {_sized(rows.loc[effect])}.")
-    if "interaction image x text" in rows.index:
-        row = rows.loc["interaction image x text"]
-        how = "do not add up" if _is_told(row) else "are not shown to do otherwise than add up"
-        said.append(
-            f"Image and text {how}: their interaction is {_sized(row)}. B_lin is the gaps in the direction "
-            "that they have without intervention."
-        )
-    return said
+def _gap_in_words(row: pd.Series[Any], groups: Sequence[str]) -> str:
+    group, lo, hi = groups[0], row["lo"], row["hi"]
+    if row["gap"] < 0:
+        group, lo, hi = groups[1], -hi, -lo
+    return f"{row['object']} ({group}: {abs(row['gap']):.3f} more, [{lo:+.3f}, {hi:+.3f}])"
 
 
-def _is_told(row: pd.Series[Any]) -> bool:
-    return bool(row["lo"] > 0 or row["hi"] < 0)
-
-
-def _sized(row: pd.Series[Any]) -> str:
-    if pd.isna(row["lo"]):
-        return "an amount that has no limits at this size"
-    size = f"{row['estimate']:+.3f} [{row['lo']:+.3f}, {row['hi']:+.3f}]"
-    return size if _is_told(row) else f"{size}, which cannot be told from noise at this size"
-
-
-def contrast_in_words(change: pd.Series[Any]) -> str:
-    """One sentence on a contrast: what it changes beyond a threshold of the same strictness.
+def worlds_in_words(
+    statements: pd.DataFrame, levels: pd.DataFrame, *, is_bias_shown: bool
+) -> list[Sentence]:
+    """What worlds change, as far as it survives correction over all statements.
 
     Args:
-        change: The row "attributable" of B_crossfit of `strictness`.
+        statements: The family, see `numbers.families.statements`.
+        levels: Either group's errors before and after.
+        is_bias_shown: Whether the gate is open: without bias that is shown nothing more is stated.
     """
-    lo, hi, what = change["lo"], change["hi"], change["contrast"]
-    rates = f"(mean false-positive rate {change['fpr_base']:.3f}, in this world {change['fpr_world']:.3f})"
-    if pd.isna(lo):
-        return f"{what}: nothing can be said, no object has enough photos."
-    span = f"[{lo:+.3f}, {hi:+.3f}]"
-    if lo <= 0 <= hi:
-        return (
-            f"{what}: no change of the cross-fit disparity is shown beyond that of a threshold of the same "
-            f"strictness {rates}; it lies in {span} (95 %)."
-        )
-    way = "falls" if hi < 0 else "rises"
-    return (
-        f"{what}: the cross-fit disparity {way} by {abs(change['estimate']):.3f} {span} beyond what a "
-        f"threshold of the same strictness does {rates}."
+    if statements.empty:
+        return []
+    if not is_bias_shown:
+        return [claim("gate-closed").say()]
+    sure = statements["said"] != "not shown"
+    said = [_stated(row) for _, row in statements[sure].iterrows()]
+    quiet = statements.groupby("contrast", sort=False).filter(
+        lambda part: (part["said"] == "not shown").all()
     )
+    return [*said, *_not_shown(quiet, len(statements)), *_levelled(levels)]
 
 
-def contrasts_in_words(changes: pd.DataFrame) -> list[str]:
-    """A sentence on each contrast with a change beyond strictness, and one on all the others.
+def _what(contrast: str) -> str:
+    base, _, world = contrast.partition("->")
+    said = _WORLDS.get(world, f"The world {world!r}")
+    return said if base == NULL else f"{said}, from {base!r}"
 
-    Args:
-        changes: The rows "attributable" of B_crossfit of `strictness`.
-    """
-    if changes.empty:
+
+def _stated(row: pd.Series[Any]) -> Sentence:
+    what, falls = _what(row["contrast"]), row["said"] == "reduced"
+    if row["statement"] == "B":
+        least, most = sorted((abs(row["lo"]), abs(row["hi"])))
+        way = "falls" if falls else "rises"
+        return claim("B-changed").say(what=what, way=way, least=least, most=most)
+    name = row["statement"].replace(" ", "-")
+    words = ("smaller", "larger") if name == "beyond-strictness" else ("lower", "higher")
+    return claim(name).say(what=what, way=words[0 if falls else 1], size=_size(row))
+
+
+def _size(row: pd.Series[Any]) -> str:
+    lo, hi = sorted((abs(row["lo"]), abs(row["hi"])))
+    return f"{abs(row['estimate']):.3f} [{lo:.3f}, {hi:.3f}]"
+
+
+def _not_shown(quiet: pd.DataFrame, n: int) -> Iterator[Sentence]:
+    rows = quiet[quiet["statement"] == "beyond strictness"].dropna(subset=["most"])
+    if rows.empty:
+        return
+    names = [contrast.partition("->")[2] for contrast in rows["contrast"]]
+    most = ", ".join(
+        f"{value:.3f} ({name})" for name, value in zip(names, rows["most"], strict=True)
+    )
+    yield claim("worlds-not-shown").say(n=n, which=", ".join(names), most=most)
+
+
+def _levelled(levels: pd.DataFrame) -> Iterator[Sentence]:
+    for _, row in levels.iterrows():
+        if row["levelling_down"]:
+            yield claim("levelling-down").say(
+                what=_what(row["contrast"]), before=row["lower_before"], after=row["lower_after"]
+            )
+
+
+def interaction_in_words(modalities: pd.DataFrame) -> list[Sentence]:
+    """Whether image and text add up; outside the family of the page."""
+    if modalities.empty:
         return []
-    told = changes[(changes["lo"] > 0) | (changes["hi"] < 0)]
-    others = changes.drop(told.index)
-    said = [contrast_in_words(row) for _, row in told.iterrows()]
-    if len(others) == 1:
-        said.append(contrast_in_words(others.iloc[0]))
-    elif len(others):
-        each = ", ".join(
-            f"{row['contrast'].partition('->')[2]} [{row['lo']:+.3f}, {row['hi']:+.3f}]"
-            for _, row in others.iterrows()
-        )
-        said.append(
-            "For these worlds no change of the cross-fit disparity is shown beyond that of a threshold of the "
-            f"same strictness (95 %): {each}."
-        )
-    return said
+    rows = modalities[modalities["functional"] == "B_lin"].set_index("effect")
+    row = rows.loc["interaction image x text"]
+    told = row["lo"] > 0 or row["hi"] < 0
+    how = "do not add up" if told else "are not shown to do otherwise than add up"
+    return [claim("interaction").say(how=how, size=with_limits(row))]
 
 
 def floor_in_words(conditions: pd.DataFrame) -> str:

@@ -8,10 +8,12 @@ from typing import Any
 import pandas as pd
 
 from vlbias.report.blocks import Block, Part, Section, block
+from vlbias.report.claims import Sentence
 from vlbias.report.funnel import data_part, lacking_in_words
 from vlbias.report.tables import with_limits
 from vlbias.store.run_folder import Run
 from vlbias.studies.language import figures
+from vlbias.studies.language.claims import claim
 from vlbias.studies.language.guidance import GUIDANCE
 from vlbias.studies.language.numbers import Tables
 
@@ -102,25 +104,34 @@ def _metrics(tables: Tables) -> list[Mapping[str, Any]]:
     ]
 
 
-def _headline(run: Run, tables: Tables) -> str:
+def _headline(run: Run, tables: Tables) -> Sentence:
     main = tables.totals[tables.totals["contrast"] == next(iter(run.manifest["contrasts"]))]
     main = main[main["target"] == main["target"].iloc[0]]
     rows = main[main["samples"] == "all"].set_index("summary")
     mean, median, geometric = (rows.loc[name] for name in ("mean", "median", "geometric"))
     log = rows.loc["log"]
     verdict = "cannot be told from none" if log["lo"] <= 0 <= log["hi"] else "is more than chance"
-    return (
-        f"{main['contrast'].iloc[0]}: total effect on the odds {with_limits(mean)} in the mean, "
-        f"{median['estimate']:+.3f} in the median, {with_limits(geometric)} in the geometric mean of "
-        f"{int(mean['n'])} samples; by the last it {verdict}."
+    return claim("total-effect").say(
+        contrast=main["contrast"].iloc[0],
+        mean=with_limits(mean),
+        median=median["estimate"],
+        geometric=with_limits(geometric),
+        n=int(mean["n"]),
+        verdict=verdict,
     )
 
 
-def _readings(tables: Tables) -> list[str]:
+def _readings(tables: Tables) -> list[Sentence]:
     rows = tables.totals[(tables.totals["summary"] == "mean") & (tables.totals["effect"] == "TE")]
     return [
-        f"{row['contrast']}, {row['target']}, {row['samples']} samples: mean {with_limits(row)}, "
-        f"n = {row['n']}, {row['positive']:.0%} towards it."
+        claim("mean-effect").say(
+            contrast=row["contrast"],
+            target=row["target"],
+            samples=row["samples"],
+            mean=with_limits(row),
+            n=row["n"],
+            positive=f"{row['positive']:.0%}",
+        )
         for _, row in rows.iterrows()
     ]
 

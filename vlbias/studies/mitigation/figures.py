@@ -82,13 +82,13 @@ def _line(axis: Any, frame: pd.DataFrame, setting: str, look: dict[str, str]) ->
 
 
 def shares(verdicts: pd.DataFrame) -> Figure:
-    """What is attributable to every setting at its chosen strength, with limits; placebos are hollow."""
+    """B_lin of every setting at its chosen strength, with limits; placebos are hollow."""
     rows = verdicts[verdicts["chosen"]].reset_index(drop=True)
     figure = Figure(figsize=(7.2, 0.34 * len(rows) + 1.3))
     axis = figure.subplots()
     place = np.arange(len(rows))
     for shift, column, colour, label in (
-        (-0.15, "over_threshold", ORANGE, "over a moved threshold"),
+        (-0.15, "over_threshold", ORANGE, "over thresholds as strict"),
         (0.15, "attributable", BLUE, "over its placebo too"),
     ):
         value = rows[column]
@@ -99,7 +99,7 @@ def shares(verdicts: pd.DataFrame) -> Figure:
         )  # fmt: skip
     axis.plot(rows["placebo"], place, "o", ms=5, mfc="none", mec=GREY, label="its placebo's own")
     names = [f"{row['setting']} @ {row['strength']:g}" for _, row in rows.iterrows()]
-    finish_rows(axis, names, "change of B, cross-fit (negative: less disparity)")
+    finish_rows(axis, names, "change of B_lin (negative: gaps in their direction are smaller)")
     axis.invert_yaxis()
     return figure
 

@@ -41,7 +41,7 @@ def compare(runs: Measured) -> list[Block]:
     ]
     changes = changes_of(runs)
     if len(changes):
-        text = "Attributable change of the cross-fit B: what a world changes beyond a threshold as strict."
+        text = "B_lin of each world minus that of a model as strict for every class; limits of each alone."
         blocks.append(block("Worlds of the runs side by side", text, table=changes))
     return blocks
 
@@ -80,13 +80,13 @@ _NUMBERS = (
 
 
 def changes_of(runs: Measured) -> pd.DataFrame:
-    """One row per contrast, a column per run, with limits, of what is attributable to a world."""
+    """One row per contrast, a column per run, with limits, of what a world changes beyond equal strictness."""
     columns = {}
     for run, tables in runs:
         rows = frames(tables).get("strictness", pd.DataFrame())
         if "functional" not in rows:
             continue
-        rows = rows[(rows["effect"] == "attributable") & (rows["functional"] == "B_crossfit")]
+        rows = rows[(rows["effect"] == _BEYOND) & (rows["functional"] == "B_lin")]
         columns[run.manifest["study"]["name"]] = pd.Series(
             {row["contrast"]: with_limits(row) for _, row in rows.iterrows()}, dtype=object
         )
@@ -114,6 +114,7 @@ def _comparable(runs: Measured) -> str:
     return "All runs share photos, classes, splits and the rule of the operating point."
 
 
+_BEYOND = "world - class thresholds"
 _POINT = ("rule", "value", "min_negatives", "min_events")
 
 

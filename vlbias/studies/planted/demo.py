@@ -123,10 +123,13 @@ def _found(page: Page) -> Demo:
         "mean_fpr",
         "presence_mAP",
     ]
-    kept = ["setting", "bias", "attributable_share", "placebo_share", "performance_verdict"]
+    kept = ["setting", "bias_adjusted", "over_threshold_adjusted", "attributable_adjusted"]
+    kept += ["attributable_share", "performance_verdict"]
     names = {
         "B_plugin": "B, plug-in", "B_crossfit": "B, cross-fit", "mean_fpr": "FPR", "presence_mAP": "mAP",
-        "attributable_share": "its own", "placebo_share": "placebo", "performance_verdict": "performance",
+        "bias_adjusted": "B", "over_threshold_adjusted": "gaps, as strict",
+        "attributable_adjusted": "gaps, placebo", "attributable_share": "its own",
+        "performance_verdict": "performance",
     }  # fmt: skip
     worlds_shown, verdicts_shown = (
         frame.rename(columns=names) for frame in (worlds[columns], verdicts[kept])
@@ -138,20 +141,28 @@ def _reading(worlds: pd.DataFrame, verdicts: pd.DataFrame) -> str:
     """Two sentences: where the bias comes in, and what took it out."""
     rows = worlds.set_index("world")
     null = rows.loc["null"]
-    said = f"False alarms differ between men and women by {null['B_crossfit']:.2f}, summed over objects"
+    gap = f"{null['B_crossfit']:.2f}, summed over objects"
+    said = f"False alarms differ between scenes of the two groups by {gap}"
     if not null["p"] < 0.05:
         return f"{said}: that cannot be told from noise."
     left = {
         name: max(rows.loc[world, "B_crossfit"] / null["B_crossfit"], 0.0)
         for name, world in (("image", "mask-gender"), ("text", "replace-gender"))
     }
-    fates = (f"{row['setting']}: {row['bias']}" for _, row in verdicts.iterrows())
+    fates = (f"{row['setting']}: {_fate(row)}" for _, row in verdicts.iterrows())
     return (
         f"{said}, more than noise gives (p = {null['p']:.3f}). With persons blurred {left['image']:.0%} of "
         f'it is left, with "person" for man and woman {left["text"]:.0%}: it comes in by the '
         f"{min(left, key=left.__getitem__)} (planted: the {MODEL.rpartition('-')[2]}).\n"
         f"Taking it out, at the image encoder and at the text: {'; '.join(fates)}."
     )
+
+
+def _fate(row: pd.Series) -> str:
+    """What survives correction of a setting."""
+    own = "smaller" if row["attributable_adjusted"] == "reduced" else "not shown to be smaller"
+    b = {"not shown": "not shown to change"}.get(row["bias_adjusted"], row["bias_adjusted"])
+    return f"B {b}, gaps {own} than under its placebo"
 
 
 def _following() -> str:

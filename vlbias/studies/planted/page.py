@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pandas as pd
 
 from vlbias.report.blocks import Block, Guidance, Part, Section, block
+from vlbias.report.claims import Sentence
 from vlbias.store.run_folder import Run
+from vlbias.studies.planted.claims import claim
 from vlbias.studies.planted.figures import wrong_shares
 from vlbias.studies.planted.numbers import Tables
 from vlbias.studies.planted.plants import TRUTH
@@ -51,11 +53,10 @@ def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
         tables: Its tables.
         with_images: Not used: the study has no photos.
     """
-    said = [_counted(str(name), rows) for name, rows in _methods(tables.summary)]
-    first, *others = said
+    first, *others = (_counted(str(name), rows) for name, rows in _methods(tables.summary))
     return Section(
-        f"Of the planted models, {first}.",
-        [f"{one[0].upper()}{one[1:]}." for one in others],
+        first,
+        others,
         [Part("What the methods say", list(_blocks(run, tables)))],
         _GUIDANCE,
     )
@@ -65,16 +66,15 @@ def _methods(summary: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     yield from summary.groupby("method", sort=False)
 
 
-def _counted(method: str, rows: pd.DataFrame) -> str:
+def _counted(method: str, rows: pd.DataFrame) -> Sentence:
     """How often a method is right, where there is a bias and where there is none."""
     biased = rows["plant"].map(lambda plant: bool(TRUTH[plant]))
     (right, sets), (quiet, empty) = (
         (int(part["right"].sum()), int(part["seeds"].sum()))
         for part in (rows[biased], rows[~biased])
     )
-    return (
-        f"{method} names exactly the planted encoders in {right} of {sets} sets of scenes, and none in "
-        f"{quiet} of {empty} where there is no bias"
+    return claim("encoders-named").say(
+        method=f"{method[0].upper()}{method[1:]}", right=right, sets=sets, quiet=quiet, empty=empty
     )
 
 

@@ -13,13 +13,14 @@ from vlbias.store.run_folder import Run
 from vlbias.studies.bias.numbers.box_quality import box_quality
 from vlbias.studies.bias.numbers.effects import contrast_effects
 from vlbias.studies.bias.numbers.exactness import exactness
+from vlbias.studies.bias.numbers.families import statements
 from vlbias.studies.bias.numbers.sensitivity import sensitivity
-from vlbias.studies.bias.numbers.strictness import strictness
+from vlbias.studies.bias.numbers.strictness import levels, strictness
 from vlbias.studies.bias.numbers.worlds import (
     conditions,
     disparity_of,
+    modalities,
     operating_points,
-    placebo_effects,
 )
 from vlbias.studies.photos.scores import PresenceScores
 
@@ -37,9 +38,11 @@ class Tables:
         boxes: One row per world: average precision of found boxes; no row if none were kept.
         effects: One row per contrast, mediator, effect and functional.
         tree: Hierarchical tests of indirect effects, encoder to head.
-        placebo: Effects minus the effects of their placebos, and the 2 x 2 of modalities.
+        modalities: The 2 x 2 of modalities: image, text, both, and their interaction.
         operating: B over a grid of operating points.
-        strictness: What each world changes beyond a threshold of the same false-positive rate.
+        strictness: What each world changes, beside thresholds as strict and beside its placebo.
+        statements: The statements of the page on its worlds, as one family.
+        levels: Either group's mean false-positive rate before and after each contrast.
         sensitivity: B under other label rules, wrong labels and irrelevant changes.
         thresholds: The operating point, per class.
         rows: How many rows of the table have which status.
@@ -52,9 +55,11 @@ class Tables:
     boxes: pd.DataFrame
     effects: pd.DataFrame
     tree: pd.DataFrame
-    placebo: pd.DataFrame
+    modalities: pd.DataFrame
     operating: pd.DataFrame
     strictness: pd.DataFrame
+    statements: pd.DataFrame
+    levels: pd.DataFrame
     sensitivity: pd.DataFrame
     thresholds: pd.DataFrame
     rows: pd.DataFrame
@@ -83,6 +88,7 @@ def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) 
     boxes = box_quality(job)
     table, tree = contrast_effects(job, note)
     note("placebos, operating points and sensitivity")
+    strict = strictness(job)
     thresholds = pd.DataFrame({"object": run.targets, "threshold": job.thresholds})
     return Tables(
         bias.frame(),
@@ -91,9 +97,11 @@ def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) 
         boxes,
         table,
         tree,
-        placebo_effects(job),
+        modalities(job),
         operating_points(job),
-        strictness(job),
+        strict,
+        statements(strict),
+        levels(job),
         sensitivity(job),
         thresholds,
         run.statuses,

@@ -1,4 +1,4 @@
-"""B of every world, what worlds change beyond their placebos, and B over operating points."""
+"""B of every world, the 2 x 2 of modalities, and B over operating points."""
 
 from __future__ import annotations
 
@@ -9,18 +9,14 @@ from numpy.typing import ArrayLike
 from vlbias.analysis.arm_estimates import Combination
 from vlbias.analysis.disparity import Disparity, disparity
 from vlbias.analysis.effects import combine
-from vlbias.analysis.operating_point import grid, mean_fpr
+from vlbias.analysis.matched_thresholds import mean_fpr
+from vlbias.analysis.operating_point import grid
 from vlbias.analysis.panel import Floats
+from vlbias.studies.bias.numbers.strictness import PLACEBOS
 from vlbias.studies.photos.scores import PresenceScores, presence_map
 
-__all__ = ["conditions", "disparity_of", "operating_points", "placebo_effects"]
+__all__ = ["conditions", "disparity_of", "modalities", "operating_points"]
 
-_PLACEBOS = {
-    "mask-gender": "placebo-image",
-    "replace-gender": "placebo-text",
-    "both": "placebo-both",
-}
-"""World to its placebo."""
 _POINTS = (0.02, 0.05, 0.1, 0.2, 0.3)
 
 
@@ -68,20 +64,17 @@ def _mean_fpr(job: PresenceScores, scores: Floats) -> float:
     return mean_fpr(job.panel, scores, job.thresholds, objects=job.objects)
 
 
-def placebo_effects(job: PresenceScores) -> pd.DataFrame:
-    """Effect minus placebo effect, and the modalities' 2 x 2 where its four worlds were run."""
+def modalities(job: PresenceScores) -> pd.DataFrame:
+    """The modalities' 2 x 2 where its four worlds were run: image, text, both, and their interaction.
+
+    Changes at the thresholds of the base world: worlds may differ in strictness.
+    """
     arms = dict(job.worlds())
     base = next(iter(arms))
-    parts = []
-    for world, placebo in _PLACEBOS.items():
-        if {world, placebo} <= set(arms):
-            beyond = Combination(f"{world} - {placebo}", {world: 1, placebo: -1})
-            names = (base, world, placebo)
-            parts.append(_combined(job, {n: arms[n] for n in names}, [beyond], base))
-    if set(_PLACEBOS) <= set(arms):
-        four = {name: arms[name] for name in (base, *_PLACEBOS)}
-        parts.append(_combined(job, four, _two_by_two(base), base))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    if not set(PLACEBOS) <= set(arms):
+        return pd.DataFrame()
+    four = {name: arms[name] for name in (base, *PLACEBOS)}
+    return _combined(job, four, _two_by_two(base), base)
 
 
 def _two_by_two(base: str) -> list[Combination]:

@@ -16,9 +16,9 @@ from vlbias.studies.bias.page.worlds import base_world, change_blocks, disparity
 from vlbias.studies.bias.sentences import (
     base_in_words,
     bias_in_words,
-    contrasts_in_words,
+    interaction_in_words,
     objects_in_words,
-    placebo_in_words,
+    worlds_in_words,
 )
 from vlbias.studies.photos.example_photos import example_photos
 from vlbias.studies.photos.example_scenes import is_rendered
@@ -70,18 +70,16 @@ def funnel_steps(run: Run) -> dict[str, int]:
 def _said(run: Run, tables: Tables) -> Section:
     """What is said where objects have support."""
     groups = run.manifest["study"]["dataset"]["groups"]
-    rows = tables.strictness
-    decisive = rows[(rows["effect"] == "attributable") & (rows["functional"] == "B_crossfit")]
-    world = base_world(tables)
+    world, shown = base_world(tables), bool(tables.bias["p"].iloc[0] <= 0.05)
     readings = [
         *base_in_words(world),
-        objects_in_words(tables.objects, groups),
-        *placebo_in_words(tables.placebo),
-        *contrasts_in_words(decisive),
+        *([objects_in_words(tables.objects, groups)] if shown else []),
+        *worlds_in_words(tables.statements, tables.levels, is_bias_shown=shown),
+        *interaction_in_words(tables.modalities),
     ]
     parts = (
         Part("How large the bias is", list(disparity_blocks(tables, groups))),
-        Part("What taking gender out changes", list(change_blocks(tables))),
+        Part("What the interventions change", list(change_blocks(tables))),
         Part("Where in the model it arises", list(mediator_blocks(run, tables))),
         Part("How far to trust these numbers", list(_trust(tables))),
     )

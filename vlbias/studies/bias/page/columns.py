@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-__all__ = ["effect_columns", "group_columns", "object_columns", "placebo_columns"]
+__all__ = ["effect_columns", "group_columns", "modality_columns", "object_columns"]
 
 
 _EFFECT = [
@@ -27,8 +27,8 @@ def effect_columns(rows: pd.DataFrame) -> pd.DataFrame:
     return shown.drop(columns="cut")
 
 
-def placebo_columns(rows: pd.DataFrame) -> pd.DataFrame:
-    """Effects beyond placebos, without the functional that cannot be attributed."""
+def modality_columns(rows: pd.DataFrame) -> pd.DataFrame:
+    """The 2 x 2 of modalities, without the functional that cannot be attributed."""
     rows = rows[rows["functional"] != "B_crossfit"]
     wanted = ["effect", "functional", "estimate", "lo", "hi", "p", "p_adjusted", "relative", "n"]
     return rows[wanted]

@@ -28,12 +28,13 @@ class Tables:
     """Everything the page of a run of mitigations shows, as tidy frames.
 
     Args:
-        verdicts: One row per setting and strength: bias before and after, what is attributable, what of
-            performance is kept, the decision in words, and whether the strength was chosen.
+        verdicts: One row per setting and strength: what it changes of B, beyond equal strictness and beyond
+            its placebo, either group's errors, what of performance is kept, and whether the strength was
+            chosen; for chosen ones the words that survive correction.
         choice: One row per condition on the choosing split: bias, performance, and the Pareto front.
         conditions: One row per condition on the reported split: B with floor, test and limits.
         changes: Every combination of conditions and functional with limits; see
-            `vlbias.analysis.placebo_adjusted`.
+            `vlbias.analysis.attributable_change`.
         retention: Every metric before and after with limits of its change.
         overhead: Milliseconds and memory of every method beside the model as it is.
         fits: What was fitted, on how many photos, in what time.
@@ -82,9 +83,10 @@ def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) 
         kept = retention_of(performance, name)
         retained.append(kept.assign(**described(about)))
         if about["role"] == "mitigated":
-            found = bias.attribution(name, scores.stored.placebos(about))
+            found = bias.change(name, scores.stored.placebos(about))
             changes.append(found.table.assign(**described(about)))
-            verdicts.append(verdict_of(about, found, kept, conditions[0], conditions[-1]))
+            beside = (conditions[0], conditions[-1])
+            verdicts.append(verdict_of(about, found, bias.levels(name), kept, beside))
     return Tables(
         with_choice(pd.DataFrame(verdicts), choice),
         choice,

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vlbias.analysis.attributable_change import AttributableChange, attributable_change
 from vlbias.analysis.disparity import disparity
+from vlbias.analysis.error_levels import ErrorLevels, error_levels
 from vlbias.analysis.functionals import crossfit, plugin
+from vlbias.analysis.matched_thresholds import mean_fpr
 from vlbias.analysis.object_support import held_out_signs
-from vlbias.analysis.operating_point import mean_fpr
-from vlbias.analysis.placebo_adjusted import PlaceboAdjusted, placebo_adjusted
 from vlbias.analysis.rates import measure_rates
 from vlbias.studies.mitigation.numbers.scores import Array, ConditionScores
 
@@ -81,14 +82,14 @@ class ConditionBias:
             "B_crossfit": float(crossfit(rates.gap, rates.spread)),
         }
 
-    def attribution(self, condition: str, placebos: Mapping[str, str]) -> PlaceboAdjusted:
-        """What of a condition's reduction is its own.
+    def change(self, condition: str, placebos: Mapping[str, str]) -> AttributableChange:
+        """What a condition changes, and what of that is its own.
 
         Args:
             condition: Of a mitigation.
             placebos: Name to the condition of each of its placebos at the same strength.
         """
-        return placebo_adjusted(
+        return attributable_change(
             self.scores.panel["report"],
             self.scores.scored("none"),
             self.scores.scored(condition),
@@ -97,4 +98,16 @@ class ConditionBias:
             rng=self.scores.rng(),
             signs=self.signs,
             draws=self.scores.draws,
+        )
+
+    def levels(self, condition: str) -> ErrorLevels | None:
+        """Either group's errors before and after a condition; None with more than two groups."""
+        null, one = self.scores.scored("none"), self.scores.scored(condition)
+        return error_levels(
+            self.scores.panel["report"],
+            null.scores,
+            one.scores,
+            (null.thresholds, one.thresholds),
+            objects=self.scores.objects("report"),
+            signs=self.signs["fpr"],
         )

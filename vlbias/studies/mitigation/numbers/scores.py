@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from vlbias.analysis.attributable_change import Scored
 from vlbias.analysis.object_support import support
 from vlbias.analysis.operating_point import calibrate
-from vlbias.analysis.placebo_adjusted import Scored
 from vlbias.store.run_folder import Run
 from vlbias.studies.mitigation.results import Conditions
 from vlbias.studies.photos.run_panel import panel_of

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vlbias.analysis.placebo_adjusted import pareto
+from vlbias.analysis.pareto import pareto
 from vlbias.studies.mitigation.numbers.bias import ConditionBias
 from vlbias.studies.mitigation.numbers.performance import ConditionPerformance
 

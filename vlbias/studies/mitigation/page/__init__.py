@@ -10,7 +10,12 @@ from vlbias.store.run_folder import Run
 from vlbias.studies.mitigation.figures import maps, pareto_front, shares
 from vlbias.studies.mitigation.numbers import Tables
 from vlbias.studies.mitigation.page.scenes import changed_scenes
-from vlbias.studies.mitigation.page.sentences import headline, left_out, margins_in_words, reading
+from vlbias.studies.mitigation.page.sentences import (
+    headline,
+    left_out,
+    margins_in_words,
+    readings,
+)
 from vlbias.studies.mitigation.page.tables import (
     ablation_table,
     condition_table,
@@ -36,7 +41,6 @@ def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
     """
     protocol = run.manifest["study"]["mitigation"]
     reported = {f"reported: {protocol['report']}": _reported(run, protocol["report"])}
-    chosen = tables.verdicts[tables.verdicts["chosen"]]
     parts = [
         Part("What the mitigations leave of the bias", _change_blocks(tables)),
         Part("What they cost", _cost_blocks(tables)),
@@ -46,7 +50,7 @@ def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
     ]
     return Section(
         headline(tables),
-        [reading(row) for _, row in chosen.iterrows()],
+        readings(tables),
         parts,
         guidance=photo_guidance(run),
         task=task_of(run),
@@ -63,11 +67,10 @@ def _change_blocks(tables: Tables) -> list[Block]:
     return [
         block(
             "What is left of every mitigation",
-            "Each setting at the strength that was chosen on the choosing split. The change is that of "
-            "the cross-fit B, the sum of gaps of the false-positive rate, gaps of unsure sign counting "
-            "less. Against every condition stands the model as it is with its "
-            "thresholds moved to the same mean false-positive rate; against every mitigation its "
-            "placebo. Limits are 95 %, paired over photos.",
+            "Each setting at the strength that was chosen on the choosing split. Three statements are kept "
+            "apart: B itself; the gaps in the direction that they had (B_lin) beside the model as it is at "
+            "thresholds that are as strict for every class; and the same beside the setting's placebo. Limits "
+            "are 95 % of each alone, paired over photos; words are after correction for all of them (Holm).",
             table=summary_table(tables.verdicts),
             figure=shares(tables.verdicts),
         ),
@@ -81,9 +84,9 @@ def _change_blocks(tables: Tables) -> list[Block]:
         ),
         block(
             "Every method, strength and site",
-            "Shares are of the cross-fit B without mitigation on the photos that a setting and its placebo "
-            "could both "
-            "be run on. Only chosen strengths are a test; the others are shown so that nothing is hidden.",
+            "Shares are of B_lin without mitigation on the photos that a setting and its placebo could both "
+            "be run on; none is given where its denominator may be 0. Only chosen strengths are a test; the "
+            "others are shown so that nothing is hidden.",
             table=ablation_table(tables.verdicts),
         ),
     ]

@@ -2,65 +2,99 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
+from vlbias.report.claims import Sentence
 from vlbias.store.run_folder import Run
+from vlbias.studies.mitigation.claims import claim
 from vlbias.studies.mitigation.numbers import Tables
 from vlbias.studies.mitigation.results import Conditions
 
-__all__ = ["headline", "left_out", "margins_in_words", "reading"]
+__all__ = ["headline", "left_out", "margins_in_words", "reading", "readings"]
 
 
-def headline(tables: Tables) -> str:
-    """How many settings reduce bias beyond a moved threshold and their placebo, and which."""
+def headline(tables: Tables) -> Sentence:
+    """How many settings reduce B, shrink the gaps that were there, and keep performance; and which."""
     chosen = tables.verdicts[tables.verdicts["chosen"]]
-    reduced = chosen[chosen["bias"] == "reduced"]
-    both = reduced[reduced["performance_verdict"] == "kept"]
-    sure = int((reduced["p_bh"] < 0.05).sum())
-    over = int((chosen["over_threshold_hi"] < 0).sum())
-    said = (
-        f"Settings: {len(chosen)}. Less disparity than a moved threshold leaves: {over}; less than their "
-        f"placebo leaves too: {len(reduced)} ({sure} after correction for the number of settings); of these "
-        f"shown to keep performance: {len(both)}."
-    )
-    names = ", ".join(reduced["setting"]) or "none"
+    found = {
+        "reduced": chosen["bias_adjusted"] == "reduced",
+        "over": chosen["over_threshold_adjusted"] == "reduced",
+        "beyond": chosen["attributable_adjusted"] == "reduced",
+        "kept": chosen["performance_verdict"] == "kept",
+    }
+    counts = {name: int(rows.sum()) for name, rows in found.items()}
+    names = {
+        f"{name}_names": ", ".join(chosen.loc[rows, "setting"]) or "none"
+        for name, rows in found.items()
+    }
+    return claim("settings-counted").say(settings=len(chosen), **counts, **names)
+
+
+def readings(tables: Tables) -> list[Sentence]:
+    """What the model shows as it is, if that is noise, and what every setting changes."""
     null = tables.conditions[tables.conditions["role"] == "none"].iloc[0]
-    doubt = (
-        f" On the reported photos the bias of the model as it is cannot be told from noise (B "
-        f"{null['B_plugin']:.3f}, floor {null['floor']:.3f}, p {null['p']:.3f}): a mitigation can hardly be "
-        "shown to reduce it, and shares of it mean nothing."
-        if null["p"] >= 0.05
-        else ""
-    )
-    return f"{said} Shown beyond placebo: {names}.{doubt}"
+    doubt = claim("null-not-shown").say(plugin=null["B_plugin"], floor=null["floor"], p=null["p"])
+    chosen = tables.verdicts[tables.verdicts["chosen"]]
+    return [
+        *([doubt] if null["p"] > 0.05 else []),
+        *(reading(row) for _, row in chosen.iterrows()),
+    ]
 
 
-def reading(row: pd.Series[Any]) -> str:
+def reading(row: pd.Series[Any]) -> Sentence:
     """What one setting changes at its chosen strength, from its row of the verdicts."""
-    what = f"{row['setting']} at strength {row['strength']:g}: "
-    if pd.isna(row["attributable"]):
-        beyond = "it has no placebo"
-    else:
-        limits = f"[{row['attributable_lo']:+.3f}, {row['attributable_hi']:+.3f}]"
-        beyond = f"{row['attributable']:+.3f} {limits} beyond its placebo"
-    over = f"{row['over_threshold']:+.3f} [{row['over_threshold_lo']:+.3f}, {row['over_threshold_hi']:+.3f}]"
-    verdict = {"kept": "kept", "lost": "lost", "not shown": "not shown to be kept"}
-    fate = verdict[row["performance_verdict"]]
-    limits = f"[{row['performance_lo']:+.4f}, {row['performance_hi']:+.4f}]"
-    price = f"{row['performance_metric']} {row['performance']:+.4f} {limits}"
-    over_all = ""
-    if row["bias"].startswith("reduced") and row["over_threshold_share"] > 1:
-        over_all = (
-            " That is more than there was: in this direction the gaps now point the other way."
-        )
-    admissible = "" if row["admissible"] else " No strength kept performance on the choosing split."
-    return (
-        f"{what}{row['bias']}. Of the cross-fit B {row['B_null']:.3f} it changes {over} over a moved "
-        f"threshold, {beyond}; performance is {fate} ({price})."
-        f"{over_all}{admissible}"
+    return claim("setting").say(
+        setting=row["setting"],
+        strength=row["strength"],
+        bias={"reduced": "is reduced", "increased": "is increased"}.get(
+            row["bias_adjusted"], "is not shown to change"
+        ),
+        lo=row["change_lo"],
+        hi=row["change_hi"],
+        over=_limits(row, "over_threshold"),
+        over_word=_WORDS[row["over_threshold_adjusted"]],
+        placebo=_placebo(row),
+        performance=_KEPT[row["performance_verdict"]],
+        metric=row["performance_metric"],
+        change=_limits(row, "performance"),
+        further="".join(_further(row)),
     )
+
+
+_WORDS = {
+    "reduced": "shown to be smaller",
+    "increased": "shown to be larger",
+    "not shown": "no difference shown",
+}
+_KEPT = {"kept": "kept", "lost": "lost", "not shown": "not shown to be kept"}
+
+
+def _placebo(row: pd.Series[Any]) -> str:
+    if pd.isna(row["attributable"]):
+        return "It has no placebo."
+    which = "this placebo" if row["placebos"] == 1 else f"its {row['placebos']:.0f} placebos"
+    rank = "" if pd.isna(row["placebo_rank_p"]) else f", rank p {row['placebo_rank_p']:.2f}"
+    word = _WORDS[row["attributable_adjusted"]]
+    return f"Beyond {which}: {_limits(row, 'attributable')}{rank}: {word}."
+
+
+def _limits(row: pd.Series[Any], column: str) -> str:
+    return f"{row[column]:+.3f} [{row[f'{column}_lo']:+.3f}, {row[f'{column}_hi']:+.3f}]"
+
+
+def _further(row: pd.Series[Any]) -> Iterator[str]:
+    if row["over_threshold_adjusted"] == "reduced" and row["over_threshold_share"] > 1:
+        yield " That is more than there was: in this direction the gaps now point the other way."
+    if row.get("levelling_down", False) is True:
+        yield (
+            " The gaps close in part because the group with fewer false positives gets more of them "
+            f"({row['lower_before']:.3f} before, {row['lower_after']:.3f} after)."
+        )
+    if not row["admissible"]:
+        yield " No strength kept performance on the choosing split."
 
 
 def margins_in_words(tables: Tables) -> str:

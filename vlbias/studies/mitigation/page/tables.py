@@ -12,23 +12,41 @@ __all__ = ["ablation_table", "condition_table", "performance_table", "summary_ta
 def summary_table(verdicts: pd.DataFrame) -> pd.DataFrame:
     """One row per setting at its chosen strength, in the words of the page."""
     rows = verdicts[verdicts["chosen"]]
+    levels = (
+        {
+            "FPR of the group with more": _before_after(rows, "higher"),
+            "FPR of the group with fewer": _before_after(rows, "lower"),
+        }
+        if "lower_before" in rows
+        else {}
+    )
     return pd.DataFrame(
         {
             "setting": rows["setting"],
             "strength": rows["strength"],
-            "bias": rows["bias"],
+            "B": rows["bias_adjusted"],
+            "B_lin over thresholds": rows["over_threshold_adjusted"],
+            "B_lin over placebo": rows["attributable_adjusted"],
             "performance": rows["performance_verdict"],
-            "attributable": _with_limits(rows, "attributable"),
+            "change of B": _with_limits(rows, "change"),
+            "over thresholds by class": _with_limits(rows, "over_threshold"),
+            "over its placebo": _with_limits(rows, "attributable"),
             "share": rows["attributable_share"].map(_percent),
-            "p, BH": rows["p_bh"],
-            "photos": rows["photos"],
-            "over threshold": _with_limits(rows, "over_threshold"),
+            "over one threshold": _with_limits(rows, "over_one_threshold"),
             "placebo": rows["placebo"],
-            "change of B": rows["change"],
-            "threshold alone": rows["threshold"],
+            "photos": rows["photos"],
+            **levels,
             "change of performance": _of_performance(rows),
         }
     )
+
+
+def _before_after(rows: pd.DataFrame, group: str) -> pd.Series[str]:
+    found = [
+        f"{before:.3f} → {after:.3f}"
+        for before, after in zip(rows[f"{group}_before"], rows[f"{group}_after"], strict=True)
+    ]
+    return pd.Series(found, rows.index)
 
 
 def ablation_table(verdicts: pd.DataFrame) -> pd.DataFrame:
@@ -43,10 +61,11 @@ def ablation_table(verdicts: pd.DataFrame) -> pd.DataFrame:
             "photos": rows["photos"],
             "B, cross-fit": rows["B_crossfit"],
             "mean FPR": rows["mean_fpr"],
-            "over threshold": rows["over_threshold_share"].map(_percent),
+            "over thresholds": rows["over_threshold_share"].map(_percent),
             "placebo": rows["placebo_share"].map(_percent),
-            "attributable": rows["attributable_share"].map(_percent),
-            "attributable change of B": _with_limits(rows, "attributable"),
+            "over its placebo": rows["attributable_share"].map(_percent),
+            "change of B": _with_limits(rows, "change"),
+            "B_lin over its placebo": _with_limits(rows, "attributable"),
             "change of performance": _of_performance(rows),
             "bias": rows["bias"],
             "performance": rows["performance_verdict"],

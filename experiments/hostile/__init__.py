@@ -1,0 +1,1 @@
+"""Hostile worlds: rates, draws and judgements."""

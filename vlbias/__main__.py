@@ -1,0 +1,5 @@
+"""`python -m vlbias` is `vlbias`."""
+
+from vlbias.cli import main
+
+main()

@@ -1,0 +1,46 @@
+"""The statements that a page makes on its worlds, as one family whose error is controlled."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from vlbias.analysis.attributable_change import DIRECTION, decide
+from vlbias.analysis.corrections import holm
+from vlbias.analysis.inference import largest_left_open
+
+__all__ = ["FAMILY_LEVEL", "STATEMENTS", "statements"]
+
+STATEMENTS = {
+    "B": ("world - null", "B_plugin"),
+    "beyond strictness": ("world - class thresholds", DIRECTION),
+    "beyond placebo": ("world - placebo", DIRECTION),
+}
+"""Statement on a world to the effect and functional that it is read from."""
+
+FAMILY_LEVEL = 0.025
+"""Of the family of statements on worlds; objects have the other half of 5 %."""
+
+
+def statements(strict: pd.DataFrame) -> pd.DataFrame:
+    """The statements of a page on its worlds, as one family.
+
+    One row per contrast and statement of `STATEMENTS`: estimate, limits of it alone, p, p_holm over all
+    rows, the word that survives, and the largest absolute change that the data leave open.
+    """
+    rows = []
+    for contrast, part in strict.groupby("contrast", sort=False):
+        indexed = part.set_index(["effect", "functional"])
+        for statement, key in STATEMENTS.items():
+            if key in indexed.index:
+                row = indexed.loc[key]
+                limits = {name: row[name] for name in ("estimate", "lo", "hi", "p", "n")}
+                most = largest_left_open(row["estimate"], row["se"])
+                rows.append({"contrast": contrast, "statement": statement, **limits, "most": most})
+    columns = ["contrast", "statement", "estimate", "lo", "hi", "p", "n", "most", "p_holm", "said"]
+    if not rows:
+        return pd.DataFrame(columns=columns)
+    table = pd.DataFrame(rows)
+    table["p_holm"] = holm(table["p"])
+    word = [decide(lo, hi) for lo, hi in zip(table["lo"], table["hi"], strict=True)]
+    table["said"] = pd.Series(word).where(table["p_holm"] <= FAMILY_LEVEL, "not shown")
+    return table[columns]

@@ -1,0 +1,35 @@
+"""Every sentence that the page of a study of texts can print, with what it asserts and its error."""
+
+from __future__ import annotations
+
+from vlbias.report.claims import Claim
+
+__all__ = ["CLAIMS", "claim"]
+
+CLAIMS = (
+    Claim(
+        "total-effect",
+        "{contrast}: total effect on the odds {mean} in the mean, {median:+.3f} in the median, {geometric} "
+        "in the "
+        "geometric mean of {n} samples; by the last it {verdict}.",
+        "mean, median and geometric mean over samples of the odds in the other world over those in the null "
+        "world, minus 1",
+        "95 % limits of the mean log ratio, over clusters of samples; it is told from none if they exclude 0",
+        "5 %, of the first contrast and outcome alone",
+        "docs/statistics.md; tests/test_odds.py",
+    ),
+    Claim(
+        "mean-effect",
+        "{contrast}, {target}, {samples} samples: mean {mean}, n = {n}, {positive} towards it.",
+        "mean over samples of the ratio of odds, minus 1; filtered samples were chosen by it",
+        "95 % limits of each alone",
+        "95 % each; no family",
+        "docs/statistics.md",
+        exploratory=True,
+    ),
+)
+
+
+def claim(name: str) -> Claim:
+    """The claim of a name."""
+    return next(one for one in CLAIMS if one.name == name)
