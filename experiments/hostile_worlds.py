@@ -20,6 +20,7 @@ from hostile.draws import WORLDS
 from hostile.judge import replicate
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from script import markdown as as_markdown
 
 CHUNK = 20
 SIZES = (373, 1500, 5400)
@@ -98,7 +99,9 @@ def markdown(found: pd.DataFrame) -> str:
             wide = part.pivot_table(
                 index="world", columns="n", values="cell", aggfunc="first", sort=False
             )
-            parts.append(f"### {what}: {title}\n\n{wide.to_markdown()}")
+            parts.append(
+                f"### {what}: {title}\n\n{as_markdown(wide.rename(columns=str).reset_index())}"
+            )
     return "\n\n".join(parts)
 
 

@@ -130,7 +130,9 @@ def test_the_right_mitigation_removes_the_plant_and_no_other_does(
     assert abs(verdicts.loc[right, "placebo_share"]) <= 0.1
     assert verdicts.loc[right, "performance_verdict"] == "kept"
     assert abs(verdicts.loc[wrong, "over_threshold_share"]) <= 0.1
-    assert verdicts.loc[wrong, "bias"] == "not distinguishable"
+    assert verdicts.loc[right, "attributable_adjusted"] == "reduced"
+    assert verdicts.loc[wrong, "bias"] == "not shown"
+    assert verdicts.loc[wrong, "over_threshold_adjusted"] == "not shown"
 
 
 def test_the_command_prints_tables_and_what_to_do_next(

@@ -1,7 +1,8 @@
 """Run folders of version 0.1.0: their cells are found, and their tables come out as they were.
 
 `old_runs/*.zip` holds a run folder, its tables (200 draws, seed 0) and its study, all written by 0.1.0.
-One rule has changed since: a gap without sampling error counts whole.
+Since then a gap without sampling error counts whole, and decisions are made anew: the tables that hold
+them are other tables now, and the limits of the change of B share their error otherwise.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from vlbias.studies import kind_of
 from vlbias.studies.lifecycle import run, study_of
 
 OLD = Path(__file__).parent / "old_runs"
+DECIDED_ANEW = {"strictness", "placebo", "verdicts", "changes"}
 KINDS = {"photos": "bias", "mitigations": "mitigation", "texts": "language"}
 
 
@@ -64,6 +66,11 @@ def test_a_gap_of_one_that_tables_left_out_is_counted(unpacked: Path) -> None:
     np.testing.assert_allclose(now["B_plugin"], before["B_plugin"])
 
 
+def without_changes_of_b(table: bytes) -> bytes:
+    """A table without the lines of the change of B, whose limits were defined otherwise."""
+    return b"\n".join(line for line in table.splitlines() if b",B_plugin," not in line)
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_tables_are_the_same_to_the_byte(
     unpacked: Path, name: str, request: pytest.FixtureRequest
@@ -75,9 +82,10 @@ def test_tables_are_the_same_to_the_byte(
     assert kind.name == KINDS[name]
     tables = frames(kind.numbers(old, draws=200, seed=0))
     before = {path.stem: path.read_bytes() for path in (unpacked / name / "tables").glob("*.csv")}
-    assert set(tables) == set(before)
-    for table, frame in tables.items():
-        now = frame.to_csv(index=False).encode()
+    assert set(before) - set(tables) <= DECIDED_ANEW
+    for table in set(before) - DECIDED_ANEW:
+        now = without_changes_of_b(tables[table].to_csv(index=False).encode())
+        before[table] = without_changes_of_b(before[table])
         if now != before[table]:
             # another processor may round the last digit otherwise; nothing else may move
             then = pd.read_csv(io.BytesIO(before[table]), keep_default_na=False, na_values=[""])

@@ -27,9 +27,7 @@ from vlbias.report.tables import html, with_limits
 from vlbias.store.run_folder import Run
 from vlbias.studies.bias.figures import heads, objects
 from vlbias.studies.bias.page import funnel_steps
-from vlbias.studies.bias.sentences import (
-    contrasts_in_words,
-)
+from vlbias.studies.bias.sentences import bias_in_words
 from vlbias.studies.photos.guidance import GIVEN_LIMIT, PERCEIVED_LIMIT
 from vlbias.studies.photos.model_card import photo_metrics
 from vlbias.studies.photos.run_comparison import compare
@@ -220,7 +218,12 @@ def test_a_run_without_a_metric_gives_no_index(folders: list[Path], page: Page) 
     run, null = Run(folders[0]), _tables(page).conditions.iloc[0].copy()
     assert len(photo_metrics(run, null, "dev")) == 6
     null[["B_crossfit", "B_plugin", "floor", "p", "mean_fpr", "presence_mAP"]] = np.nan
-    without = Section("", [], [], metrics=photo_metrics(run, null, "dev"))
+    without = Section(
+        bias_in_words(pd.Series({"status": "insufficient"})),
+        [],
+        [],
+        metrics=photo_metrics(run, null, "dev"),
+    )
     assert model_index([(run, without)]) == {}
 
 
@@ -272,15 +275,5 @@ def test_the_axis_of_objects_says_what_is_subtracted_from_what() -> None:
     assert told == {"cannot be told from chance", "survives correction over objects"}
 
 
-def test_worlds_that_show_nothing_share_a_sentence() -> None:
-    base = {"estimate": 0.0, "fpr_base": 0.1, "fpr_world": 0.1}
-    rows = [
-        {"contrast": "null->a", "lo": -1.0, "hi": 1.0, **base},
-        {"contrast": "null->b", "lo": -2.0, "hi": 1.0, **base},
-        {"contrast": "null->c", "lo": -2.0, "hi": -1.0, **base, "estimate": -1.5},
-    ]
-    said = contrasts_in_words(pd.DataFrame(rows))
-    assert len(said) == 2
-    assert said[0].startswith("null->c: the cross-fit disparity falls by 1.500")
-    assert said[1].endswith("a [-1.000, +1.000], b [-2.000, +1.000].")
+def test_an_estimate_without_limits_says_so() -> None:
     assert with_limits(pd.Series({"estimate": 1.0, "lo": np.nan, "hi": 1.0})).endswith("limits")

@@ -244,7 +244,7 @@ def _adjusted(
 ) -> pd.DataFrame:
     """Adds p_bh and p_adjusted within families; rows apart are families of one."""
     table = table.assign(p_bh=np.nan, p_adjusted=np.nan)
-    tested = table["p"].notna() & (table["status"] != "insufficient")
+    tested = _tested(table) & (table["status"] != "insufficient")
     alone = tested & apart if apart is not None else tested & False
     table.loc[alone, ["p_bh", "p_adjusted"]] = table.loc[alone, ["p", "p"]].to_numpy()
     for _, part in table[tested & ~alone].groupby(list(family), sort=False):
@@ -252,6 +252,11 @@ def _adjusted(
         for _, level in part.groupby(np.array(_granularity(part)), sort=False):
             table.loc[level.index, "p_bh"] = benjamini_hochberg(level["p"])
     return table
+
+
+def _tested(table: pd.DataFrame) -> pd.Series:
+    """Rows with a standard error; the change of B itself has limits from two constructions and none."""
+    return table["p"].notna() & table["se"].notna()
 
 
 def _granularity(table: pd.DataFrame) -> list[str]:
@@ -265,7 +270,7 @@ def _tree(
 ) -> pd.DataFrame:
     parts = []
     inside = table["mediator"].isin(list(paths or {})) & (table["status"] == "ok")
-    tested = table[table["p"].notna() & inside]
+    tested = table[_tested(table) & inside]
     for (functional, effect), part in tested.groupby(["functional", "effect"], sort=False):
         if effect in ("NIE", "TIE") and paths:
             tree = hierarchical([paths[m] for m in part["mediator"]], *_studentised(part, kept))

@@ -29,8 +29,8 @@ def changes(table: pd.DataFrame, functional: str = "B_lin") -> str:
         (table["functional"] == functional) & (table["effect"] == "world - class thresholds")
     ]
     said = (f"{row['contrast']}: {with_limits(row)}" for _, row in rows.iterrows())
-    return f"Points with limits. Change of {headed(functional)} beyond class-by-class thresholds. "
-    f"{'; '.join(said)}."
+    what = f"Change of {headed(functional)} beyond class-by-class thresholds"
+    return f"Points with limits. {what}. {'; '.join(said)}."
 
 
 def encoders(effects: pd.DataFrame, functional: str = "B_lin") -> str:

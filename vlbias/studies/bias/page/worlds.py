@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import pandas as pd
+
 from vlbias.data.world import NULL
 from vlbias.report.blocks import Block, block
 from vlbias.report.tables import with_limits
@@ -131,15 +133,17 @@ def change_blocks(tables: Tables) -> Iterator[Block]:
         table=effect_columns(totals),
         folded=True,
     )
-    if tables.modalities.empty:
-        return
-    shown = tables.modalities[tables.modalities["functional"] == "B_lin"]
-    yield block(
+    if len(tables.modalities):
+        yield _modality_block(tables.modalities)
+
+
+def _modality_block(modalities: pd.DataFrame) -> Block:
+    shown = modalities[modalities["functional"] == "B_lin"]
+    return block(
         "Image, text, and both together",
         "Exploratory, at the thresholds of the base world. The 2 x 2 of modalities: what the image and the "
-        "text "
-        "intervention do alone, what they do together, and the interaction, which is 0 where they add up.",
-        table=modality_columns(tables.modalities),
+        "text intervention do alone, what they do together, and the interaction, which is 0 where they add up.",
+        table=modality_columns(modalities),
         figure=figures.intervals(shown, shown["effect"].tolist(), "change of B_lin"),
         alt="Points with limits. "
         + "; ".join(f"{row['effect']}: {with_limits(row)}" for _, row in shown.iterrows()),
