@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import gammaln, ndtri, softmax
+from scipy.special import gammaln, softmax
+from scipy.stats import t
 from statsmodels.stats.proportion import confint_proportions_2indep
 
+from vlbias.analysis.cluster_limits import clustered_newcombe, object_degrees_of_freedom
 from vlbias.analysis.corrections import benjamini_hochberg, step_down
+from vlbias.analysis.label_permutation import LabelTest
 from vlbias.analysis.panel import Panel
-from vlbias.analysis.permutation import LabelTest
 from vlbias.analysis.rates import Rates
 
 __all__ = ["fisher_exact", "newcombe", "object_table", "signed_summary"]
@@ -61,7 +63,9 @@ def object_table(
 
     The gap is the first group's rate minus the second's; with k > 2 groups the largest minus the
     smallest, without limits. For two groups of independent images the limits are Newcombe's and
-    `p_exact` is Fisher's; with clusters the limits are normal and the p-value the permutation's.
+    `p_exact` is Fisher's; with clusters the limits are Newcombe's at the effective number of images
+    (`cluster_limits.clustered_newcombe`) and the p-value the permutation's. Limits of mean scores are
+    Student's.
 
     Args:
         panel: Images and groups.
@@ -144,11 +148,16 @@ def _limits(
     gap = value[0] - value[1]
     count = rates.count[:, used]
     events = value * count
-    is_count = np.abs(events - np.round(events)).max(initial=0) < 1e-6
-    if is_count and (value >= 0).all() and (value <= 1).all() and rates.layout.is_flat:
+    is_rate = np.abs(events - np.round(events)).max(initial=0) < 1e-6
+    is_rate &= bool((value >= 0).all() and (value <= 1).all())
+    if is_rate and rates.layout.is_flat:
         whole = np.round(events)
         lo, hi = newcombe(whole, count, level)
         exact = [fisher_exact((a, b), (n, m)) for a, b, n, m in zip(*whole, *count, strict=True)]
         return np.column_stack([gap, lo, hi, np.array(exact, float)]), "newcombe"
-    reach = -ndtri((1 - level) / 2) * rates.spread[0, used]
-    return np.stack([gap, gap - reach, gap + reach, gone], axis=1), "normal"
+    if is_rate:
+        lo, hi = (limit[used] for limit in clustered_newcombe(rates, level))
+        return np.stack([gap, lo, hi, gone], axis=1), "newcombe, clusters"
+    df = object_degrees_of_freedom(rates)[0, used]
+    reach = t.isf((1 - level) / 2, df) * rates.spread[0, used]
+    return np.stack([gap, gap - reach, gap + reach, gone], axis=1), "student"

@@ -11,7 +11,7 @@ from scipy import stats
 from scipy.optimize import brentq
 
 from vlbias.analysis.functionals import crossfit
-from vlbias.analysis.permutation import label_test
+from vlbias.analysis.label_permutation import label_test
 from vlbias.analysis.simulated_scores import PlantedWorld, SimulatedCondition
 from vlbias.errors import BadOption
 
