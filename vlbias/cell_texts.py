@@ -10,7 +10,15 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["EMPTY", "WORDS", "all_look_typed", "cell_text", "looks_typed", "misread", "text_of_cell"]
+__all__ = [
+    "EMPTY",
+    "WORDS",
+    "all_look_typed",
+    "cell_text",
+    "looks_typed",
+    "misread",
+    "text_of_cell",
+]
 
 WORDS = {
     "arm": {"null": "null world"},

@@ -9,12 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.special import ndtri
-from scipy.stats import t
 
 from vlbias.analysis.arm_estimates import Combination
 from vlbias.analysis.corrections import benjamini_hochberg, hierarchical, step_down
 from vlbias.analysis.disparity_changes import FUNCTIONALS, Changes, FunctionalName, make_scales
-from vlbias.analysis.functionals import standardised
 from vlbias.analysis.inference import check_level, multipliers
 from vlbias.analysis.matched_thresholds import neighbours, with_matching_error
 from vlbias.analysis.mediator_effects import EFFECTS, MediatorTable, row_counts, supported
@@ -23,8 +21,6 @@ from vlbias.analysis.rates import Measure, Rates, Thresholds, Window
 from vlbias.errors import MissingArms
 
 __all__ = ["EFFECTS", "MODALITIES", "Effects", "combine", "effects"]
-
-_NORMAL = 30.0  # beyond it tails underflow, and no draw lies there
 
 MODALITIES = (
     Combination("text", {"text": 1, "null": -1}),
@@ -236,13 +232,12 @@ def _corrected(table: pd.DataFrame, kept: Sequence[Floats]) -> pd.DataFrame:
 
 def _studentised(table: pd.DataFrame, kept: Sequence[Floats]) -> tuple[Floats, Floats]:
     """Absolute statistics [J] and centred draws [D, J] for rows of a table."""
-    se = table["se"].to_numpy(float)
     drawn = np.stack([kept[i] for i in table.index], axis=1)
-    drawn = np.abs((drawn - drawn.mean(axis=0)) / np.where(se > 0, se, np.inf))
-    size = np.abs(standardised(table["estimate"].to_numpy(float), se))
-    # draws know the errors' spread; the estimates' own is itself estimated, from few clusters badly
-    normal = -ndtri(t.sf(size, table["df"].to_numpy(float)))
-    return np.where(size < _NORMAL, normal, size), drawn
+    spread = drawn.std(axis=0)
+    drawn = np.abs((drawn - drawn.mean(axis=0)) / np.where(spread > 0, spread, np.inf))
+    # draws know the errors' spread; that it was itself estimated, from few clusters badly, p knows
+    size = -ndtri(table["p"].to_numpy(float) / 2)
+    return np.where(size == 0, 0.0, size), drawn
 
 
 def _adjusted(

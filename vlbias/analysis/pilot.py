@@ -38,9 +38,7 @@ class Pilot:
     design_effect: float
 
 
-def pilot(
-    panel: Panel, null: Floats, thresholds: Thresholds, other: Floats | None = None
-) -> Pilot:
+def pilot(panel: Panel, null: Floats, thresholds: Thresholds, other: Floats | None = None) -> Pilot:
     """Measures what `power.power` has to assume.
 
     Args:

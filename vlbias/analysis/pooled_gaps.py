@@ -20,10 +20,17 @@ from scipy.stats import norm, t
 from vlbias.analysis.cluster_limits import object_degrees_of_freedom
 from vlbias.analysis.functionals import crossfit
 from vlbias.analysis.inference import check_level, multipliers
-from vlbias.analysis.panel import Floats, Panel
+from vlbias.analysis.panel import Floats
 from vlbias.analysis.rates import Rates, noise
 
-__all__ = ["PooledGaps", "bias_shape", "critical_value", "pooled_gaps", "worst_error"]
+__all__ = [
+    "PooledGaps",
+    "bias_shape",
+    "critical_value",
+    "pooled_columns",
+    "pooled_gaps",
+    "worst_error",
+]
 
 _FEW = 10
 _GRID = 800
@@ -55,8 +62,8 @@ def pooled_gaps(rates: Rates, level: float = 0.95) -> PooledGaps:
 
     Gaps are measured in their standard errors, since frequent objects have larger gaps and larger
     errors alike, and drawn towards 0 by the factor w = m / (m + 1), m the mean square of the true
-    ones. Limits are w z +- c(1 / m, kurtosis) w (eq. 6 of Armstrong et al.); of all objects
-    together 95 % are covered, however the true gaps are distributed, but not each object by itself.
+    ones. Limits are w z +- c(1 / m, kurtosis) w, c the `critical_value`; of all objects together 95 %
+    are covered, however the true gaps are distributed, but not each object by itself.
 
     Args:
         rates: Of two groups.
@@ -120,7 +127,7 @@ def worst_error(c: float, square: float, kurtosis: float = np.inf) -> float:
     """Largest chance that a standard normal error and a random bias together exceed c.
 
     The bias b has E b^2 = `square` and E b^4 at most `kurtosis` times `square`^2. The worst
-    distribution of b^2 is a linear programme over a grid (Armstrong et al., section 4.2).
+    distribution of b^2 is found by a linear programme over a grid.
     """
     least, most = 1e-4 * min(square, 1.0), 200 * max(square, 1.0) + 20 * c**2
     x = np.r_[0.0, np.geomspace(least, most, _GRID), square]
@@ -138,9 +145,7 @@ def worst_error(c: float, square: float, kurtosis: float = np.inf) -> float:
     return float(-solved.fun)
 
 
-def bias_shape(
-    panel: Panel, rates: Rates, *, draws: int = 500, rng: np.random.Generator
-) -> pd.DataFrame:
+def bias_shape(rates: Rates, *, draws: int = 500, rng: np.random.Generator) -> pd.DataFrame:
     """Whether the bias is a few large gaps or many small ones.
 
     The objects of the largest gaps are chosen, with their signs, on one half of a random split of the
@@ -148,7 +153,6 @@ def bias_shape(
     gaps), and their gaps are measured on the other: noise alone puts no bias in the top objects.
 
     Args:
-        panel: Images and clusters.
         rates: Of the objects used.
         draws: Random splits.
         rng: Seeded generator.
@@ -158,7 +162,7 @@ def bias_shape(
         cross-fit B, `objects that carry the bias` (participation ratio: B^2 over the sum of squared
         gaps, without their noise), and `objects` in all. NaN where the bias cannot be told from 0.
     """
-    (error,) = noise([rates], multipliers(panel.layout, draws, rng))
+    (error,) = noise([rates], multipliers(rates.layout, draws, rng))
     chosen, measured = (np.abs(rates.gap + error), np.sign(rates.gap + error) * (rates.gap - error))
     order = np.argsort(-chosen, axis=-1)
     ranked = np.take_along_axis(measured, order, axis=-1).mean(axis=1)

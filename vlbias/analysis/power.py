@@ -181,9 +181,7 @@ class CorrelatedGaps:
         """95 % quantile of the sum of absolute gaps without bias."""
         return float(np.quantile(np.abs(self.own) @ spread, 0.95))
 
-    def minimal_bias(
-        self, spread: npt.NDArray[np.float64], level: float, wanted: float
-    ) -> float:
+    def minimal_bias(self, spread: npt.NDArray[np.float64], level: float, wanted: float) -> float:
         """B with equal gaps in half of the objects at which the sum of squared z has the power."""
         k = len(spread)
         biased = np.arange(k) < max(1, k // 2)

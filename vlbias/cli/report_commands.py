@@ -49,7 +49,9 @@ def power(
     ] = 0.45,
     pilot: Annotated[
         Path | None,
-        typer.Option(help="A small run to take rates, ratio and correlations from, not the options."),
+        typer.Option(
+            help="A small run to take rates, ratio and correlations from, not the options."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

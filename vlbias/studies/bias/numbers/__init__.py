@@ -21,6 +21,7 @@ from vlbias.studies.bias.numbers.worlds import (
     disparity_of,
     modalities,
     operating_points,
+    shape,
 )
 from vlbias.studies.photos.scores import PresenceScores
 
@@ -47,6 +48,7 @@ class Tables:
         thresholds: The operating point, per class.
         rows: How many rows of the table have which status.
         checks: What must hold exactly, and what was found.
+        shape: Whether the bias is a few large gaps or many small ones.
     """
 
     bias: pd.DataFrame
@@ -64,6 +66,7 @@ class Tables:
     thresholds: pd.DataFrame
     rows: pd.DataFrame
     checks: pd.DataFrame
+    shape: pd.DataFrame
 
 
 def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) -> Tables:
@@ -110,4 +113,5 @@ def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) 
         thresholds,
         run.statuses,
         exactness(job, table),
+        shape(job),
     )
