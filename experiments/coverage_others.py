@@ -10,7 +10,7 @@ from coverage_scenarios import DRAWS, SCENARIOS, ZERO, Truth, planted_world, rec
 from scipy.special import ndtr
 
 from vlbias.analysis.arm_estimates import Combination
-from vlbias.analysis.curve_gaps import auc_gaps
+from vlbias.analysis.curve_gaps import superiority_gaps
 from vlbias.analysis.disparity import disparity
 from vlbias.analysis.effects import MODALITIES, combine
 from vlbias.analysis.mean_effects import mean_effects
@@ -105,7 +105,7 @@ def _share(name: str, held: np.ndarray, width: np.ndarray) -> dict:
 def _areas(
     world: PlantedWorld, panel: Panel, scores: Floats, rng: np.random.Generator
 ) -> list[dict]:
-    found = auc_gaps(panel, scores, permutations=59, rng=rng)
+    found = superiority_gaps(panel, scores, permutations=59, rng=rng)
     ok = (found.objects["status"] == "ok").to_numpy()
     gap = found.objects["gap_a_b"].to_numpy()[ok]
     reach = 1.96 * found.objects["se_a_b"].to_numpy()[ok]
@@ -167,9 +167,7 @@ def _amplification(
 ) -> list[dict]:
     """Predictions know nothing of what is there: they differ from it in every cell."""
     attribute = np.stack([panel.group == g for g in panel.groups], axis=1)
-    _, (lo, hi), table = bias_amplification(
-        attribute, panel.present, scores >= 0, draws=DRAWS, rng=rng
-    )
+    _, (lo, hi), table = bias_amplification(attribute, panel.present, scores >= 0, rng=rng)
     delta = world.rates(SimulatedCondition()) - world.prevalence
     rows: list[dict] = []
     goal = float((table["sign"].to_numpy().reshape(delta.shape) * delta).mean())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vlbias.analysis.corrections import step_down
-from vlbias.analysis.curve_gaps import auc_gaps
+from vlbias.analysis.curve_gaps import superiority_gaps
 from vlbias.analysis.disparity import disparity
 from vlbias.analysis.effects import effects
 from vlbias.analysis.functionals import certainty, crossfit, crossfit_target
@@ -61,9 +61,9 @@ def test_a_certain_effect_is_the_most_significant_of_many():
     assert permutation_p(np.inf, np.array([1.0, np.inf, 2.0])) == 0.5
 
 
-def test_curves_that_never_overlap_are_certain():
+def test_scores_that_never_overlap_are_certain():
     panel, scores = split()
     scores = scores + np.linspace(0, 0.1, len(scores))[:, None]
-    found = auc_gaps(panel, scores, permutations=30, rng=np.random.default_rng(0))
+    found = superiority_gaps(panel, scores, permutations=30, rng=np.random.default_rng(0))
     assert found.crossfit == pytest.approx(K / 2)
     assert found.p == pytest.approx(1 / 31)

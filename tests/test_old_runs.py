@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from tiny_language import write_language
 
-from vlbias.analysis import arm_estimates, curve_gaps, effects, functionals
+from vlbias.analysis import arm_estimates, curve_gaps, functionals
 from vlbias.data.scene_folder import write_scenes
 from vlbias.data.scenes import SceneSpec
 from vlbias.report.export import frames
@@ -52,7 +52,7 @@ def without_certain_gaps(gap: np.ndarray, spread: np.ndarray) -> np.ndarray:
 @pytest.fixture
 def counted_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rule of 0.1.0 for gaps without error, which moved the tables of mitigations and no other."""
-    for module in (functionals, arm_estimates, effects, curve_gaps):
+    for module in (functionals, arm_estimates, curve_gaps):
         monkeypatch.setattr(module, "standardised", without_certain_gaps)
 
 

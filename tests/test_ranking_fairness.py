@@ -134,7 +134,7 @@ def test_amplification_of_tasks_without_correlation_is_zero_and_covered():
         attribute = np.eye(2)[rng.integers(0, 2, 300)]
         task = (rng.random((300, 20)) < 0.2).astype(float)
         hat = (rng.random((300, 20)) < np.where(task == 1, 0.7, 0.075)).astype(float)
-        estimate, (lo, hi), _ = bias_amplification(attribute, task, hat, draws=200, rng=rng)
+        estimate, (lo, hi), _ = bias_amplification(attribute, task, hat, rng=rng)
         covered.append(lo <= 0 <= hi)
         estimates.append(estimate)
     assert np.mean(covered) > 0.9

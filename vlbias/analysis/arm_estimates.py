@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from vlbias.analysis.cluster_limits import degrees_of_freedom
 from vlbias.analysis.functionals import (
     certainty,
     crossfit,
@@ -69,6 +71,11 @@ class NullEstimate:
     tilt: Floats = field(default_factory=lambda: np.zeros(0))
     sign_draws: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     tilt_draws: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    @cached_property
+    def df(self) -> float:
+        """Degrees of freedom of the errors of sums over objects."""
+        return degrees_of_freedom(self.arm.rates)
 
 
 def _about(centre: npt.NDArray[np.float64], error: Floats) -> list[Floats]:

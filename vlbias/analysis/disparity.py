@@ -10,17 +10,26 @@ import numpy.typing as npt
 import pandas as pd
 
 from vlbias.analysis.arm_estimates import fit_null
-from vlbias.analysis.functionals import shrinkage
+from vlbias.analysis.cluster_limits import degrees_of_freedom
+from vlbias.analysis.functionals import plugin, shrinkage
 from vlbias.analysis.inference import Interval, bounded, check_level, interval, multipliers
+from vlbias.analysis.label_permutation import LabelTest, label_test
+from vlbias.analysis.missing_scores import missing_scores
 from vlbias.analysis.object_gaps import object_table
 from vlbias.analysis.object_support import support
 from vlbias.analysis.panel import Floats, Panel
-from vlbias.analysis.permutation import Aggregate, LabelTest, aggregate_gaps, label_test
+from vlbias.analysis.permutation import Aggregate, aggregate_gaps
 from vlbias.analysis.range_crossfit import cell_sums, crossfit_halvings
-from vlbias.analysis.rates import Measure, Rates, Thresholds, measure_rates, noise
+from vlbias.analysis.rates import Measure, Rates, Thresholds, group_pairs, measure_rates, noise
+from vlbias.analysis.threshold_error import moved_rates
 from vlbias.errors import BadStudy
 
 __all__ = ["Disparity", "disparity"]
+
+_NUMBERS = (
+    "plugin", "floor", "p", "p_plugin", "crossfit", "lo", "hi", "crossfit_lo", "crossfit_hi",
+    "squared", "signed", "relative", "missing", "plugin_least", "plugin_most",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +45,11 @@ class Disparity:
         n_insufficient: Objects without.
         min_count: Smallest denominator among the objects used.
         plugin: Sum of absolute gaps, as usually printed.
-        floor: Its mean under permuted labels.
-        floor_quantiles: Its 5, 50 and 95 % quantiles under permuted labels.
-        p: Of the studentised label-permutation test.
-        p_plugin: Of the same test with the plug-in as statistic.
+        floor: Its mean if no object had a gap and all else were as it is: the sum of absolute
+            sampling errors, from draws over clusters.
+        floor_quantiles: Its 5, 50 and 95 % quantiles then.
+        p: Of the studentised label-permutation test; see `label_permutation.label_test`.
+        p_plugin: Of the same test with the studentised plug-in as statistic.
         crossfit: Sign from one half, size from the other, mean over all halvings; expectation <= B.
         lo: Lower limit for B itself.
         hi: Upper limit for B itself.
@@ -48,6 +58,9 @@ class Disparity:
         squared: Unbiased estimate of the sum of squared gaps.
         signed: Sum of gaps, first group minus second, mean over pairs.
         relative: plugin over the sum of mean rates.
+        missing: Largest share of entries without a score in a group.
+        plugin_least: Smallest plug-in over all that missing scores could have been.
+        plugin_most: Largest; see `missing_scores`.
         level: Of the limits.
         status: "ok", or "insufficient" where no object has support.
         objects: One row per object, also those without support; see `object_gaps.object_table`.
@@ -73,13 +86,16 @@ class Disparity:
     squared: float
     signed: float
     relative: float
+    missing: float
+    plugin_least: float
+    plugin_most: float
     level: float
     status: str
     objects: pd.DataFrame
 
     @property
     def is_within_floor(self) -> bool:
-        """Whether the plug-in is no larger than 95 % of what permuted labels give."""
+        """Whether the plug-in is no larger than 95 % of what no gap at all would give."""
         return not self.plugin > self.floor_quantiles[2]
 
     def frame(self) -> pd.DataFrame:
@@ -105,6 +121,7 @@ def disparity(
     halvings: int = 1000,
     draws: int = 2000,
     level: float = 0.95,
+    drawn_thresholds: npt.NDArray[np.float64] | None = None,
 ) -> Disparity:
     """B of one arm with its floor, tests, cross-fit and limits; never a bare number.
 
@@ -121,10 +138,13 @@ def disparity(
         aggregate: "pairwise" (mean over pairs of groups) or "range" (largest minus smallest).
         objects: Columns with support; found here if not given. Give the null arm's for other arms.
         strata: [S] labels within which images are exchangeable in the permutation test.
-        permutations: Draws of the permutation test and floor.
+        permutations: Draws of the permutation test.
         halvings: Random halvings of the cross-fit of "range"; for pairs their mean is known.
         draws: Multiplier draws for the limits.
         level: Of the limits.
+        drawn_thresholds: [draws, K] thresholds that other calibration images might have given
+            (`threshold_error.threshold_draws`); limits are then for B at the operating point that
+            the rule means, and not only at the thresholds found.
 
     Raises:
         BadTable: if shapes disagree.
@@ -147,7 +167,10 @@ def disparity(
         strata=strata, permutations=permutations, rng=rng,
     )  # fmt: skip
     weights = multipliers(panel.layout, draws, rng)
-    own, top, (lo, hi) = _limits(rates, weights, aggregate, level)
+    moved = None
+    if drawn_thresholds is not None and thresholds is not None and measure != "score":
+        moved = moved_rates(panel, array, measure, thresholds, drawn_thresholds, used)
+    own, top, (lo, hi), floor = _limits(rates, weights, aggregate, level, moved)
     fitted, fitted_lo, fitted_hi = own.estimate, own.lo, own.hi
     if aggregate == "range" and len(panel.groups) > 2:  # extremes have no closed form, nor limits
         sums = cell_sums(panel, array, measure, thresholds, used)
@@ -157,7 +180,7 @@ def disparity(
     total = float(rates.value.mean(axis=0).sum())
     return Disparity(
         **_head(panel, rates, used, measure, aggregate, level),
-        **_tests(top, test),
+        **_tests(top, test, floor),
         crossfit=fitted,
         lo=max(0.0, lo),
         hi=hi,
@@ -166,27 +189,40 @@ def disparity(
         squared=float((rates.gap**2 - rates.spread**2).mean(axis=0).sum()),
         signed=float(rates.gap.mean(axis=0).sum()),
         relative=top / total if measure != "score" and total > 0 else np.nan,
+        **_missing(panel, array, rates, measure, used),
         status="ok",
         objects=table,
     )
 
 
 def _limits(
-    rates: Rates, weights: Floats, aggregate: Aggregate, level: float
-) -> tuple[Interval, float, tuple[float, float]]:
-    """The cross-fit with its own limits, the plug-in, and the limits for B itself."""
+    rates: Rates,
+    weights: Floats,
+    aggregate: Aggregate,
+    level: float,
+    moved: Floats | None = None,
+) -> tuple[Interval, float, tuple[float, float], Floats]:
+    """The cross-fit with its own limits, the plug-in, limits for B itself, and draws of the floor."""
     (error,) = noise([rates], weights)
-    arm = fit_null(rates, error, frozenset({"plugin", "crossfit"})).arm
-    own = interval(arm.value["crossfit"], arm.draws["crossfit"], level)
-    top = float(aggregate_gaps(rates.value, aggregate).sum())
     pairwise = len(rates.value) == 2 or aggregate == "pairwise"
-    drawn = arm.draws["plugin"] if pairwise else _range_draws(rates, weights)
-    return own, top, bounded((own.estimate, arm.draws["crossfit"]), (top, drawn), level)
+    floor = plugin(error) if pairwise else _range_draws(rates, weights)[0]
+    if moved is not None:
+        pairs = group_pairs(len(rates.value))
+        apart = np.stack([moved[:, g] - moved[:, h] for g, h in pairs], axis=1)
+        error = error + apart.astype(error.dtype)
+    arm = fit_null(rates, error, frozenset({"plugin", "crossfit"})).arm
+    df = degrees_of_freedom(rates)
+    own = interval(arm.value["crossfit"], arm.draws["crossfit"], level, df=df)
+    top = float(aggregate_gaps(rates.value, aggregate).sum())
+    drawn = arm.draws["plugin"] if pairwise else _range_draws(rates, weights, moved)
+    limits = bounded((own.estimate, arm.draws["crossfit"]), (top, drawn), level, df=df)
+    return own, top, limits, floor
 
 
-def _range_draws(rates: Rates, weights: Floats) -> Floats:
+def _range_draws(rates: Rates, weights: Floats, moved: Floats | None = None) -> Floats:
     """[2, D] draws of the sum over objects of largest minus smallest group rate."""
     error = np.stack([weights[:, s] @ rates.residual[s] for s in rates.layout.spans], axis=1)
+    error = error if moved is None else error + moved
     middle = shrinkage(rates.gap, rates.spread).mean(axis=0) * (
         rates.value - rates.value.mean(axis=0)
     )
@@ -213,15 +249,22 @@ def _head(
     }
 
 
-def _tests(top: float, test: LabelTest) -> dict[str, Any]:
-    low, middle, high = np.quantile(test.floor, [0.05, 0.5, 0.95])
+def _tests(top: float, test: LabelTest, floor: Floats) -> dict[str, Any]:
+    low, middle, high = np.quantile(floor, [0.05, 0.5, 0.95])
     return {
         "plugin": top,
-        "floor": float(test.floor.mean()),
+        "floor": float(floor.mean(dtype=np.float64)),
         "floor_quantiles": (float(low), float(middle), float(high)),
         "p": test.p,
         "p_plugin": test.p_plugin,
     }
+
+
+def _missing(
+    panel: Panel, scores: Floats, rates: Rates, measure: Measure, used: npt.NDArray[np.intp]
+) -> dict[str, float]:
+    found = missing_scores(panel, scores, rates, measure, used)
+    return {"missing": found.share, "plugin_least": found.least, "plugin_most": found.most}
 
 
 def _insufficient(
@@ -237,19 +280,8 @@ def _insufficient(
     gone = float("nan")
     return Disparity(
         **_head(panel, rates, none, measure, aggregate, level),
-        plugin=gone,
-        floor=gone,
+        **dict.fromkeys(_NUMBERS, gone),
         floor_quantiles=(gone, gone, gone),
-        p=gone,
-        p_plugin=gone,
-        crossfit=gone,
-        lo=gone,
-        hi=gone,
-        crossfit_lo=gone,
-        crossfit_hi=gone,
-        squared=gone,
-        signed=gone,
-        relative=gone,
         status="insufficient",
         objects=object_table(panel, rates, none, None, level),
     )

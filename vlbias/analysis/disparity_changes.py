@@ -139,7 +139,7 @@ class Changes:
     ) -> tuple[dict[str, Any], Floats]:
         estimate = combination.value(arms, kind)
         draws = combination.draws(arms, kind)
-        found = interval(estimate, draws, self.level)
+        found = interval(estimate, draws, self.level, df=null.df)
         bottom = null.arm.value[kind]
         row: dict[str, Any] = {
             "effect": combination.name,
@@ -147,6 +147,7 @@ class Changes:
             "estimand": ESTIMANDS[name],
             "estimate": estimate,
             "se": found.se,
+            "df": null.df,
             "lo": found.lo,
             "hi": found.hi,
             "p": found.p,
@@ -156,7 +157,7 @@ class Changes:
             "denominator": f"{name} of the null arm",
         }
         if kind == "plugin":
-            row["lo"], row["hi"], row["p"] = self._limits_of_change(arms, combination)
+            row["lo"], row["hi"], row["p"] = self._limits_of_change(null, arms, combination)
             row["se"] = np.nan
         else:
             row["relative_lo"], row["relative_hi"] = self._ratio(estimate, draws, null, kind)
@@ -168,10 +169,10 @@ class Changes:
         below = null.arm.draws[kind]
         z = int(np.argmax(draws.std(axis=1)))
         covariance = np.cov(np.stack([draws[z], below[z]]), dtype=np.float64)
-        return fieller(estimate, null.arm.value[kind], covariance, self.level)
+        return fieller(estimate, null.arm.value[kind], covariance, self.level, df=null.df)
 
     def _limits_of_change(
-        self, arms: Mapping[str, ArmEstimate], combination: Combination
+        self, null: NullEstimate, arms: Mapping[str, ArmEstimate], combination: Combination
     ) -> tuple[float, float, float]:
         """Limits and p for the change of B: two valid constructions, which share the error, cut.
 
@@ -179,13 +180,13 @@ class Changes:
         a fifth of the error, since all decisions are the other's.
         """
         reach, bracket = combination.reach(arms), combination.bracket(arms)
-        error = 1 - self.level
+        error, df = 1 - self.level, null.df
         share = 1.0 if reach is None else _DECIDING_SHARE
-        lo, hi = bounded(*bracket, 1 - share * error)
+        lo, hi = bounded(*bracket, 1 - share * error, df=df)
         if reach is not None:
-            limit = interval(*reach, 1 - (1 - share) * error, side="upper").hi
+            limit = interval(*reach, 1 - (1 - share) * error, side="upper", df=df).hi
             lo, hi = max(lo, -limit), min(hi, limit)
-        return lo, hi, min(1.0, bounded_p(*bracket) / share)
+        return lo, hi, min(1.0, bounded_p(*bracket, df=df) / share)
 
 
 def make_scales(

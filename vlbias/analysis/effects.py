@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.special import ndtri
 
 from vlbias.analysis.arm_estimates import Combination
 from vlbias.analysis.corrections import benjamini_hochberg, hierarchical, step_down
 from vlbias.analysis.disparity_changes import FUNCTIONALS, Changes, FunctionalName, make_scales
-from vlbias.analysis.functionals import standardised
 from vlbias.analysis.inference import check_level, multipliers
 from vlbias.analysis.matched_thresholds import neighbours, with_matching_error
-from vlbias.analysis.mediator_effects import EFFECTS, MediatorTable, row_counts
+from vlbias.analysis.mediator_effects import EFFECTS, MediatorTable, row_counts, supported
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.rates import Measure, Rates, Thresholds, Window
 from vlbias.errors import MissingArms
@@ -91,11 +91,13 @@ def effects(
 
     Returns:
         A table with columns mediator ("" for TE over all rows), effect, functional, estimand,
-        estimate, se, lo, hi, p, p_bh (false discovery rate over mediators of one granularity:
+        estimate, se, df (degrees of freedom of se, after Satterthwaite), lo, hi, p, p_bh (false
+        discovery rate over mediators of one granularity:
         encoders, branches, or units), p_adjusted (max-T over all mediators; cuts stand apart),
         relative (to the null arm's value of the same functional, named in `denominator`; limits
         after Fieller), n, n_clusters, n_objects, cut, status. Where y10 equals y00 on every row the
-        mediator cuts the graph: NIE is TE by construction, `cut` is True and no share is given.
+        mediator cuts the graph: NIE is TE by construction, `cut` is True and no share is given. A
+        mediator that no row has, or none of a group, is "insufficient" and has no numbers.
 
     Raises:
         BadTable: if shapes disagree or mediator names repeat.
@@ -182,7 +184,7 @@ def combine(
         found = changes.arms([scale] * count, [null] * count, rates) if count else []
         fitted = {base: null.arm, **dict(zip(others, found, strict=True))}
         for row, drawn in changes.rows(scale, null, fitted, combinations):
-            rows.append(row | row_counts(panel, scale, valid))
+            rows.append(supported(row, row_counts(panel, scale, valid)))
             kept.append(drawn)
     return _adjusted(pd.DataFrame(rows), kept, ["functional"])
 
@@ -230,10 +232,12 @@ def _corrected(table: pd.DataFrame, kept: Sequence[Floats]) -> pd.DataFrame:
 
 def _studentised(table: pd.DataFrame, kept: Sequence[Floats]) -> tuple[Floats, Floats]:
     """Absolute statistics [J] and centred draws [D, J] for rows of a table."""
-    se = table["se"].to_numpy(float)
     drawn = np.stack([kept[i] for i in table.index], axis=1)
-    drawn = np.abs((drawn - drawn.mean(axis=0)) / np.where(se > 0, se, np.inf))
-    return np.abs(standardised(table["estimate"].to_numpy(float), se)), drawn
+    spread = drawn.std(axis=0)
+    drawn = np.abs((drawn - drawn.mean(axis=0)) / np.where(spread > 0, spread, np.inf))
+    # draws know the errors' spread; that it was itself estimated, from few clusters badly, p knows
+    size = -ndtri(table["p"].to_numpy(float) / 2)
+    return np.where(size == 0, 0.0, size), drawn
 
 
 def _adjusted(

@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri
 from scipy.stats import t
 
 from vlbias.analysis.panel import Floats, PanelLayout
@@ -85,28 +84,31 @@ def interval(
     level: float = 0.95,
     *,
     side: Literal["both", "lower", "upper"] = "both",
+    df: float = np.inf,
 ) -> Interval:
-    """Normal interval whose standard error is the largest over the centres drawn around.
+    """Student's interval whose standard error is the largest over the centres drawn around.
 
     Args:
         estimate: The estimate.
         replicates: [Z, D] draws of the same functional around Z centres.
         level: Coverage wanted.
         side: One-sided limits leave the other end infinite.
+        df: Degrees of freedom of the standard error (`cluster_limits.degrees_of_freedom`);
+            infinite for normal limits.
     """
     se = float(np.std(replicates, axis=-1, dtype=np.float64).max())
     tail = (1 - check_level(level)) / (2 if side == "both" else 1)
-    reach = float(-ndtri(tail)) * se
+    reach = float(t.isf(tail, df)) * se
     lo = -np.inf if side == "upper" else estimate - reach
     hi = np.inf if side == "lower" else estimate + reach
-    return Interval(estimate, se, lo, hi, p_value(estimate, se))
+    return Interval(estimate, se, lo, hi, p_value(estimate, se, df))
 
 
-def p_value(estimate: float, se: float) -> float:
-    """Two-sided normal p-value; 1 where estimate and error are both 0."""
+def p_value(estimate: float, se: float, df: float = np.inf) -> float:
+    """Two-sided p-value of Student's t; 1 where estimate and error are both 0."""
     if se == 0:
         return 1.0 if estimate == 0 else 0.0
-    return float(2 * ndtr(-abs(estimate) / se))
+    return float(2 * t.sf(abs(estimate) / se, df))
 
 
 def largest_left_open(estimate: float, se: float, level: float = 0.95) -> float:
@@ -184,7 +186,11 @@ def _cluster_mean(
 
 
 def bounded(
-    lower: tuple[float, Floats], upper: tuple[float, Floats], level: float = 0.95
+    lower: tuple[float, Floats],
+    upper: tuple[float, Floats],
+    level: float = 0.95,
+    *,
+    df: float = np.inf,
 ) -> tuple[float, float]:
     """Limits for a quantity known to lie between the expectations of two statistics.
 
@@ -192,19 +198,22 @@ def bounded(
         lower: A statistic whose expectation is at most the quantity, and its [Z, D] draws.
         upper: One whose expectation is at least the quantity, and its draws.
         level: Coverage wanted; half of the error goes to each end.
+        df: Degrees of freedom of the standard errors.
     """
     side = 1 - (1 - check_level(level)) / 2
-    lo = interval(*lower, side, side="lower").lo
-    hi = interval(*upper, side, side="upper").hi
+    lo = interval(*lower, side, side="lower", df=df).lo
+    hi = interval(*upper, side, side="upper", df=df).hi
     return lo, hi
 
 
-def bounded_p(lower: tuple[float, Floats], upper: tuple[float, Floats]) -> float:
+def bounded_p(
+    lower: tuple[float, Floats], upper: tuple[float, Floats], *, df: float = np.inf
+) -> float:
     """Two-sided p-value against 0 of a quantity known to lie between two expectations; see `bounded`."""
     sides = []
     for (estimate, drawn), sign in ((lower, 1.0), (upper, -1.0)):
         se = interval(estimate, drawn).se
-        sides.append(p_value(estimate, se) if sign * estimate > 0 else 1.0)
+        sides.append(p_value(estimate, se, df) if sign * estimate > 0 else 1.0)
     return min(sides)
 
 
@@ -213,6 +222,8 @@ def fieller(
     denominator: float,
     covariance: npt.NDArray[np.float64],
     level: float = 0.95,
+    *,
+    df: float = np.inf,
 ) -> tuple[float, float]:
     """Limits of a ratio after Fieller (1954): all r for which numerator - r denominator may be 0.
 
@@ -221,12 +232,13 @@ def fieller(
         denominator: Estimate below the line.
         covariance: [2, 2] of the two.
         level: Coverage wanted.
+        df: Degrees of freedom of the covariance.
 
     Returns:
         Two limits; (-inf, inf) where the denominator cannot be told from 0, since then no bounded
         interval is valid (Gleser & Hwang 1987).
     """
-    z = float(-ndtri((1 - check_level(level)) / 2))
+    z = float(t.isf((1 - check_level(level)) / 2, df))
     a = denominator**2 - z**2 * covariance[1, 1]
     b = numerator * denominator - z**2 * covariance[0, 1]
     c = numerator**2 - z**2 * covariance[0, 0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -11,7 +11,9 @@ import pandas as pd
 
 from vlbias.errors import BadTable, MissingArms
 
-__all__ = ["EFFECTS", "mean_effects"]
+__all__ = ["EFFECTS", "mean_effects", "studentised_limits"]
+
+Sums = tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]
 
 EFFECTS: dict[str, dict[str, float]] = {
     "TE": {"11": 1, "00": -1},
@@ -27,10 +29,12 @@ EFFECTS: dict[str, dict[str, float]] = {
 def mean_effects(
     arms: pd.DataFrame, *, by: str | None, draws: int, rng: np.random.Generator, level: float = 0.95
 ) -> pd.DataFrame:
-    """Mean effects of a long frame of potential outcomes, percentile intervals over clusters.
+    """Mean effects of a long frame of potential outcomes, with studentised intervals over clusters.
 
-    A mean is linear in the clusters' sums, so the percentile bootstrap over clusters is valid for it;
-    it is not for sums of absolute gaps (see `vlbias.analysis.disparity`).
+    Clusters are resampled, and limits are quantiles of the mean's error divided by its own standard
+    error in each draw (bootstrap-t, Efron 1981). Percentiles of the mean itself cover 84 % with 6
+    clusters and 89 % with 10; these cover 93 % or more (`experiments/few_clusters.py`). Limits are
+    infinite where a group has one cluster.
 
     Args:
         arms: Columns sample_id, cluster, contrast, mediator, arm, outcome, target, value.
@@ -119,29 +123,80 @@ def _rows(
         else False
     )
     moved = bool(np.any(wide["11"][known] != wide["00"][known]))
-    estimates: list[tuple[Hashable, float, npt.NDArray[np.float64], int, int]] = []
-    for place, name in enumerate(groups):
+    sums = []
+    for place in range(len(groups)):
         here = known & (group == place)
         total = np.bincount(cluster[here], np.asarray(value)[here], minlength=weights.shape[1])
-        count = np.bincount(cluster[here], minlength=weights.shape[1])
-        drawn = (weights @ total) / np.maximum(weights @ count, 1)
-        estimate = total.sum() / count.sum() if count.sum() else np.nan
-        estimates.append((name, float(estimate), drawn, int(here.sum()), int((count > 0).sum())))
-    for a, b in combinations(range(len(groups)), 2):
-        (_, mean, one, n, m), (_, other_mean, other, other_n, other_m) = estimates[a], estimates[b]
-        label = f"{groups[a]} - {groups[b]}"
-        estimates.append((label, mean - other_mean, one - other, n + other_n, m + other_m))
-    tail = (1 - level) / 2
-    return [
-        {
-            **named,
-            "group": name,
-            "estimate": estimate,
-            "lo": float(np.quantile(drawn, tail)),
-            "hi": float(np.quantile(drawn, 1 - tail)),
-            "n": n,
-            "n_clusters": n_clusters,
-            "cut": cut and moved,
-        }
-        for name, estimate, drawn, n, n_clusters in estimates
+        sums.append((total, np.bincount(cluster[here], minlength=weights.shape[1])))
+    parts: list[tuple[Hashable, list[Sums]]] = [
+        (name, [one]) for name, one in zip(groups, sums, strict=True)
     ]
+    for a, b in combinations(range(len(groups)), 2):
+        parts.append((f"{groups[a]} - {groups[b]}", [sums[a], sums[b]]))
+    rows: list[dict[str, object]] = []
+    for name, chosen in parts:
+        estimate, lo, hi = studentised_limits(chosen, weights, level)
+        rows.append(
+            {
+                **named,
+                "group": name,
+                "estimate": estimate,
+                "lo": lo,
+                "hi": hi,
+                "n": int(sum(count.sum() for _, count in chosen)),
+                "n_clusters": int(sum((count > 0).sum() for _, count in chosen)),
+                "cut": cut and moved,
+            }
+        )
+    return rows
+
+
+def studentised_limits(
+    sums: Sequence[Sums], weights: npt.NDArray[np.int64], level: float
+) -> tuple[float, float, float]:
+    """A mean, or the first mean minus the second, with limits by the bootstrap-t over clusters.
+
+    Args:
+        sums: For one group or two, [C] sums and [C] counts of every cluster.
+        weights: [D, C] how often each cluster is drawn.
+        level: Coverage wanted.
+
+    Returns:
+        Estimate and limits; infinite limits where a group has fewer than two clusters.
+    """
+    if any(not count.any() for _, count in sums):
+        return np.nan, np.nan, np.nan
+    every = np.concatenate([np.ones((1, weights.shape[1])), weights])
+    mean, error = _mean_with_error(sums, every)
+    estimate, se = float(mean[0]), float(error[0])
+    if min(np.count_nonzero(count) for _, count in sums) < 2:
+        return estimate, -np.inf, np.inf
+    if se == 0:
+        return estimate, estimate, estimate
+    # a draw of one cluster alone has no error and is no evidence either way
+    known = error[1:] > 1e-9 * se
+    if not known.any():
+        return estimate, -np.inf, np.inf
+    tail = (1 - level) / 2
+    ratio = (mean[1:][known] - estimate) / error[1:][known]
+    low, high = np.quantile(ratio, [tail, 1 - tail])
+    return estimate, estimate - float(high) * se, estimate - float(low) * se
+
+
+def _mean_with_error(
+    sums: Sequence[Sums], weights: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """[W] means, or differences of two, and their standard errors under rows of weights."""
+    size = [weights @ count for _, count in sums]
+    there = np.all([one > 0 for one in size], axis=0)
+    safe = [np.where(one > 0, one, 1) for one in size]
+    means = [(weights @ total) / n for (total, _), n in zip(sums, safe, strict=True)]
+    signs = (1, -1)[: len(sums)]
+    variance = np.zeros(len(weights))
+    for g, (total, count) in enumerate(sums):
+        for h, (other, many) in enumerate(sums):
+            cross = weights @ (total * other) - means[g] * (weights @ (count * other))
+            cross += means[h] * (means[g] * (weights @ (count * many)) - weights @ (total * many))
+            variance += signs[g] * signs[h] * cross / (safe[g] * safe[h])
+    value = np.sum([s * m for s, m in zip(signs, means, strict=True)], axis=0)
+    return value, np.where(there, np.sqrt(np.maximum(variance, 0)), 0.0)

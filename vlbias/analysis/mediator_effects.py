@@ -16,7 +16,7 @@ from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.rates import Window
 from vlbias.errors import BadTable
 
-__all__ = ["EFFECTS", "MediatorTable", "row_counts"]
+__all__ = ["EFFECTS", "MediatorTable", "row_counts", "supported"]
 
 EFFECTS = (
     Combination("TE", {"11": 1, "00": -1}),
@@ -33,6 +33,8 @@ are the pure effects (clean run with a changed mediator: sufficiency); TIE and T
 (changed run with a clean mediator: necessity).
 """
 
+_NUMBERS = ("estimate", "se", "df", "lo", "hi", "p", "relative", "relative_lo", "relative_hi")
+
 
 def row_counts(panel: Panel, scale: Scale, valid: npt.NDArray[np.bool_]) -> dict[str, Any]:
     """How many rows, clusters and objects an estimate rests on."""
@@ -43,6 +45,14 @@ def row_counts(panel: Panel, scale: Scale, valid: npt.NDArray[np.bool_]) -> dict
         "n_objects": len(scale.objects),
         "status": "ok" if len(scale.objects) else "insufficient",
     }
+
+
+def supported(row: Mapping[str, Any], counts: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with its counts; without a number where no object has rows in every group."""
+    full = {**row, **counts}
+    if counts["status"] == "insufficient":
+        full |= dict.fromkeys(_NUMBERS, np.nan)
+    return full
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +107,8 @@ class MediatorTable:
         missing = np.isnan(y01) | np.isnan(y10)
         if missing.any():
             valid = valid & ~missing
-        is_cut = bool(((y10 == self.y00) | ~valid).all())
+        # where no row has the mediator nothing passes through it, and nothing is cut
+        is_cut = bool(valid.any() and ((y10 == self.y00) | ~valid).all())
         shared = self.fitted(valid)
         twice = [one for one in shared for _ in range(2)]
         rates = [
@@ -121,7 +132,7 @@ class MediatorTable:
         is_cut: bool,
     ) -> None:
         for row, drawn in self.changes.rows(one.scale, one.null, arms, combinations):
-            full = {"mediator": name, **row, **one.counts, "cut": is_cut}
+            full = {"mediator": name, **supported(row, one.counts), "cut": is_cut}
             if is_cut:
                 full |= dict.fromkeys(("relative", "relative_lo", "relative_hi"), np.nan)
                 full["status"] = "cut"

@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import gammaln, ndtri, softmax
+from scipy.special import gammaln, softmax
+from scipy.stats import t
 from statsmodels.stats.proportion import confint_proportions_2indep
 
+from vlbias.analysis.cluster_limits import clustered_newcombe, object_degrees_of_freedom
 from vlbias.analysis.corrections import benjamini_hochberg, step_down
+from vlbias.analysis.label_permutation import LabelTest
 from vlbias.analysis.panel import Panel
-from vlbias.analysis.permutation import LabelTest
+from vlbias.analysis.pooled_gaps import pooled_columns
 from vlbias.analysis.rates import Rates
 
 __all__ = ["fisher_exact", "newcombe", "object_table", "signed_summary"]
@@ -61,7 +64,9 @@ def object_table(
 
     The gap is the first group's rate minus the second's; with k > 2 groups the largest minus the
     smallest, without limits. For two groups of independent images the limits are Newcombe's and
-    `p_exact` is Fisher's; with clusters the limits are normal and the p-value the permutation's.
+    `p_exact` is Fisher's; with clusters the limits are Newcombe's at the effective number of images
+    (`cluster_limits.clustered_newcombe`) and the p-value the permutation's. Limits of mean scores are
+    Student's.
 
     Args:
         panel: Images and groups.
@@ -73,8 +78,9 @@ def object_table(
     Returns:
         Columns object, status ("ok" or "insufficient"), n_GROUP, events_GROUP and rate_GROUP for
         each group, gap, lo, hi, interval (its method), z, p_exact, p_permutation, p_bh (false
-        discovery rate of p_exact), p_max_t (family-wise, step-down max-T). Values that need
-        support are NaN without it.
+        discovery rate of p_exact), p_max_t (family-wise, step-down max-T), pooled, pooled_lo and
+        pooled_hi (gap drawn towards 0 by what all objects show, and its limits; see
+        `pooled_gaps.pooled_gaps`). Values that need support are NaN without it.
     """
     table: dict[str, Any] = {"object": list(panel.targets)}
     table["status"] = np.where(
@@ -89,9 +95,13 @@ def object_table(
     for column in ("gap", "lo", "hi", "z", "p_exact", "p_permutation", "p_bh", "p_max_t"):
         frame[column] = np.nan
     frame["interval"] = limits[1]
+    for column in ("pooled", "pooled_lo", "pooled_hi"):
+        frame[column] = np.nan
     if test is None:
         return frame
     rows = frame.index[used]
+    for column, value in pooled_columns(rates.take(used), level).items():
+        frame.loc[rows, column] = value
     frame.loc[rows, ["gap", "lo", "hi", "p_exact"]] = limits[0]
     permuted = (1 + (test.drawn >= test.statistic - 1e-9).sum(axis=0)) / (1 + len(test.drawn))
     frame.loc[rows, "p_permutation"] = permuted
@@ -144,11 +154,16 @@ def _limits(
     gap = value[0] - value[1]
     count = rates.count[:, used]
     events = value * count
-    is_count = np.abs(events - np.round(events)).max(initial=0) < 1e-6
-    if is_count and (value >= 0).all() and (value <= 1).all() and rates.layout.is_flat:
+    is_rate = np.abs(events - np.round(events)).max(initial=0) < 1e-6
+    is_rate &= bool((value >= 0).all() and (value <= 1).all())
+    if is_rate and rates.layout.is_flat:
         whole = np.round(events)
         lo, hi = newcombe(whole, count, level)
         exact = [fisher_exact((a, b), (n, m)) for a, b, n, m in zip(*whole, *count, strict=True)]
         return np.column_stack([gap, lo, hi, np.array(exact, float)]), "newcombe"
-    reach = -ndtri((1 - level) / 2) * rates.spread[0, used]
-    return np.stack([gap, gap - reach, gap + reach, gone], axis=1), "normal"
+    if is_rate:
+        lo, hi = (limit[used] for limit in clustered_newcombe(rates, level))
+        return np.stack([gap, lo, hi, gone], axis=1), "newcombe, clusters"
+    df = object_degrees_of_freedom(rates)[0, used]
+    reach = t.isf((1 - level) / 2, df) * rates.spread[0, used]
+    return np.stack([gap, gap - reach, gap + reach, gone], axis=1), "student"

@@ -27,9 +27,12 @@ def calibrate(
     """[K] thresholds from the images of a calibration split, blind to the groups.
 
     Rules: "count" lets as many images through as truly contain the object (Wang & Russakovsky,
-    ICML 2021); "fpr" lets through the given share of the images without it. An object that the
-    rule cannot place (never present, or never absent) gets an infinite threshold: it is never
-    predicted, has no events, and so comes out as "insufficient", not as 0. For thresholds
+    ICML 2021); "fpr" lets through the given share of the images without it. Where equal scores do
+    not allow that number, the threshold is the one that comes nearest without letting through more:
+    scores of half precision, or one lowest score for all that was not found, would else let through
+    everything. An object that the rule cannot place (never present, never absent, or more images tied
+    at the top than wanted) gets an infinite threshold: it is never predicted, has no events, and so
+    comes out as "insufficient", not as 0. For thresholds
     per condition call this once for each condition's scores.
 
     Args:
@@ -61,8 +64,11 @@ def calibrate(
 
 
 def _between(pool: Floats, wanted: int) -> float:
-    """The largest threshold that at least `wanted` of the pool reach."""
+    """The smallest score that no more than `wanted` of the pool reach; infinite if every one has more."""
     upper = np.partition(pool, len(pool) - wanted)[len(pool) - wanted]
+    if np.count_nonzero(pool >= upper) > wanted:
+        above = pool[pool > upper]
+        return float(above.min()) if len(above) else float("inf")
     return float(upper)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -13,31 +13,18 @@ from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.rates import Measure, Thresholds, group_pairs
 from vlbias.errors import BadStudy
 
-__all__ = ["Aggregate", "LabelTest", "aggregate_gaps", "label_test", "permuted_codes", "swap_test"]
+__all__ = [
+    "Aggregate",
+    "aggregate_gaps",
+    "permuted_codes",
+    "permuted_units",
+    "permuted_within",
+    "row_sums",
+    "swap_test",
+]
 
 Aggregate = Literal["pairwise", "range"]
 """How k group rates of one object become one gap: mean over pairs, or largest minus smallest."""
-
-_BLOCK = 250  # draws held at once
-
-
-@dataclass(frozen=True, eq=False)
-class LabelTest:
-    """The label-permutation test of "no disparity" and what the same draws give.
-
-    Args:
-        p: Of the studentised sum of squares over all objects.
-        p_plugin: Of the plain sum of absolute gaps, for comparison.
-        floor: [R] sum of absolute gaps under permuted labels.
-        statistic: [K] studentised absolute gap of each object.
-        drawn: [R, K] the same under permuted labels.
-    """
-
-    p: float
-    p_plugin: float
-    floor: Floats
-    statistic: Floats
-    drawn: Floats
 
 
 def aggregate_gaps(value: Floats, aggregate: Aggregate) -> Floats:
@@ -64,6 +51,31 @@ def permuted_codes(
     Raises:
         BadStudy: if a cluster with one group lies in two strata.
     """
+    _, codes, unit = permuted_units(panel, draws, rng, strata)
+    return codes[:, unit]
+
+
+def permuted_units(
+    panel: Panel,
+    draws: int,
+    rng: np.random.Generator,
+    strata: npt.ArrayLike | None = None,
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int8], npt.NDArray[np.intp]]:
+    """What exchanges labels: whole clusters, or single rows of clusters that hold several groups.
+
+    Args:
+        panel: Images, groups, clusters.
+        draws: Number R of permutations.
+        rng: Seeded generator.
+        strata: [S] labels within which units are exchangeable.
+
+    Returns:
+        The units' own group codes [U]; permuted ones [R, U]; and the unit of each row [S], rows in
+        canonical order.
+
+    Raises:
+        BadStudy: if a cluster with one group lies in two strata.
+    """
     layout = panel.layout
     code = panel.code[layout.order]
     cluster = panel.cluster_code[layout.order]
@@ -82,67 +94,51 @@ def permuted_codes(
     _, head, back = np.unique(unit, return_index=True, return_inverse=True)
     if (block[head][back] != block).any():
         raise BadStudy("strata", "a cluster in two strata", "strata that keep clusters whole")
+    own = code[head].astype(np.int8)
     units = np.empty((draws, len(head)), dtype=np.int8)
     for label in np.unique(block[head]):
         columns = np.flatnonzero(block[head] == label)
-        start = np.broadcast_to(code[head][columns].astype(np.int8), (draws, len(columns)))
+        start = np.broadcast_to(own[columns], (draws, len(columns)))
         units[:, columns] = rng.permuted(start, axis=1)
-    return units[:, back]
+    return own, units, np.asarray(back, dtype=np.intp)
 
 
-def label_test(
-    panel: Panel,
-    scores: Floats,
-    thresholds: Thresholds | None,
-    *,
-    measure: Measure = "fpr",
-    objects: npt.NDArray[np.intp] | None = None,
-    aggregate: Aggregate = "pairwise",
-    strata: npt.ArrayLike | None = None,
-    permutations: int = 2000,
-    rng: np.random.Generator,
-) -> LabelTest:
-    """The permutation test of equal rates, all objects at once.
+def permuted_within(
+    panel: Panel, draws: int, rng: np.random.Generator
+) -> Callable[[npt.NDArray[np.intp], npt.NDArray[np.bool_], slice], npt.NDArray[np.int8]]:
+    """Labels permuted among images that show an object and among those that do not.
 
-    The statistic of an object is the between-group sum of squares over its variance; for two groups
-    the squared z. Rates use the pooled variance (equal under the hypothesis), scores each group's
-    own (DiCiccio, Vasudevan, Basu, Kenthapadi & Agarwal, KDD 2020), so that unequal variances alone
-    do not reject.
+    One random order of clusters serves all objects, so that their dependence is kept; within each
+    part of the images, each group gets as many rows as it has, in that order.
 
-    Args:
-        panel: Images and groups.
-        scores: [S, K].
-        thresholds: [K], not needed for "score".
-        measure: What is compared.
-        objects: Columns with support.
-        aggregate: How k groups become one gap.
-        strata: [S] labels within which images are exchangeable.
-        permutations: Number of draws.
-        rng: Seeded generator.
+    Returns:
+        A function of the rows used [n] (canonical order), whether each shows the object [n], and a
+        slice of 1 + R labellings, the first being the given one; gives codes [., n].
     """
-    numerator, denominator = _row_sums(panel, scores, thresholds, measure, objects)
-    own = panel.code[panel.layout.order].astype(np.int8)[None]
-    k = len(panel.groups)
-    pooled = measure != "score"
-    value, seen = _grouped(own, numerator, denominator, k, pooled)
-    drawn, floor = [], []
-    codes = permuted_codes(panel, permutations, rng, strata)
-    for start in range(0, permutations, _BLOCK):
-        part, statistic = _grouped(codes[start : start + _BLOCK], numerator, denominator, k, pooled)
-        drawn.append(statistic)
-        floor.append(aggregate_gaps(part, aggregate).sum(axis=-1))
-    every, sums = np.concatenate(drawn), np.concatenate(floor)
-    plain = float(aggregate_gaps(value, aggregate)[0].sum())
-    return LabelTest(
-        permutation_p(float((seen[0] ** 2).sum()), (every**2).sum(axis=1)),
-        permutation_p(plain, sums),
-        sums,
-        seen[0],
-        every,
-    )
+    code = panel.code[panel.layout.order].astype(np.int8)
+    cluster = panel.cluster_code[panel.layout.order]
+    place = rng.random((draws, panel.layout.n_clusters), dtype=np.float32)[:, cluster]
+    order = np.argsort(place, axis=1, kind="stable")
+
+    def codes(
+        rows: npt.NDArray[np.intp], shows: npt.NDArray[np.bool_], part: slice
+    ) -> npt.NDArray[np.int8]:
+        wanted = range(draws + 1)[part]
+        drawn = order[[i - 1 for i in wanted if i]]
+        found = np.empty((len(drawn), len(code)), np.int8)
+        for flag in (False, True):
+            member = np.zeros(len(code), bool)
+            member[rows[shows == flag]] = True
+            chosen = drawn[member[drawn]].reshape(len(drawn), -1)
+            labels = np.sort(code[member])
+            np.put_along_axis(found, chosen, np.broadcast_to(labels, chosen.shape), axis=1)
+        given = code[None] if wanted and wanted[0] == 0 else code[None][:0]
+        return np.concatenate([given, found])[:, rows]
+
+    return codes
 
 
-def _row_sums(
+def row_sums(
     panel: Panel,
     scores: Floats,
     thresholds: Thresholds | None,
@@ -164,30 +160,6 @@ def _row_sums(
     return (use & (seen >= thresholds[columns])).astype(np.float32), weight
 
 
-def _grouped(
-    codes: npt.NDArray[np.int8], numerator: Floats, denominator: Floats, k: int, pooled: bool
-) -> tuple[Floats, Floats]:
-    """Rates [R, k, K] and studentised gaps [R, K] for rows of group codes [R, S]."""
-    square = numerator if pooled else numerator * numerator
-    sums, counts, squares = [], [], []
-    for g in range(k):
-        member = (codes == g).astype(np.float32)
-        sums.append((member @ numerator).astype(np.float64))
-        counts.append((member @ denominator).astype(np.float64))
-        if not pooled:
-            squares.append((member @ square).astype(np.float64))
-    total, count = np.stack(sums, axis=1), np.maximum(np.stack(counts, axis=1), 1.0)
-    value = total / count
-    if pooled:
-        mean = total.sum(axis=1, keepdims=True) / count.sum(axis=1, keepdims=True)
-        variance = np.broadcast_to(mean * (1 - mean), value.shape)
-    else:
-        variance = np.stack(squares, axis=1) / count - value**2
-    weight = count / np.maximum(variance, 1e-12)
-    middle = (weight * value).sum(axis=1, keepdims=True) / weight.sum(axis=1, keepdims=True)
-    return value, np.sqrt((weight * (value - middle) ** 2).sum(axis=1))
-
-
 def swap_test(
     panel: Panel,
     y0: Floats,
@@ -206,8 +178,8 @@ def swap_test(
     rejects. For "bias changed" use the intervals of `effects` or `operating_point.attributable`.
     """
     missing = np.isnan(y0) | np.isnan(y1)
-    first, weight = _row_sums(panel, np.where(missing, np.nan, y0), thresholds, measure, objects)
-    second, _ = _row_sums(panel, np.where(missing, np.nan, y1), thresholds, measure, objects)
+    first, weight = row_sums(panel, np.where(missing, np.nan, y0), thresholds, measure, objects)
+    second, _ = row_sums(panel, np.where(missing, np.nan, y1), thresholds, measure, objects)
     code = panel.code[panel.layout.order]
     cluster = panel.cluster_code[panel.layout.order]
     coins = rng.integers(0, 2, (permutations, panel.layout.n_clusters)).astype(np.float32)

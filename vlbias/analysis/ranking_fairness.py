@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.stats import t as t_distribution
 
-from vlbias.analysis.inference import cluster_weights
+from vlbias.analysis.ties import TopGroups, expected_share_logs
 from vlbias.errors import BadStudy, BadTable
 
 __all__ = [
@@ -26,8 +27,9 @@ __all__ = [
 Labels = npt.NDArray[np.str_]
 
 
-def _ranked(scores: npt.ArrayLike, groups: npt.ArrayLike) -> Labels:
-    """Group labels from best to worst; ties in the order given."""
+def _checked(
+    scores: npt.ArrayLike, groups: npt.ArrayLike
+) -> tuple[npt.NDArray[np.float64], Labels]:
     values, labels = np.asarray(scores, dtype=np.float64), np.asarray(groups, dtype=str)
     if values.shape != labels.shape or values.ndim != 1:
         raise BadTable(
@@ -35,7 +37,7 @@ def _ranked(scores: npt.ArrayLike, groups: npt.ArrayLike) -> Labels:
         )
     if np.isnan(values).any():
         raise BadTable("scores contain NaN; leave these images out of the ranking")
-    return labels[np.argsort(-values, kind="stable")]
+    return values, labels
 
 
 def _desired(labels: Labels, desired: Mapping[str, float] | None) -> dict[str, float]:
@@ -56,7 +58,8 @@ def max_skew(
     """Largest log ratio of a group's share among the top k to its desired share.
 
     MaxSkew@k of Geyik, Ambler & Kenthapadi (KDD 2019). Over the whole set it is 0 for any ranking,
-    random or perfectly sorted by group, so that k must be smaller.
+    random or perfectly sorted by group, so that k must be smaller. Of equal scores at the edge of the
+    top k it is the expectation over their order.
 
     Args:
         scores: [n] of one query.
@@ -67,13 +70,11 @@ def max_skew(
     Raises:
         BadStudy: if k is not at least 1 and less than n.
     """
-    labels = _ranked(scores, groups)
+    values, labels = _checked(scores, groups)
     if not 1 <= k < len(labels):
         raise BadStudy("k", k, f"1 to {len(labels) - 1}: the whole pool has no skew by definition")
     shares = _desired(labels, desired)
-    top = labels[:k]
-    skews = [np.log((top == g).mean() / s) for g, s in shares.items() if (top == g).any()]
-    return float(max(skews))
+    return TopGroups.of(values, labels, k).largest_log_ratio(shares)
 
 
 def ndkl(
@@ -81,16 +82,15 @@ def ndkl(
 ) -> float:
     """Divergence of the shares in every top i from the desired ones, discounted by log2(i + 1).
 
-    Normalised discounted cumulative Kullback-Leibler divergence of Geyik et al. (KDD 2019).
+    Normalised discounted cumulative Kullback-Leibler divergence of Geyik et al. (KDD 2019); of equal
+    scores the expectation over their order.
     """
-    labels = _ranked(scores, groups)
+    values, labels = _checked(scores, groups)
     shares = _desired(labels, desired)
     place = np.arange(1, len(labels) + 1)
     total = np.zeros(len(labels))
     for name, share in shares.items():
-        seen = np.cumsum(labels == name) / place
-        safe = np.where(seen > 0, seen, 1.0)
-        total += np.where(seen > 0, seen * np.log(safe / share), 0.0)
+        total += expected_share_logs(values, labels, name, share)
     discount = 1 / np.log2(place + 1)
     return float((discount * total).sum() / discount.sum())
 
@@ -99,13 +99,13 @@ def bias_at_k(scores: npt.ArrayLike, groups: npt.ArrayLike, k: int, pair: tuple[
     """(first - second) / (first + second) among the top k; 0 where neither is there.
 
     Bias@K of Wang, Liu & Wang (EMNLP 2021) for one query; average over queries with
-    `ranking_table`. Images of other groups count for k but for neither side.
+    `ranking_table`. Images of other groups count for k but for neither side. Of equal scores at the
+    edge of the top k it is the expectation over their order.
     """
-    labels = _ranked(scores, groups)
+    values, labels = _checked(scores, groups)
     if not 1 <= k <= len(labels):
         raise BadStudy("k", k, f"1 to {len(labels)}")
-    first, second = int((labels[:k] == pair[0]).sum()), int((labels[:k] == pair[1]).sum())
-    return (first - second) / (first + second) if first + second else 0.0
+    return TopGroups.of(values, labels, k).contrast(pair)
 
 
 def ranking_table(
@@ -174,11 +174,11 @@ def bias_amplification(
     *,
     direction: Literal["attribute to task", "task to attribute"] = "attribute to task",
     signs: npt.ArrayLike | None = None,
+    cluster: npt.ArrayLike | None = None,
     rng: np.random.Generator,
-    draws: int = 2000,
     level: float = 0.95,
 ) -> tuple[float, tuple[float, float], pd.DataFrame]:
-    """Directional bias amplification, its interval over images, and the table it is averaged from.
+    """Directional bias amplification, its interval over clusters, and the table it is averaged from.
 
     BiasAmp of Wang & Russakovsky (ICML 2021), equation 1: the mean over attributes a and tasks t of
     delta where a and t are positively correlated in the training data, else of -delta; delta is the
@@ -187,7 +187,8 @@ def bias_amplification(
 
     Correlations of the same images would count their noise: a task that is no more frequent in one
     group seems amplified or reduced by chance, and limits around that cover in 7 of 10 data sets.
-    Without `signs` a random half of the images gives them and is measured no more.
+    Without `signs` a random half of the clusters gives them and is measured no more. Limits are
+    Student's, of the linearised mean of ratios over clusters.
 
     Args:
         attribute: [n, A] true attributes, one-hot.
@@ -195,8 +196,9 @@ def bias_amplification(
         predicted: [n, T] predicted tasks, or [n, A] predicted attributes for "task to attribute".
         direction: Which is predicted from which.
         signs: [A, T] sign of the correlation in the training data; see `correlation_signs`.
-        rng: Seeded generator.
-        draws: Bootstrap draws over images, signs kept.
+        cluster: [n] what belongs together, such as images of one photographer; each image by itself if
+            not given.
+        rng: Seeded generator of the halves.
         level: Of the interval.
 
     Raises:
@@ -211,9 +213,12 @@ def bias_amplification(
             f"predicted as {'task' if is_forward else 'attribute'}"
         )
     rows = np.arange(len(a))
+    together = rows if cluster is None else np.unique(np.asarray(cluster), return_inverse=True)[1]
+    if len(together) != len(a):
+        raise BadTable(f"{len(together)} clusters for {len(a)} images: one for each is needed")
     if signs is None:
-        half = rng.permutation(rows)
-        rows, held = half[::2], half[1::2]
+        half = rng.permutation(int(together.max()) + 1)
+        rows, held = (np.flatnonzero(np.isin(together, half[i::2])) for i in (0, 1))
         signs = correlation_signs(a[held], t[held])
     own = np.sign(np.asarray(signs, dtype=np.float64))
     if own.shape != (a.shape[1], t.shape[1]):
@@ -226,11 +231,11 @@ def bias_amplification(
         raise BadTable("no image has any of the conditions")
     change = hat[rows] - true
     gain = given[:, used] * (change @ sign[used].T)
-    estimate = float((gain.sum(axis=0) / count[used]).mean() / true.shape[1])
-    weights = cluster_weights(len(rows), draws, rng)
-    drawn = ((weights @ gain) / np.maximum(weights @ given[:, used], 1e-9)).mean(axis=1)
-    tail = (1 - level) / 2
-    lo, hi = np.quantile(drawn / true.shape[1], [tail, 1 - tail])
+    share = gain.sum(axis=0) / count[used]
+    estimate = float(share.mean() / true.shape[1])
+    part = ((gain - share * given[:, used]) / count[used]).mean(axis=1) / true.shape[1]
+    names, place = np.unique(together[rows], return_inverse=True)
+    lo, hi = _student_limits(estimate, np.bincount(place, part), len(names), level)
     delta = (given.T @ change) / np.maximum(count, 1)[:, None]
     table = pd.DataFrame(
         [
@@ -240,7 +245,18 @@ def bias_amplification(
         ],
         columns=["given", "predicted", "n", "sign", "delta", "status"],
     )  # fmt: skip
-    return estimate, (float(lo), float(hi)), table
+    return estimate, (lo, hi), table
+
+
+def _student_limits(
+    estimate: float, part: npt.NDArray[np.float64], clusters: int, level: float
+) -> tuple[float, float]:
+    """From each cluster's part [C] in the estimate."""
+    if clusters < 2:
+        return -np.inf, np.inf
+    se = float(np.sqrt((part**2).sum() * clusters / (clusters - 1)))
+    reach = float(t_distribution.isf((1 - level) / 2, clusters - 1)) * se
+    return estimate - reach, estimate + reach
 
 
 def correlation_signs(attribute: npt.ArrayLike, task: npt.ArrayLike) -> npt.NDArray[np.float64]:

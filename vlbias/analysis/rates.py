@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Literal
 
@@ -35,18 +35,30 @@ class Rates:
         count: [k, K] denominators.
         residual: [M, K] influence of each cell on its own group's rate; sums to 0 within a group.
         layout: Cells, groups and clusters.
+        clusters: [k, K] how many cells of equal size say as much about the variance as these do.
     """
 
     value: npt.NDArray[np.float64]
     count: npt.NDArray[np.float64]
     residual: Floats
     layout: PanelLayout
+    clusters: npt.NDArray[np.float64]
 
     @property
     def gap(self) -> npt.NDArray[np.float64]:
         """[P, K] difference of rates for each pair of groups."""
         gaps = [self.value[g] - self.value[h] for g, h in group_pairs(len(self.value))]
         return np.asarray(np.stack(gaps))
+
+    def take(self, objects: npt.NDArray[np.intp]) -> Rates:
+        """The same of some objects, by position."""
+        return Rates(
+            self.value[:, objects],
+            self.count[:, objects],
+            self.residual[:, objects],
+            self.layout,
+            self.clusters[:, objects],
+        )
 
     def equals(self, other: Rates) -> bool:
         """Whether every image counts as it does in another arm over the same entries."""
@@ -140,6 +152,9 @@ class Window:
         denominator: [M, K'] how many per cell.
         count: [k, K'] how many per group.
         cells: [k, K'] how many cells per group have any.
+        clusters: [k, K'] the same, where cells of unequal size count as fewer: (sum D^2)^2 / sum D^4
+            for D entries in a cell, which is what a variance estimated from them is worth when rows of
+            a cell are alike (Satterthwaite).
     """
 
     layout: PanelLayout
@@ -149,6 +164,7 @@ class Window:
     denominator: Floats
     count: npt.NDArray[np.float64]
     cells: npt.NDArray[np.float64]
+    clusters: npt.NDArray[np.float64]
 
     @classmethod
     def of(
@@ -166,7 +182,8 @@ class Window:
         cells = layout.cells(use.astype(np.float32))
         count = np.stack([cells[s].sum(axis=0, dtype=np.float64) for s in layout.spans])
         seen = np.stack([(cells[s] > 0).sum(axis=0) for s in layout.spans]).astype(np.float64)
-        return cls(layout, measure, columns, use, cells, count, seen)
+        worth = seen if layout.is_flat else _worth(cells, layout)
+        return cls(layout, measure, columns, use, cells, count, seen, worth)
 
     def _sorted(self, scores: Floats) -> Floats:
         rows = scores.take(self.layout.order, axis=0)
@@ -187,7 +204,7 @@ class Window:
             masked -= centre * self.use
             rates = self._rates(self.layout.cells(masked), np.float64)
             value = np.where(self.count > 0, rates.value + centre, 0.0)
-            return Rates(value, rates.count, rates.residual, self.layout)
+            return replace(rates, value=value)
         if thresholds is None or np.shape(thresholds) != (scores.shape[1],):
             raise BadTable(
                 f"{self.measure} needs one threshold per target ({scores.shape[1]}), got "
@@ -212,7 +229,14 @@ class Window:
             np.multiply(self.denominator[span], -value[g].astype(numerator.dtype), out=part)
             part += numerator[span]
             part *= scale.astype(numerator.dtype)
-        return Rates(value, self.count, residual, self.layout)
+        return Rates(value, self.count, residual, self.layout, self.clusters)
+
+
+def _worth(cells: Floats, layout: PanelLayout) -> npt.NDArray[np.float64]:
+    square = cells.astype(np.float64) ** 2
+    total = np.stack([square[s].sum(axis=0) for s in layout.spans])
+    fourth = np.stack([(square[s] ** 2).sum(axis=0) for s in layout.spans])
+    return np.divide(total**2, fourth, out=np.zeros_like(total), where=fourth > 0)
 
 
 def measure_rates(

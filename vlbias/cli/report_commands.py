@@ -44,23 +44,44 @@ def power(
     objects: Annotated[int, typer.Option(help="Object classes.")] = 79,
     fpr: Annotated[float, typer.Option(help="False-positive rate at the operating point.")] = 0.02,
     ratio: Annotated[float, typer.Option(help="Share of the larger group.")] = 0.68,
+    correlation: Annotated[
+        float, typer.Option(help="Correlation of two objects' scores on the same photo.")
+    ] = 0.45,
+    pilot: Annotated[
+        Path | None,
+        typer.Option(
+            help="A small run to take rates, ratio and correlations from, not the options."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the noise floor and the smallest detectable bias and change, before a run."""
     from vlbias.analysis.power import power as compute
 
-    plan = compute(n, objects, fpr, ratio)
+    if pilot is None:
+        plan = compute(n, objects, fpr, ratio, correlation=correlation)
+    else:
+        from vlbias.store.run_folder import Run
+        from vlbias.studies.photos.pilot import plan_from
+
+        plan = plan_from(Run(pilot), n)
     if as_json:
         typer.echo(plan.frame().to_json(orient="records", indent=2))
         return
-    typer.echo(f"{n} photos, {ratio:.0%} in the larger group, false-positive rate {fpr:g}")
+    source = f" (rates and correlations of {pilot})" if pilot else ""
+    typer.echo(
+        f"{n} photos, {plan.ratio:.0%} in the larger group, false-positive rate {plan.fpr:.3g}{source}"
+    )
+    typer.echo(
+        f"objects of a photo correlate {plan.correlation:.2f}, design effect {plan.design_effect:.2f}"
+    )
     if plan.status != "ok":
         typer.echo(
             "insufficient: no object will have enough photos and false positives in both groups (50 without "
             "the object and 5 to expect in each); raise --n or --fpr"
         )
         return
-    typer.echo(f"objects with support            {plan.objects_used} of {objects}")
+    typer.echo(f"objects with support            {plan.objects_used} of {plan.objects}")
     below = f"95 % of such runs below {plan.floor_q95:.3f}"
     typer.echo(f"floor of B with no bias at all  {plan.floor:.3f} ({below})")
     typer.echo(
@@ -68,6 +89,4 @@ def power(
     )
     typer.echo(f"smallest detectable change      {plan.minimal_change:.3f} of B_lin, signs known")
     typer.echo(f"                                {plan.minimal_change_crossfit:.3f} of B_crossfit")
-    typer.echo(
-        f"(with {plan.power:.0%} power at a two-sided level of {plan.level:g}; objects independent)"
-    )
+    typer.echo(f"(with {plan.power:.0%} power at a two-sided level of {plan.level:g})")

@@ -6,6 +6,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
+from vlbias.cell_texts import misread
 from vlbias.errors import BadData
 
 __all__ = ["refuse_spellings"]
@@ -13,6 +14,7 @@ __all__ = ["refuse_spellings"]
 _MISSING = {"nan", "<na>", "null", "n/a", "#n/a"}
 """What tables write where there is nothing."""
 _PERSON = "person"
+_SIGNS = "=+-@'＝＋－＠ \t\r\n"
 
 
 def refuse_spellings(groups: Iterable[str], classes: Iterable[str]) -> None:
@@ -20,7 +22,8 @@ def refuse_spellings(groups: Iterable[str], classes: Iterable[str]) -> None:
 
     Raises:
         BadData: names groups or classes that differ in capitals, spaces or Unicode form only, groups that
-            stand for a missing value, and a class of persons that is not called "person".
+            stand for a missing value, names that pandas, R, DuckDB or a spreadsheet would read as something
+            else, and a class of persons that is not called "person".
     """
     counts = Counter(groups)
     missing = [name for name in counts if name.casefold() in _MISSING or name in ("", "None")]
@@ -35,6 +38,13 @@ def refuse_spellings(groups: Iterable[str], classes: Iterable[str]) -> None:
         raise BadData(
             f"class {wrong[0]!r}: persons must be of class 'person', as worlds look for it"
         )
+    for what, names in (("group", list(counts)), ("class", listed)):
+        for name in names:
+            if taken := misread(name):
+                raise BadData(
+                    f"{what} {name!r} would be read as {taken} in every exported table; call it otherwise, "
+                    f"such as {what + ' ' + name.strip(_SIGNS)!r}"
+                )
     for what, names in (("groups", list(counts)), ("classes", listed)):
         alike = defaultdict(list)
         for name in names:

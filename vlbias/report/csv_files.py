@@ -1,6 +1,7 @@
-"""Tables as CSV files: safe to open in a spreadsheet, and read back as they were.
+"""Tables as CSV files: every value comes back as it was, whatever reads them; safe in a spreadsheet.
 
-A text that a spreadsheet would take for a formula gets an apostrophe in front; numbers stay numbers.
+`cell_texts` has the rules for texts. Truth values are TRUE and FALSE, which pandas, R and DuckDB all know;
+missing values are empty cells.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
+from vlbias.cell_texts import WORDS, all_look_typed, cell_text, text_of_cell
+
 __all__ = ["csv_text", "read_table", "table_texts"]
 
+_LONG = 1000  # readers judge longer columns by their first rows
 _FORMULA = re.compile("'*[=+@\\-\t\r＝＋－＠]")
 _WRITTEN = re.compile("'+[=+@\\-\t\r＝＋－＠]")
 _COLUMNS = "columns.json"
@@ -30,13 +35,26 @@ def table_texts(folder: Path, tables: Mapping[str, pd.DataFrame]) -> dict[Path, 
 
 def csv_text(frame: pd.DataFrame) -> str:
     """A table as text; one without columns gets the head "empty", so that every reader takes it."""
-    shown = frame if len(frame.columns) else pd.DataFrame(columns=["empty"])
-    shown = shown.rename(columns=_safe)
-    for place, name in enumerate(list(shown.columns)):
-        column = shown.iloc[:, place]
-        if not is_numeric_dtype(column.dtype):
-            shown = shown.assign(**{str(name): column.astype(object).map(_safe)})
-    return str(shown.to_csv(index=False))
+    if not len(frame.columns):
+        return "empty\n"
+    shown = {_head(str(name)): _cells(str(name), column) for name, column in frame.items()}
+    return str(pd.DataFrame(shown, columns=list(shown)).to_csv(index=False))
+
+
+def _cells(name: str, column: pd.Series[Any]) -> pd.Series[Any]:
+    if is_bool_dtype(column.dtype):
+        return column.map({True: "TRUE", False: "FALSE"})
+    if is_numeric_dtype(column.dtype):
+        return column
+    words = WORDS.get(name, {})
+    is_typed = len(column) > _LONG or all_look_typed(column)
+
+    def spelled(cell: Any) -> Any:
+        if isinstance(cell, str):
+            return cell_text(cell, words, is_typed=is_typed)
+        return str(cell).upper() if isinstance(cell, bool | np.bool_) else cell
+
+    return column.astype(object).map(spelled)
 
 
 def read_table(path: Path | str) -> pd.DataFrame:
@@ -49,7 +67,7 @@ def read_table(path: Path | str) -> pd.DataFrame:
     types = json.loads((path.parent / _COLUMNS).read_text(encoding="utf-8"))[path.stem]
     if not types:
         return pd.DataFrame()
-    text = pd.read_csv(path, dtype=str, keep_default_na=False).rename(columns=_given)
+    text = pd.read_csv(path, dtype=str, keep_default_na=False).rename(columns=_name)
     return pd.DataFrame({name: _typed(text[name], **kind) for name, kind in types.items()})
 
 
@@ -64,22 +82,28 @@ def _types(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 
 def _dtype(column: pd.Series[Any]) -> str:
+    there = column.dropna()
+    if len(there) < len(column) and len(there) and there.map(type).eq(bool).all():
+        return "truth"
     is_plain = is_numeric_dtype(column.dtype) or isinstance(column.dtype, pd.StringDtype)
     return str(column.dtype) if is_plain else "object"
 
 
 def _typed(column: pd.Series[Any], dtype: str, empty: str | None) -> pd.Series[Any]:
+    if dtype == "truth":
+        return column.map({"TRUE": True, "FALSE": False, "": empty}).astype(object)
     if dtype == "object" or dtype.startswith("str"):
-        return column.map(lambda cell: _given(cell) if cell else empty).astype(dtype)
+        words = WORDS.get(str(column.name), {})
+        return column.map(lambda cell: text_of_cell(cell, words) if cell else empty).astype(dtype)
     if is_bool_dtype(dtype):
-        return column.eq("True")
+        return column.str.lower().eq("true")
     numbers = column.map(lambda cell: float(cell) if cell else float("nan")).astype(float)
     return column.astype(dtype) if dtype.startswith(("int", "uint")) else numbers.astype(dtype)
 
 
-def _safe(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
+def _head(name: str) -> str:
+    return f"'{name}" if _FORMULA.match(name) else name
 
 
-def _given(cell: str) -> str:
-    return cell[1:] if _WRITTEN.match(cell) else cell
+def _name(head: str) -> str:
+    return head[1:] if _WRITTEN.match(head) else head

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from vlbias.analysis.object_support import support
 from vlbias.analysis.operating_point import calibrate
 from vlbias.analysis.panel import Floats, Panel
+from vlbias.analysis.threshold_error import threshold_draws
 from vlbias.store.finished import refuse_unfinished
 from vlbias.store.run_folder import Run
 from vlbias.studies.photos.run_panel import panel_of
@@ -94,6 +95,19 @@ class PresenceScores:
         scores = self.run.slab(self.null_contrast, "", "00")[self.fitted]
         panel = self.whole.take(self.fitted)
         return calibrate(panel, scores, self.point["rule"], fpr=self.point["value"])
+
+    @cached_property
+    def drawn_thresholds(self) -> NDArray[np.float64] | None:
+        """[draws, classes] operating points that other photos of the split would give.
+
+        None for given thresholds, and where reported photos set them: their error is then no other.
+        """
+        if self.point["rule"] == "given" or np.isin(self.fitted, self.reported).any():
+            return None
+        scores = self.run.slab(self.null_contrast, "", "00")[self.fitted]
+        panel = self.whole.take(self.fitted)
+        rule, fpr = self.point["rule"], self.point["value"]
+        return threshold_draws(panel, scores, rule, fpr=fpr, draws=self.draws, rng=self.rng())
 
     @cached_property
     def null_contrast(self) -> str:

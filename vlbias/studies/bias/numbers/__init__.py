@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from vlbias.analysis.curve_gaps import auc_gaps
+from vlbias.analysis.curve_gaps import auc_gaps, superiority_gaps
 from vlbias.errors import BadTable
 from vlbias.runs.events import Note, silent
 from vlbias.store.run_folder import Run
@@ -21,6 +21,7 @@ from vlbias.studies.bias.numbers.worlds import (
     disparity_of,
     modalities,
     operating_points,
+    shape,
 )
 from vlbias.studies.photos.scores import PresenceScores
 
@@ -33,7 +34,7 @@ class Tables:
 
     Args:
         bias: One row: B of the null world with floor, tests, limits and support.
-        objects: One row per object: rates, gap, limits, p-values, AUC gap, support.
+        objects: One row per object: rates, gap, limits, p-values, AUC gap, superiority, support.
         conditions: One row per world: B, floor, p, mean false-positive rate, presence mAP.
         boxes: One row per world: average precision of found boxes; no row if none were kept.
         effects: One row per contrast, mediator, effect and functional.
@@ -47,6 +48,7 @@ class Tables:
         thresholds: The operating point, per class.
         rows: How many rows of the table have which status.
         checks: What must hold exactly, and what was found.
+        shape: Whether the bias is a few large gaps or many small ones.
     """
 
     bias: pd.DataFrame
@@ -64,6 +66,7 @@ class Tables:
     thresholds: pd.DataFrame
     rows: pd.DataFrame
     checks: pd.DataFrame
+    shape: pd.DataFrame
 
 
 def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) -> Tables:
@@ -79,9 +82,13 @@ def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) 
     job = PresenceScores(run, draws=draws, seed=seed)
     note("bias of the null world")
     bias = disparity_of(job, job.null)
-    auc = auc_gaps(job.panel, job.null, permutations=draws, rng=job.rng()).objects
-    gap = {name: f"auc_{name}" for name in auc.columns if name.startswith("gap_")}
-    objects = bias.objects.merge(auc.rename(columns=gap)[["object", *gap.values()]], on="object")
+    objects = bias.objects
+    for gaps, prefix in ((auc_gaps, "auc"), (superiority_gaps, "superiority")):
+        found = gaps(job.panel, job.null, permutations=0, rng=job.rng()).objects
+        named = {name: f"{prefix}_{name}" for name in found.columns if name.startswith("gap_")}
+        objects = objects.merge(
+            found.rename(columns=named)[["object", *named.values()]], on="object"
+        )
     note("worlds")
     worlds = conditions(job)
     note("boxes")
@@ -106,4 +113,5 @@ def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) 
         thresholds,
         run.statuses,
         exactness(job, table),
+        shape(job),
     )

@@ -12,10 +12,12 @@ from vlbias.analysis.effects import combine
 from vlbias.analysis.matched_thresholds import mean_fpr
 from vlbias.analysis.operating_point import grid
 from vlbias.analysis.panel import Floats
+from vlbias.analysis.pooled_gaps import bias_shape
+from vlbias.analysis.rates import measure_rates
 from vlbias.studies.bias.numbers.strictness import PLACEBOS
 from vlbias.studies.photos.scores import PresenceScores, presence_map
 
-__all__ = ["conditions", "disparity_of", "modalities", "operating_points"]
+__all__ = ["conditions", "disparity_of", "modalities", "operating_points", "shape"]
 
 _POINTS = (0.02, 0.05, 0.1, 0.2, 0.3)
 
@@ -30,7 +32,14 @@ def disparity_of(job: PresenceScores, scores: Floats) -> Disparity:
         objects=job.objects,
         draws=job.draws,
         permutations=job.draws,
+        drawn_thresholds=job.drawn_thresholds,
     )
+
+
+def shape(job: PresenceScores) -> pd.DataFrame:
+    """Whether the bias of the null world is a few large gaps or many small ones."""
+    rates = measure_rates(job.panel, job.null, "fpr", job.thresholds, objects=job.objects)
+    return bias_shape(rates, draws=min(job.draws, 500), rng=job.rng())
 
 
 def conditions(job: PresenceScores) -> pd.DataFrame:

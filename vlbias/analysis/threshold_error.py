@@ -1,0 +1,90 @@
+"""What the error of thresholds adds to limits, where a split of its own has set them."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from vlbias.analysis.inference import cluster_weights
+from vlbias.analysis.panel import Floats, Panel
+from vlbias.analysis.rates import Measure, Thresholds
+
+__all__ = ["moved_rates", "threshold_draws"]
+
+_SPARE = 4  # a draw of clusters rarely needs more than so many times the images that pass
+
+
+def threshold_draws(
+    panel: Panel,
+    scores: npt.ArrayLike,
+    rule: str,
+    *,
+    fpr: float = 0.05,
+    draws: int = 2000,
+    rng: np.random.Generator,
+) -> npt.NDArray[np.float64]:
+    """[D, K] thresholds that the rule gives when the calibration clusters are drawn again.
+
+    Args:
+        panel: The calibration images.
+        scores: [S, K] of them.
+        rule: "count" or "fpr"; see `operating_point.calibrate`.
+        fpr: Share for "fpr".
+        draws: How often clusters are drawn with replacement.
+        rng: Seeded generator.
+    """
+    array = panel.check_scores("calibration scores", scores)
+    codes = panel.cluster_code
+    weights = cluster_weights(int(codes.max()) + 1, draws, rng).astype(np.float32)[:, codes]
+    found = np.full((draws, len(panel.targets)), np.inf)
+    for column in range(len(panel.targets)):
+        seen = ~np.isnan(array[:, column])
+        present = panel.present[:, column]
+        rows = np.flatnonzero(seen if rule == "count" else seen & ~present)
+        if rule == "count":
+            wanted = weights[:, np.flatnonzero(seen & present)].sum(axis=1)
+        else:
+            wanted = np.round(fpr * weights[:, rows].sum(axis=1))
+        found[:, column] = _weighted(array[rows, column], weights, rows, wanted)
+    return found
+
+
+def _weighted(
+    values: Floats, weights: Floats, rows: npt.NDArray[np.intp], wanted: Floats
+) -> npt.NDArray[np.float64]:
+    """[D] smallest score that no more than the wanted number [D] of drawn images reach."""
+    if not len(values) or not wanted.max(initial=0):
+        return np.full(len(wanted), np.inf)
+    order = np.argsort(-values, kind="stable")[: int(_SPARE * wanted.max()) + 50]
+    ranked = values[order]
+    passed = np.cumsum(weights[:, rows[order]], axis=1)
+    ends = np.flatnonzero(np.r_[ranked[1:] != ranked[:-1], True])
+    passed = passed[:, ends]
+    # a score that no drawn image has is no threshold that the rule could give
+    last = (passed <= wanted[:, None]).sum(axis=1)
+    reached = np.take_along_axis(
+        np.concatenate([np.zeros((len(passed), 1), passed.dtype), passed], axis=1), last[:, None], 1
+    )[:, 0]
+    first = (passed < reached[:, None]).sum(axis=1)
+    return np.where(last > 0, ranked[ends][np.minimum(first, len(ends) - 1)], np.inf)
+
+
+def moved_rates(
+    panel: Panel,
+    scores: Floats,
+    measure: Measure,
+    thresholds: Thresholds,
+    drawn: npt.NDArray[np.float64],
+    objects: npt.NDArray[np.intp],
+) -> npt.NDArray[np.float64]:
+    """[D, k, K'] how much each group's rate changes at drawn thresholds [D, K], over fixed images."""
+    own = panel.present == (measure == "tpr")
+    found = np.zeros((len(drawn), len(panel.groups), len(objects)))
+    for place, column in enumerate(objects):
+        rows = own[:, column] & ~np.isnan(scores[:, column])
+        for g in range(len(panel.groups)):
+            values = np.sort(scores[rows & (panel.code == g), column])
+            limits = np.concatenate([[thresholds[column]], drawn[:, column]]).astype(values.dtype)
+            above = 1 - np.searchsorted(values, limits, side="left") / max(len(values), 1)
+            found[:, g, place] = above[1:] - above[0]
+    return found
