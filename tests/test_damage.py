@@ -21,7 +21,8 @@ from vlbias.errors import VlbiasError
 from vlbias.files import write_json, write_texts
 from vlbias.report.blocks import Section
 from vlbias.report.export import frames
-from vlbias.report.page import Page, Reported, make_folder, write_page
+from vlbias.report.page import Page, Reported, write_page
+from vlbias.report.page_folder import make_folder
 from vlbias.store.run_folder import Run
 from vlbias.studies import kind_of
 from vlbias.studies.lifecycle import run_plan
@@ -170,7 +171,7 @@ class Few:
 
 def written(folder: Path, target: Path, headline: str) -> Page:
     """A page with little on it."""
-    make_folder(target)
+    make_folder(target, [Run(folder)])
     tables = Few(pd.DataFrame({"of": [headline]}))
     return write_page(target, [Reported(Run(folder), tables, Section(headline, [], []))], [], 5)
 
@@ -219,4 +220,22 @@ def test_a_page_of_somebody_else_is_not_overwritten(small: Path, tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
     (tmp_path / "index.html").unlink()
     written(small, tmp_path, "first")
-    make_folder(tmp_path)
+    make_folder(tmp_path, [Run(small)])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("report.json", '{"mine": 1}'),
+        ("model-card.md", "# My model"),
+        ("tables/toy/numbers.csv", "mine"),
+    ],
+)
+def test_no_file_of_somebody_else_is_overwritten(
+    small: Path, tmp_path: Path, name: str, content: str
+) -> None:
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(VlbiasError, match=r"no page of vlbias.*-o"):
+        report(small, tmp_path, draws=5)
+    assert contents(tmp_path) == {name: content.encode()}
