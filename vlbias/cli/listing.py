@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from vlbias.cli.output import echo
 from vlbias.errors import BadStudy
 from vlbias.progress import loading_quietly
 
@@ -34,15 +35,15 @@ def list_(
             outline = outline_model(model)
         for tower in outline.towers:
             for stage in tower.stages:
-                typer.echo(f"{stage.name:42} whole stage")
+                echo(f"{stage.name:42} whole stage")
         for port in outline.ports:
             pattern = f"{port.stage}/{port.name}" + (".*" if port.layers is not None else "")
             units = f", {_counted(port.units)} units: {pattern}[*]" if port.units else ""
             cut = ", cuts the tower" if port.cut else ""
-            typer.echo(f"{pattern:42} {port.layers or 1} layers{units}{cut}")
+            echo(f"{pattern:42} {port.layers or 1} layers{units}{cut}")
         return
     for name, about in _listed(what):
-        typer.echo(f"{name:22} {about}")
+        echo(f"{name:22} {about}")
 
 
 def _counted(units: int | tuple[int, ...]) -> str:
