@@ -52,7 +52,8 @@ STUDIES: Mapping[str, dict[str, Any]] = {
 _WORDS = st.sampled_from(
     ["", " ", "0", "nan", "toy", "null", "null->null", "a->b->c", "->", "own", "..", "../p.csv", "p.csv",
      "/dev/zero", "/dev/null", ".", "x" * 5000, "a\0b", "\x1b[2J", "[", "{object}", "custom:{",
-     "custom:{object}", "custom:{person} {caption} {categories}", "image_encoder", "image_encoder/*[*]", "lm/head.*[999]", "[*]",
+     "custom:{object}", "custom:{person} {caption} {categories}", "image_encoder", "image_encoder/*[*]",
+     "lm/head.*[999]", "[*]",
      "image_encoder/neuron[" + "9" * 400 + "]", "all", "tpu9", "cuda:77", "meta", "fit", "dev", "é漢😀", "face",
      "opencv", "count", "given", "scenes", "coco", "pascal", "winogender", "texts", "names", "bias", "language",
      "planted", "mitigation", "leace", "dear", "presence", "match", "float16", "bfloat16", "own.json"]
