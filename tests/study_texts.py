@@ -30,6 +30,7 @@ STUDIES: Mapping[str, dict[str, Any]] = {
     },
     "mitigation": {
         "name": "s", "model": "toy", "min_group": 1, "dataset": {**_PHOTOS, "limit": 12},
+        "operating_point": {"min_negatives": 1, "min_events": 0},
         "mitigation": {
             "strengths": [0.5, 1.0], "placebos": 1, "margin": 0.01, "fit": "fit", "report": "test",
             "methods": [
@@ -151,7 +152,7 @@ def write_data(folder: Path) -> None:
     for i in range(12):
         Image.fromarray(rng.integers(0, 256, (48, 64, 3), np.uint8)).save(folder / f"{i}.png")
         captions = json.dumps(["A man with a cup.", "A woman and a dog."]).replace('"', '""')
-        split, label = ("fit", "dev", "test")[i % 3], ("cup", "dog", "cup;dog")[i // 4]
+        split, label = ("fit", "dev", "test")[i % 3], ("cup", "dog", "kite")[i // 4]
         lines.append(f'{i}.png,{"fm"[i % 2]},{label},{split},"{captions}",{person}')
         boxes[f"{i}.png"] = [[2, 2, 20, 30]]
     (folder / "p.csv").write_text("\n".join(lines) + "\n")

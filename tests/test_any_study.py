@@ -55,6 +55,17 @@ def test_the_studies_that_are_changed_are_read(folder: Path, kind: str) -> None:
     read_or_named(folder, toml_of(STUDIES[kind]))
 
 
+def test_mitigations_of_which_nothing_could_be_reported_are_wrong_before_the_run(
+    folder: Path,
+) -> None:
+    for point, verdict in ({"min_negatives": 1, "min_events": 0}, "ok"), ({}, "wrong"):
+        content = {**STUDIES["mitigation"], "operating_point": point}
+        (folder / "study.toml").write_text(toml_of(content))
+        found = {remark.about: remark for remark in diagnose(folder / "study.toml")}
+        assert found["size"].verdict == verdict
+    assert "nothing can be reported" in found["size"].text
+
+
 FEW = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 
 
