@@ -7,10 +7,17 @@ from pathlib import Path
 from typer.testing import CliRunner, Result
 
 from vlbias import cli
+from vlbias.errors import VlbiasError
 
 
 def call(*arguments: object) -> Result:
     return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+def said(error: VlbiasError) -> str:
+    """What an error says: never nothing."""
+    assert str(error).strip()
+    return str(error)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -16,6 +16,7 @@ from vlbias.errors import BadData, BadStudy
 from vlbias.runs.data_files import about_files, keyed_data, refuse_changed
 from vlbias.store.run_folder import Run
 from vlbias.studies import lifecycle
+from vlbias.studies.photos.run_files import keyed_study
 
 pytestmark = pytest.mark.integration
 
@@ -90,6 +91,12 @@ def test_a_changed_regions_file_is_refused_by_name(
     study = study_file(*SMALL, regions, photos=mine)
     folder = lifecycle.run(study, tmp_path).folder
     assert Run(folder).manifest["data"]["files"]["number"] == 25
+    keys = Run(folder).manifest["cells"]
+    moved = Path(shutil.copytree(mine, tmp_path / "moved" / "mine"))
+    there = ("[operating_point]", f'[regions]\nown = "{moved}/own.json"\n\n[operating_point]')
+    assert lifecycle.run(study_file(*SMALL, there, photos=moved), tmp_path).skipped == 2
+    assert Run(folder).manifest["cells"] == keys, "keys hang on where the folder lies"
+    study = study_file(*SMALL, regions, photos=mine)
     write_boxes(mine, 21)
     with pytest.raises(BadData, match=r"regions\.own"):
         lifecycle.run(study, tmp_path)
@@ -116,6 +123,9 @@ def test_folders_of_version_0_1_0_keep_their_keys(tmp_path: Path) -> None:
     refuse_changed(old, files)
     assert keyed_data(new, "rows", files) != keyed_data(new, "rows", {"a.jpg": "1"})
     assert about_files(new, files)["files"]["number"] == 1
+    keyed = {"prompt": "template", "regions": {"own": "/a/own.json", "face": "opencv"}}
+    assert keyed_study(old, keyed) == keyed
+    assert keyed_study(new, keyed)["regions"] == {"own": "file", "face": "opencv"}
 
 
 def test_fewer_photos_are_another_study(tmp_path: Path, study_file: StudyFile, mine: Path) -> None:

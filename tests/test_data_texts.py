@@ -172,6 +172,8 @@ def test_groups_splits_and_limit_are_chosen() -> None:
     assert texts.chosen(["test"], ["feminine"], limit=5, seed=0) == some
     with pytest.raises(BadStudy, match="groups"):
         texts.chosen(["dev"], ["feminine"], limit=None, seed=0)
+    with pytest.raises(BadStudy, match=r"'femnine'.*groups that texts have"):
+        texts.chosen(["test"], ["masculine", "femnine"], limit=None, seed=0)
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,15 +75,63 @@ def _seal(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def write_texts(texts: Mapping[Path, str]) -> None:
-    """Write several files whole: until all can be written, none is there or changed."""
-    with ExitStack() as stack:
+def write_texts(texts: Mapping[Path, str], *, seal: Path | None = None) -> None:
+    """Write several files whole: until all can be written, none is there or changed.
+
+    Args:
+        texts: Path to content.
+        seal: The one of them that says that the others belong together: it is away while they are exchanged,
+            and comes last, so that a kill leaves nothing mixed below it. After an error all are as before.
+    """
+    order = sorted(texts, key=lambda path: path == seal)
+    temporary = {path: _beside(path, "tmp") for path in order}
+    try:
         for path, text in texts.items():
-            temporary = stack.enter_context(whole(path, durable=False))
-            temporary.write_text(text, encoding="utf-8", newline="")
-            to_disk(temporary)
+            temporary[path].write_text(text, encoding="utf-8", newline="")
+            to_disk(temporary[path])
+        if seal is None:
+            for path in order:
+                os.replace(temporary[path], path)
+        else:
+            _exchange(temporary)
+    finally:
+        for path in temporary.values():
+            path.unlink(missing_ok=True)
     for folder in {path.parent for path in texts}:
         to_disk(folder)
+
+
+def _exchange(new: dict[Path, Path]) -> None:
+    """Move files to their places, the last one last; after an error what was there is there again."""
+    before: dict[Path, Path] = {}
+    moved: list[Path] = []
+    try:
+        for path in reversed(new):
+            _forget(path)
+            if path.exists():
+                before[path] = path.rename(_beside(path, "old"))
+        for path, temporary in new.items():
+            os.replace(temporary, path)
+            moved.append(path)
+    except BaseException:  # an interrupt too: what is half exchanged would be mixed
+        for path in moved:
+            path.unlink()
+        for path in new:
+            if path in before:
+                before[path].rename(path)
+        raise
+    for path in before.values():
+        path.unlink()
+
+
+def _forget(path: Path) -> None:
+    """Remove what a killed exchange left of an older file."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.old"):
+        left.unlink(missing_ok=True)
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.{ending}")
 
 
 def read_object(path: Path, refusal: type[VlbiasError], remedy: str) -> dict[str, Any]:
@@ -115,7 +164,7 @@ def whole(path: Path, *, durable: bool = True) -> Iterator[Path]:
         path: The file.
         durable: Whether to wait until it is on the disk, so that a power cut cannot leave half of it.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _beside(path, "tmp")
     try:
         yield temporary
         if durable:

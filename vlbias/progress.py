@@ -15,10 +15,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vlbias.runs.events import Events
 
-__all__ = ["loading_quietly", "terminal", "watched"]
+__all__ = ["loading_quietly", "printable", "terminal", "watched"]
 
 # said of the class's own defaults, before a checkpoint's values are read
 _OF_DEFAULTS = re.compile(r"Model config: (bos|eos)_token_id must .* 31999\), got 4940[67]\.")
+
+# what moves the cursor, changes colours, ends a line elsewhere, or turns the order of letters round
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 _SELDOM = 5.0
 """Seconds between lines of progress where there is no terminal."""
@@ -48,6 +53,11 @@ def loading_quietly() -> Iterator[None]:
         logger.removeFilter(is_news)
         if had_bars:
             theirs.enable_progress_bar()
+
+
+def printable(text: str) -> str:
+    """A text in which control characters are written as escapes: names in it can steer no terminal."""
+    return _STEERING.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 def terminal(*, stderr: bool = False) -> Any:
@@ -97,6 +107,7 @@ def watched(unit: str = "cell") -> Iterator[tuple[Events, Any]]:
         task = bar.add_task("starting", total=None)
 
         def note(text: str) -> None:
+            text = printable(text)
             bar.update(task, description=text)
             if not console.is_terminal:
                 said(f"[{monotonic() - began:6.1f} s] {text}")
@@ -112,4 +123,4 @@ def watched(unit: str = "cell") -> Iterator[tuple[Events, Any]]:
                 text = "" if left is None else f", about {left:.0f} s left"
                 said(f"[{now - began:6.1f} s] {unit} {done}/{total}{text}")
 
-        yield Events(note, cells), lambda text: text and said(text)
+        yield Events(note, cells), lambda text: text and said(printable(text))

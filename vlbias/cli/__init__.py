@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from vlbias.cli.init_commands import check, init
 from vlbias.cli.listing import list_
+from vlbias.cli.output import echo, write_any_letter
 from vlbias.cli.planted_commands import benchmark, demo
 from vlbias.cli.report_commands import power, report
 from vlbias.cli.run_commands import resume, run
@@ -33,12 +32,13 @@ def main() -> None:
 
     Ctrl-C exits 130 and SIGTERM 143, with what was kept.
     """
+    write_any_letter()
     try:
         with stoppable():
             app()
     except Stopped as stopped:
-        print(f"stopped by {stopped.by}: {stopped.kept}", file=sys.stderr)
+        echo(f"stopped by {stopped.by}: {stopped.kept}", err=True)
         raise SystemExit(stopped.code) from None
     except VlbiasError as error:
-        print(f"error: {error}", file=sys.stderr)
+        echo(f"error: {error}", err=True)
         raise SystemExit(2) from None

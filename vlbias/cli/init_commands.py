@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
+from vlbias.cli.output import echo
 from vlbias.cli.stopping import told
 from vlbias.errors import BadOption
-from vlbias.progress import loading_quietly, watched
+from vlbias.progress import loading_quietly, printable, watched
 
 __all__ = ["check", "init"]
 
@@ -40,8 +41,8 @@ def init(
     with loading_quietly():
         begun = start(data, model, out)
     for remark in begun.remarks:
-        typer.echo(remark)
-    typer.echo(f"study: {begun.path}\nnext: vlbias check {quote(str(begun.path))}")
+        echo(remark)
+    echo(f"study: {begun.path}\nnext: vlbias check {quote(str(begun.path))}")
 
 
 def check(
@@ -68,14 +69,12 @@ def _study(path: Path, as_json: bool) -> bool:
     with loading_quietly():
         remarks = list(diagnose(path))
     if as_json:
-        typer.echo(json.dumps([asdict(remark) for remark in remarks], indent=2))
+        echo(json.dumps([asdict(remark) for remark in remarks], indent=2))
     for remark in () if as_json else remarks:
-        typer.echo(f"{remark.verdict:6} {remark.about}: {remark.text}")
+        echo(f"{remark.verdict:6} {remark.about}: {remark.text}")
     wrong = sum(remark.verdict == "wrong" for remark in remarks)
     if not as_json:
-        typer.echo(
-            f"to repair: {wrong}" if wrong else f"next: vlbias run {quote(str(path))} --dry-run"
-        )
+        echo(f"to repair: {wrong}" if wrong else f"next: vlbias run {quote(str(path))} --dry-run")
     return wrong > 0
 
 
@@ -94,7 +93,7 @@ def _model(model: str, device: str, as_json: bool) -> bool:
         if not as_json:
             found = "ok    " if finding.passed else "FAILED"
             # echo would write past the bar, into its line
-            print(f"{found} {finding.name}: {finding.detail}", flush=True)
+            print(printable(f"{found} {finding.name}: {finding.detail}"), flush=True)
 
     with watched("step") as (events, _), loading_quietly():
         events.note("loading")
@@ -102,14 +101,14 @@ def _model(model: str, device: str, as_json: bool) -> bool:
             model, device=device, tell=tell, step=lambda done, total: events.cells(done, total, 0)
         )
     if as_json:
-        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     failed = sum(not finding.passed for finding in findings)
     if not as_json:
-        typer.echo(
+        echo(
             f"{failed} promises of the adapter are broken: effects of this model would be wrong"
             if failed
             else f"{model} can be used: replaced parts do what they should, and only that"
         )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    typer.echo(f"{time.monotonic() - began:.0f} s, peak memory {peak:.0f} MiB", err=as_json)
+    echo(f"{time.monotonic() - began:.0f} s, peak memory {peak:.0f} MiB", err=as_json)
     return failed > 0

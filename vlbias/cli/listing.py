@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from vlbias.cli.output import echo
 from vlbias.errors import BadStudy
 from vlbias.progress import loading_quietly
 
@@ -34,12 +35,12 @@ def list_(
             outline = outline_model(model)
         for tower in outline.towers:
             for stage in tower.stages:
-                typer.echo(f"{stage.name:42} whole stage")
+                echo(f"{stage.name:42} whole stage")
         for port in outline.ports:
             pattern = f"{port.stage}/{port.name}" + (".*" if port.layers is not None else "")
             units = f", {_counted(port.units)} units: {pattern}[*]" if port.units else ""
             cut = ", cuts the tower" if port.cut else ""
-            typer.echo(f"{pattern:42} {port.layers or 1} layers{units}{cut}")
+            echo(f"{pattern:42} {port.layers or 1} layers{units}{cut}")
         return
     if what == "claims":
         from vlbias.studies import claims_document
@@ -47,7 +48,7 @@ def list_(
         typer.echo(claims_document(), nl=False)
         return
     for name, about in _listed(what):
-        typer.echo(f"{name:22} {about}")
+        echo(f"{name:22} {about}")
 
 
 def _counted(units: int | tuple[int, ...]) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vlbias.cli.output import echo
 from vlbias.errors import UnknownName
 from vlbias.progress import loading_quietly, terminal, watched
 
@@ -26,8 +27,8 @@ def demo(out: OutOption = Path("runs")) -> None:
         found = walk(out, events)
     _print(found.table, "Bias of every world")
     _print(found.mitigations, "Mitigations, each against its placebo")
-    typer.echo(found.reading)
-    typer.echo(f"page: {found.page.html}\nnext, {found.following}")
+    echo(found.reading)
+    echo(f"page: {found.page.html}\nnext, {found.following}")
 
 
 def benchmark(
@@ -47,12 +48,12 @@ def benchmark(
     with loading_quietly(), watched() as (events, _):
         found = benchmark_planted(out, family=family, seeds=seeds, photos=photos, events=events)
     _print(found.summary, f"Planted models, family {family}")
-    typer.echo(
+    echo(
         "right: seeds in which the encoders named are those of the plant (none, where unbiased). "
         "printed: the number whose cause is asked for, mean over seeds. "
         "wrong share: of what both encoders change, what is put down to the wrong one; lo, hi: 95 % over seeds."
     )
-    typer.echo(f"table: {found.path}")
+    echo(f"table: {found.path}")
 
 
 def _print(frame: pd.DataFrame, title: str) -> None:

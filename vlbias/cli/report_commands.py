@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from vlbias.cli.output import echo
 from vlbias.cli.stopping import told
 from vlbias.progress import watched
 
@@ -32,9 +33,9 @@ def report(
     )
     with kept, watched() as (events, _):
         page = write(runs, out, draws=draws, seed=seed, with_images=with_images, note=events.note)
-    typer.echo(page.summary)
-    typer.echo(f"page: {page.html}\ntables: {page.tables}, {page.json}")
-    typer.echo(f"for a model card: {page.card}")
+    echo(page.summary)
+    echo(f"page: {page.html}\ntables: {page.tables}, {page.json}")
+    echo(f"for a model card: {page.card}")
 
 
 def power(
@@ -66,27 +67,27 @@ def power(
 
         plan = plan_from(Run(pilot), n)
     if as_json:
-        typer.echo(plan.frame().to_json(orient="records", indent=2))
+        echo(plan.frame().to_json(orient="records", indent=2))
         return
     source = f" (rates and correlations of {pilot})" if pilot else ""
-    typer.echo(
+    echo(
         f"{n} photos, {plan.ratio:.0%} in the larger group, false-positive rate {plan.fpr:.3g}{source}"
     )
-    typer.echo(
+    echo(
         f"objects of a photo correlate {plan.correlation:.2f}, design effect {plan.design_effect:.2f}"
     )
     if plan.status != "ok":
-        typer.echo(
+        echo(
             "insufficient: no object will have enough photos and false positives in both groups (50 without "
             "the object and 5 to expect in each); raise --n or --fpr"
         )
         return
-    typer.echo(f"objects with support            {plan.objects_used} of {plan.objects}")
+    echo(f"objects with support            {plan.objects_used} of {plan.objects}")
     below = f"95 % of such runs below {plan.floor_q95:.3f}"
-    typer.echo(f"floor of B with no bias at all  {plan.floor:.3f} ({below})")
-    typer.echo(
+    echo(f"floor of B with no bias at all  {plan.floor:.3f} ({below})")
+    echo(
         f"smallest detectable B           {plan.minimal_bias:.3f} in truth; the floor comes on top"
     )
-    typer.echo(f"smallest detectable change      {plan.minimal_change:.3f} of B_lin, signs known")
-    typer.echo(f"                                {plan.minimal_change_crossfit:.3f} of B_crossfit")
-    typer.echo(f"(with {plan.power:.0%} power at a two-sided level of {plan.level:g})")
+    echo(f"smallest detectable change      {plan.minimal_change:.3f} of B_lin, signs known")
+    echo(f"                                {plan.minimal_change_crossfit:.3f} of B_crossfit")
+    echo(f"(with {plan.power:.0%} power at a two-sided level of {plan.level:g})")

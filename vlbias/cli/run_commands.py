@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vlbias.cli.output import echo
 from vlbias.cli.stopping import kept_cells, told
 from vlbias.errors import BadOption
 from vlbias.progress import loading_quietly, watched
@@ -75,7 +76,7 @@ def _go(study: StudyBase, out: Path, shard: str, workers: int, dry_run: bool) ->
         else:
             result = run_plan(plan, out, shard=part, workers=workers, events=events)
     for line in lines:  # once the bar is gone: echo would write into its line
-        typer.echo(line)
+        echo(line)
     if result is not None:
         _finish(result)
 
@@ -93,12 +94,12 @@ def _parts(text: str) -> tuple[int, int]:
 
 def _finish(result: RunResult) -> None:
     for line in result.notes:
-        typer.echo(line)
-    typer.echo(f"{result.done} cells computed, {result.skipped} were there, in {result.folder}")
+        echo(line)
+    echo(f"{result.done} cells computed, {result.skipped} were there, in {result.folder}")
     if result.failed:
         where = result.folder / "cells"
-        typer.echo(
+        echo(
             f"{len(result.failed)} cells failed; see {where}/*.error.json, then run again", err=True
         )
         raise typer.Exit(1)
-    typer.echo(f"next: vlbias report {quote(str(result.folder))}")
+    echo(f"next: vlbias report {quote(str(result.folder))}")

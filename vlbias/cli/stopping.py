@@ -60,7 +60,7 @@ def kept_cells(folder: Path) -> str:
 
     try:
         run = Run(folder)
-        there, cells = len(run.files), len(run.manifest["cells"])
+        there, cells = run.cells.written, len(run.manifest["cells"])
     except VlbiasError:
         return f"nothing was computed yet in {folder}; the same command begins anew"
     return (

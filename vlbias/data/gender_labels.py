@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from vlbias.data.english import is_english
-from vlbias.data.gendered import pair_of
-from vlbias.data.lexicon import gender_words
+from vlbias.data.gendered import gendered, pair_of
 from vlbias.data.word_lists import PUBLISHED
 from vlbias.errors import BadStudy
 
@@ -118,18 +117,15 @@ RULES: Mapping[str, GenderRule] = {
 
 def _evidence(caption: str, rule: GenderRule) -> tuple[set[str], set[str]]:
     """The masculine and the feminine words of a caption that the rule counts."""
-    if rule.words == "paired":
-        masculine, feminine = gender_words(caption)
-        return _counting(masculine, rule), _counting(feminine, rule)
-    words = {"".join(c for c in word if c.isalpha()) for word in caption.lower().split()}
     drop = frozenset() if rule.pronouns else _PRONOUNS
+    if rule.words == "paired":
+        told = [hit for hit in gendered(caption) if hit.pair.labels and hit.of_person]
+        masculine = {hit.words[0] for hit in told if hit.sex != "feminine"}
+        feminine = {hit.words[-1] for hit in told if hit.sex != "masculine"}
+        return masculine - drop, feminine - drop
+    words = {"".join(c for c in word if c.isalpha()) for word in caption.lower().split()}
     listed = PUBLISHED[rule.words]
     return (words & listed[0]) - drop, (words & listed[1]) - drop
-
-
-def _counting(words: Sequence[str], rule: GenderRule) -> set[str]:
-    drop = frozenset() if rule.pronouns else _PRONOUNS
-    return {word for word in words if (pair := pair_of(word)) and pair.labels} - drop
 
 
 def _is_child(word: str) -> bool:

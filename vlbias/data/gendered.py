@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from vlbias.data.compounds import EXCEPTIONS, PHRASES, compound
 from vlbias.data.english import INVISIBLE, is_english, plain
+from vlbias.data.referents import of_no_person
 from vlbias.data.word_lists import ALIASES, FEMININE_ONLY, PAIRS, TITLE, Pair
 
 __all__ = ["Gendered", "Sex", "gendered", "pair_of"]
@@ -37,7 +38,7 @@ _CHAIN = re.compile(
 _PART = re.compile(rf"{_L}+")
 _TAILS = (("in", "law"), ("to", "be"), ("in", "waiting"))
 _PERSON = frozenset({"man", "men", "woman", "women"})
-_PRONOUNS = frozenset({"he", "she", "him", "her", "his", "hers"})
+_PRONOUNS = frozenset({"he", "she", "him", "her", "his", "hers", "himself", "herself"})
 _TITLES = frozenset({"mr", "mrs", "ms", "miss"})
 
 
@@ -51,6 +52,7 @@ class Gendered:
         words: As it is counted, in lower case; two words where it tells both genders.
         sex: What it tells.
         pair: It and its counterpart.
+        of_person: Whether it speaks of a person in the photo; see `vlbias.data.referents`.
     """
 
     start: int
@@ -58,6 +60,7 @@ class Gendered:
     words: tuple[str, ...]
     sex: Sex
     pair: Pair
+    of_person: bool = True
 
 
 def _known(word: str, written: str) -> tuple[Sex, Pair] | None:
@@ -82,9 +85,10 @@ def gendered(text: str) -> Iterator[Gendered]:
     if not found or not is_english(text):
         return
     phrases = [match.span() for match in PHRASES.finditer(text)]
-    for word in found:
-        if not any(start <= word.start < end for start, end in phrases):
-            yield word
+    found = [w for w in found if not any(start <= w.start < end for start, end in phrases)]
+    places = [(w.start, w.end, bool(_PRONOUNS & {*w.words})) for w in found]
+    for word, other in zip(found, of_no_person(text, places), strict=True):
+        yield replace(word, of_person=not other)
 
 
 def _gendered(text: str) -> Iterator[Gendered]:

@@ -13,6 +13,7 @@ from vlbias.data.compounds import EXCEPTIONS, PHRASES, STEMS
 from vlbias.data.english import ENGLISH, FOREIGN
 from vlbias.data.gendered import Gendered, gendered
 from vlbias.data.pronoun_forms import RESOLUTION, is_adjective, is_possessive, mend_ending
+from vlbias.data.referents import NOT_OF_PERSONS, PERSONS
 from vlbias.data.word_lists import (
     ALIASES,
     FEMININE_ONLY,
@@ -207,6 +208,7 @@ def lexicon_hash() -> str:
         "title": asdict(TITLE),
         "compounds": [sorted(EXCEPTIONS), sorted(STEMS), PHRASES.pattern],
         "languages": [sorted(ENGLISH), sorted(FOREIGN)],
+        "no persons": [NOT_OF_PERSONS.pattern, sorted(PERSONS)],
         "resolution": [sorted(words) for words in RESOLUTION],
     }
     return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()

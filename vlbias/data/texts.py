@@ -76,8 +76,12 @@ class Texts:
         """The examples of these splits and groups, and of the group "all"; with a limit so many, by the seed.
 
         Raises:
-            BadStudy: if none is left; names the splits and groups there are.
+            BadStudy: if none is left, or no text has one of the groups; names what there is.
         """
+        known = {e.attributes["group"] for e in self.examples} - {"all"}
+        unknown = [group for group in groups if group not in (*known, "all")]
+        if known and unknown:
+            raise BadStudy("dataset.groups", unknown, f"groups that texts have: {sorted(known)}")
         wanted = [
             e
             for e in self.examples

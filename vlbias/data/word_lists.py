@@ -92,6 +92,8 @@ _PEOPLE = (
     ("landlord", "landlady", "owner", "landlords", "landladies", "owners"),
     ("headmaster", "headmistress", "principal", "headmasters", "headmistresses", "principals"),
     ("masseur", "masseuse", "massager", "masseurs", "masseuses", "massagers"),
+    ("monk", "nun", "cleric", "monks", "nuns", "clerics"),
+    ("duke", "duchess", "noble", "dukes", "duchesses", "nobles"),
     ("mister", "missus", "person", "misters", "missuses", "people"),
     ("sir", "madam", "person", "sirs", "madams", "people"),
 )  # fmt: skip
@@ -159,6 +161,9 @@ FEMININE_ONLY: tuple[Pair, ...] = _pairs(
         ("governor", "governess", "tutor", "governors", "governesses", "tutors"),
         ("priest", "priestess", "priest", "priests", "priestesses", "priests"),
         ("count", "countess", "noble", "counts", "countesses", "nobles"),
+        ("hero", "heroine", "hero", "heroes", "heroines", "heroes"),
+        ("servant", "maid", "servant", "servants", "maids", "servants"),
+        ("bartender", "barmaid", "bartender", "bartenders", "barmaids", "bartenders"),
     ),
     "adult",
 )
@@ -172,7 +177,8 @@ ALIASES: Mapping[str, str] = {
     "fiancées": "fiancees", "mum": "mom", "mums": "moms", "mama": "mommy", "mamas": "mommies",
     "momma": "mommy", "papa": "daddy", "papas": "daddies", "gent": "gentleman",
     "gents": "gentlemen", "bloke": "guy", "blokes": "guys", "chap": "guy", "fella": "guy",
-    "fellas": "guys", "bro": "brother", "bros": "brothers", "sis": "sister", "hubby": "husband",
+    "fellas": "guys", "fellows": "guys", "bro": "brother", "bros": "brothers",
+    "sis": "sister", "hubby": "husband",
     "granddad": "grandpa", "grandad": "grandpa", "granddads": "grandpas", "grandads": "grandpas",
     "granny": "grandma", "grannies": "grandmas", "auntie": "aunt", "aunties": "aunts",
     "laddie": "lad", "stepmum": "stepmom", "saleslady": "saleswoman",
@@ -182,7 +188,6 @@ ALIASES: Mapping[str, str] = {
 """Other words for one of a pair; swap gives the counterpart of the pair."""
 
 UNPAIRED: Mapping[str, str] = {
-    "nun": "no masculine counterpart of the same sense",
     "pregnant": "no masculine counterpart",
     "obama": "a name",
     "mans": "verb, or misspelling of a possessive",

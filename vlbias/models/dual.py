@@ -21,6 +21,7 @@ from vlbias.causal.staged_model import Batch, Port, Readout, Stage, Tower
 from vlbias.errors import BadModel
 from vlbias.models.long_texts import refuse_long_texts
 from vlbias.models.pretrained import pretrained
+from vlbias.models.special_tokens import refuse_special_tokens
 
 __all__ = ["HfDual", "load"]
 
@@ -127,7 +128,7 @@ class HfDual:
         """Pixels, or token ids with their mask and each text's length in tokens.
 
         Raises:
-            BadData: if an image cannot be read.
+            BadData: if an image cannot be read, or a text holds a special token.
             BadModel: if a text is longer than the text encoder takes.
         """
         device = next(self.net.parameters()).device
@@ -137,6 +138,7 @@ class HfDual:
             return {
                 k: v.to(device, dtype if v.is_floating_point() else None) for k, v in pixels.items()
             }
+        refuse_special_tokens(self.name, self._tokenizer, rows)
         refuse_long_texts(self.name, rows, self._tokenizer(list(rows))["input_ids"], self._limit)
         tokens = self._tokenizer(
             list(rows), return_tensors="pt", return_attention_mask=True, **self._padding

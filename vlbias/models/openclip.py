@@ -22,6 +22,7 @@ from vlbias.causal.example import Inputs
 from vlbias.causal.staged_model import Batch, Port, Readout, Stage, Tower
 from vlbias.errors import BadModel, MissingExtra
 from vlbias.models.pretrained import pickled, refuse_broken_pixels, refuse_broken_weights
+from vlbias.models.special_tokens import refuse_special_tokens
 
 __all__ = ["OpenClip", "load"]
 
@@ -70,13 +71,14 @@ class OpenClip:
         """Pixels [R, 3, H, W], or token ids [R, context] with each text's length.
 
         Raises:
-            BadData: if an image cannot be read.
+            BadData: if an image cannot be read, or a text holds a special token.
             BadModel: if a text fills the whole context, so that its end may be cut off.
         """
         parameter = next(self.net.parameters())
         if tower == "image_encoder":
             pixels = torch.stack([self._transform(image) for image in opened(rows)])
             return {"image": pixels.to(parameter.device, parameter.dtype)}
+        refuse_special_tokens(self.name, self._tokenizer, rows)
         tokens = self._tokenizer(list(rows)).to(parameter.device)
         length = (tokens != 0).sum(1)
         if bool((length == tokens.shape[1]).any()):

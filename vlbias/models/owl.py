@@ -22,6 +22,7 @@ from vlbias.causal.staged_model import Batch, Port, Readout, Stage, Tower
 from vlbias.errors import BadStudy
 from vlbias.models.long_texts import refuse_long_texts
 from vlbias.models.pretrained import pretrained
+from vlbias.models.special_tokens import refuse_special_tokens
 
 __all__ = ["Owl", "load"]
 
@@ -96,6 +97,7 @@ class Owl:
             batch = {"pixel_values": pixels.to(first.dtype), "size": torch.tensor(sizes)}
         else:
             ids = self._tokenizer(list(rows))["input_ids"]
+            refuse_special_tokens(self.name, self._tokenizer, rows)
             refuse_long_texts(self.name, rows, ids, self._limit)
             read = self._tokenizer(list(rows), padding=True, return_tensors="pt")
             mask = read["attention_mask"]

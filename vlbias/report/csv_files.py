@@ -30,7 +30,8 @@ def table_texts(folder: Path, tables: Mapping[str, pd.DataFrame]) -> dict[Path, 
     """Path to text of each table as NAME.csv, and of columns.json, which `read_table` needs."""
     texts = {folder / f"{name}.csv": csv_text(frame) for name, frame in tables.items()}
     types = {name: _types(frame) for name, frame in tables.items()}
-    return {**texts, folder / _COLUMNS: json.dumps(types, indent=2, ensure_ascii=False)}
+    # first, so that tables that are there always have it
+    return {folder / _COLUMNS: json.dumps(types, indent=2, ensure_ascii=False), **texts}
 
 
 def csv_text(frame: pd.DataFrame) -> str:

@@ -14,7 +14,7 @@ from vlbias.report.blocks import Block, Part, block
 from vlbias.report.drawing import BLUE
 from vlbias.store.run_folder import Run
 
-__all__ = ["are_given", "data_part", "dropped", "funnel", "lacking_in_words"]
+__all__ = ["are_given", "data_part", "dropped", "funnel", "lacking_in_words", "unread_captions"]
 
 
 def funnel(run: Run, further: Mapping[str, int]) -> pd.DataFrame:
@@ -35,9 +35,21 @@ def funnel(run: Run, further: Mapping[str, int]) -> pd.DataFrame:
 
 def dropped(run: Run) -> pd.DataFrame:
     """Columns why and photos: reasons that the reader and the label rule give."""
+    return _reasons(run, "dropped", "photos")
+
+
+def unread_captions(run: Run) -> pd.DataFrame:
+    """Columns why and captions: those that were not read for the label."""
+    return _reasons(run, "captions", "captions")
+
+
+def _reasons(run: Run, key: str, counted: str) -> pd.DataFrame:
     content = run.manifest["data"]["meta"].get("funnel", {})
-    reasons = content.get("dropped", {}) if isinstance(content, Mapping) else {}
-    return pd.DataFrame({"why": list(reasons), "photos": list(reasons.values())})
+    reasons = content.get(key) if isinstance(content, Mapping) else None
+    reasons = (
+        reasons if isinstance(reasons, Mapping) else {}
+    )  # texts count captions, say, by a number
+    return pd.DataFrame({"why": list(reasons), counted: list(reasons.values())})
 
 
 def data_part(
@@ -83,6 +95,13 @@ def _blocks(run: Run, lacking: Sequence[str], further: Mapping[str, int]) -> Ite
             "Why the others are not in it",
             "As the reader and the label rule count them; a photo can have one reason only.",
             table=reasons,
+        )
+    captions = unread_captions(run)
+    if len(captions):
+        yield block(
+            "Captions that were not read for the label",
+            "They speak for no group; the photo keeps what its other captions say.",
+            table=captions,
         )
     if not {"split", "group"} <= set(run.samples.columns):
         return

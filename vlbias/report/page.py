@@ -11,15 +11,15 @@ from typing import Any, TypeVar
 
 import jinja2
 
-from vlbias.errors import BadTable
 from vlbias.files import unwritable, write_texts
 from vlbias.report.blocks import Block, Guidance, Section
 from vlbias.report.csv_files import table_texts
 from vlbias.report.drawing import numbered
 from vlbias.report.export import card_text, frames, json_text
+from vlbias.report.page_folder import names_of_tables
 from vlbias.store.run_folder import Run
 
-__all__ = ["Page", "Reported", "make_folder", "write_page"]
+__all__ = ["Page", "Reported", "write_page"]
 
 T = TypeVar("T")
 
@@ -71,39 +71,13 @@ class Reported:
         }
 
 
-def make_folder(target: Path) -> None:
-    """Make the folder of a page.
-
-    Raises:
-        BadTable: if it cannot be written, or holds a page that vlbias did not write.
-    """
-    _refuse_foreign(target)
-    try:
-        (target / "tables").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritable(target, error) from error
-
-
-def _refuse_foreign(target: Path) -> None:
-    page = target / "index.html"
-    if not page.exists():
-        return
-    try:
-        with page.open("rb") as file:
-            start = file.read(4096)
-    except OSError as error:
-        raise unwritable(target, error) from error
-    if b"<title>vlbias: " not in start:
-        raise BadTable(f"{page} is no page of vlbias; choose another folder with -o")
-
-
 def write_page(
     target: Path, done: Sequence[Reported], comparison: Sequence[Block], draws: int
 ) -> Page:
     """Write page, tables, JSON and model card of analysed runs, all whole.
 
     Args:
-        target: A folder that `make_folder` made.
+        target: A folder that `page_folder.make_folder` made.
         done: The runs, in order.
         comparison: Blocks that set them side by side.
         draws: Resampling draws of every interval and test.
@@ -119,13 +93,13 @@ def write_page(
         target / "report.json": json_text(said),
         target / "model-card.md": card_text(said, guidance.limits),
     }
-    names = _distinct([one.run.folder.name for one in done])
+    names = names_of_tables([one.run for one in done])
     for name, one in zip(names, done, strict=True):
         texts |= table_texts(tables / name, frames(one.tables))
     try:
         for name in names:
             (tables / name).mkdir(parents=True, exist_ok=True)
-        write_texts(texts)
+        write_texts(texts, seal=page)
     except OSError as error:
         raise unwritable(target, error) from error
     summary = "\n".join(f"{one.said['name']}: {one.said['headline']}" for one in done)
@@ -162,14 +136,6 @@ def _together(every: Sequence[Guidance]) -> Guidance:
 
 def _once(parts: Any) -> list[Any]:
     return list(dict.fromkeys(chain.from_iterable(parts)))
-
-
-def _distinct(names: Sequence[str]) -> list[str]:
-    """The names, numbered where they repeat."""
-    return [
-        f"{name}-{names[:i].count(name) + 1}" if names[:i].count(name) else name
-        for i, name in enumerate(names)
-    ]
 
 
 def _model(manifest: Mapping[str, Any]) -> str:

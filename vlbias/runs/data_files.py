@@ -18,7 +18,14 @@ from vlbias.files import whole
 from vlbias.store.run_folder import Run
 from vlbias.store.seals import wrong_sums
 
-__all__ = ["about_files", "keyed_data", "refuse_changed", "remove_damaged", "write_files"]
+__all__ = [
+    "about_files",
+    "keyed_data",
+    "refuse_changed",
+    "remove_damaged",
+    "says_files",
+    "write_files",
+]
 
 Files = Mapping[str, str]
 """Name of a file, which does not change when its folder moves, to a hash of its bytes."""
@@ -33,19 +40,19 @@ def keyed_data(folder: Path, rows: str, files: Files) -> Any:
         rows: A hash of what was read: photos with labels and boxes, or texts.
         files: The files it was read from.
     """
-    return {"rows": rows, "files": _digest(files)} if _says_files(folder) else rows
+    return {"rows": rows, "files": _digest(files)} if says_files(folder) else rows
 
 
 def about_files(folder: Path, files: Files) -> dict[str, Any]:
     """What the manifest says of the files; nothing in a folder of version 0.1.0."""
-    if not _says_files(folder):
+    if not says_files(folder):
         return {}
     return {"files": {"number": len(files), "digest": _digest(files)}}
 
 
 def write_files(folder: Path, files: Files) -> None:
     """Write the list of the files, so that a change can be named."""
-    if _says_files(folder):
+    if says_files(folder):
         with whole(folder / _TABLE) as temporary:
             rows = sorted(files.items())
             pd.DataFrame(rows, columns=["file", "sha256"]).to_parquet(temporary)
@@ -92,7 +99,8 @@ def _is_run(folder: Path) -> bool:
     return (folder / "manifest.json").is_file()
 
 
-def _says_files(folder: Path) -> bool:
+def says_files(folder: Path) -> bool:
+    """Whether the keys of a run folder hold the bytes of its files: all that are new, none of 0.1.0."""
     return not _is_run(folder) or "files" in Run(folder).manifest.get("data", {})
 
 

@@ -49,6 +49,13 @@ class CellFiles:
         return [key for key in self.keys if key not in self._there.keys() - self._flaws]
 
     @property
+    def written(self) -> int:
+        """How many cells have their files; none is opened, so that a huge run is counted at once."""
+        sealed = {path.stem for path in (self.folder / "cells").glob("*.sum")}
+        there = self._there.keys() & sealed if "sums" in self.manifest else self._there.keys()
+        return sum(key in there for key in self.manifest["cells"])
+
+    @property
     def damaged(self) -> dict[str, str]:
         """Key of every cell that is there and cannot be used, to the reason."""
         return {key: why for key, why in self._flaws.items() if why != UNDONE}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from vlbias.errors import BadOption
 from vlbias.report.blocks import Block
-from vlbias.report.page import Page, Reported, make_folder, write_page
+from vlbias.report.page import Page, Reported, write_page
+from vlbias.report.page_folder import make_folder
 from vlbias.runs.events import Note, silent
 from vlbias.store.run_folder import Run
 from vlbias.studies import kind_of
@@ -51,7 +52,7 @@ def report(
             raise BadOption(name, given, expected)
     opened = [Run(folder) for folder in folders]
     target = folders[0] / "report" if out is None else Path(out)
-    make_folder(target)
+    make_folder(target, opened)
     done, kinds = [], []
     for run in opened:
         kind = kind_of(run.manifest["study"])

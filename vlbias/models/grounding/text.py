@@ -13,6 +13,7 @@ from vlbias.causal.example import GroundedText
 from vlbias.causal.staged_model import Batch
 from vlbias.errors import BadModel, BadStudy
 from vlbias.models.grounded import class_counts
+from vlbias.models.special_tokens import refuse_special_tokens
 
 __all__ = ["DELIMITERS", "PhraseReader", "PhraseText"]
 
@@ -108,11 +109,14 @@ class PhraseReader:
         A role is the class a token belongs to, or negative: another word, a separator, padding.
 
         Raises:
+            BadData: if a text holds a special token.
             BadModel: if a text has too many tokens, asks for another number of classes than its
                 neighbours, or has a class whose name the tokenizer does not know.
         """
+        texts = [piece.text for piece in pieces]
+        refuse_special_tokens(self.name, self.tokenizer, texts)
         read = self.tokenizer(
-            [piece.text for piece in pieces],
+            texts,
             padding=True,
             return_tensors="pt",
             return_token_type_ids=True,

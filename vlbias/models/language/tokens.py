@@ -12,6 +12,7 @@ from torch import Tensor
 from vlbias.causal.cloze import Cloze
 from vlbias.causal.staged_model import Batch
 from vlbias.errors import BadData, BadModel
+from vlbias.models.special_tokens import refuse_special_tokens
 
 __all__ = ["SPANS", "Row", "Tokenised", "Tokenizer", "batch_of"]
 
@@ -137,13 +138,8 @@ class Tokenizer:
         return self._known[cloze]
 
     def _refuse_written_tokens(self, cloze: Cloze) -> None:
-        text = " ".join((cloze.text, *cloze.candidates, cloze.after))
-        written = [token for token in self._tokenizer.all_special_tokens if token in text]
-        if written:
-            raise BadData(
-                f"{cloze.text!r} and its candidates hold {written[0]!r}, which {self._name} reads as a token "
-                "of its own and sets where it belongs: take it out"
-            )
+        texts = (cloze.text, *cloze.candidates, cloze.after)
+        refuse_special_tokens(self._name, self._tokenizer, texts)
 
     def _encoded(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """Ids and offsets without the special tokens that end a text."""

@@ -19,6 +19,7 @@ from vlbias.causal.example import GroundedText
 from vlbias.causal.staged_model import Batch
 from vlbias.errors import BadModel, BadStudy
 from vlbias.models.grounded import class_counts
+from vlbias.models.special_tokens import refuse_special_tokens
 
 __all__ = ["PADDING", "TASK", "TaskReader", "TaskText", "apart"]
 
@@ -118,6 +119,7 @@ class TaskReader:
             classes, length and task_length [R]. Rows of fewer classes repeat their first one.
 
         Raises:
+            BadData: if a text holds a special token.
             BadModel: if a text has too many tokens or a word that the tokenizer does not know, or a
                 row asks for another number of classes than its neighbours.
         """
@@ -146,6 +148,7 @@ class TaskReader:
 
     def _checked(self, piece: TaskText) -> list[list[int]]:
         texts = (piece.task, *piece.names)
+        refuse_special_tokens(self.name, self.tokenizer, texts)
         found = self._ids(texts)
         for number, (text, ids) in enumerate(zip(texts, found, strict=True)):
             kind = "class name" if number else "task"

@@ -17,7 +17,7 @@ from vlbias.store.boxes import BoxWriter
 from vlbias.studies.arms.plan import ArmsPlan
 from vlbias.studies.arms.work import ArmsWork, timed
 from vlbias.studies.bias.study import Study
-from vlbias.studies.photos.run_files import photo_choices, write_boxes
+from vlbias.studies.photos.run_files import keyed_study, photo_choices, write_boxes
 
 __all__ = ["Work", "estimate"]
 
@@ -38,7 +38,7 @@ class Work(ArmsWork[Study]):
 
     def keyed(self) -> Mapping[str, Any]:
         """See `ArmsWork.keyed`."""
-        return self.study.keyed()
+        return keyed_study(self.folder, self.study.keyed())
 
     def choices(self) -> Mapping[str, str]:
         """See `ArmsWork.choices`."""

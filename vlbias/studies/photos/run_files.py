@@ -8,10 +8,27 @@ from typing import Any
 
 from vlbias.causal.example import Example
 from vlbias.data.table import Dataset
+from vlbias.runs.data_files import says_files
 from vlbias.store.boxes import write_true_boxes
 from vlbias.studies.photos.study import PhotoStudy
 
-__all__ = ["photo_choices", "write_boxes"]
+__all__ = ["keyed_study", "photo_choices", "write_boxes"]
+
+
+def keyed_study(folder: Path, keyed: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields of a study that determine its numbers, without where its files lie.
+
+    What is in a file of regions is in `vlbias.runs.data_files.keyed_data`. Run folders of version 0.1.0
+    have the paths in their keys, and keep them.
+
+    Args:
+        folder: The run folder, there or not.
+        keyed: The fields, from `Study.keyed`.
+    """
+    if not says_files(folder):
+        return keyed
+    regions = {name: at if name == "face" else "file" for name, at in keyed["regions"].items()}
+    return {**keyed, "regions": regions}
 
 
 def write_boxes(folder: Path, examples: Sequence[Example], classes: Sequence[str]) -> None:

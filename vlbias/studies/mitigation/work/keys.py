@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -22,11 +23,13 @@ class Keys:
     Args:
         plan: The study.
         revision: Of the model.
+        study: Its fields that determine numbers; see `vlbias.studies.photos.run_files.keyed_study`.
         data: What stands for the data; see `vlbias.runs.data_files.keyed_data`.
     """
 
     plan: MitigationPlan
     revision: str
+    study: Mapping[str, Any]
     data: Any
 
     @cached_property
@@ -77,7 +80,7 @@ class Keys:
         """What determines the numbers of all cells of a study, beside model and method."""
         protocol = self.plan.study.mitigation
         return {
-            "study": self.plan.study.keyed(),
+            "study": self.study,
             "batch": protocol.batch,
             "splits": [protocol.fit, protocol.choose],
             "data": self.data,

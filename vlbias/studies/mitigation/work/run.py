@@ -26,7 +26,7 @@ from vlbias.studies.mitigation.work.manifest import manifest_of
 from vlbias.studies.mitigation.work.maps import write_map
 from vlbias.studies.mitigation.work.overhead import measure_overhead
 from vlbias.studies.mitigation.work.scores import ScoreCell
-from vlbias.studies.photos.run_files import write_boxes
+from vlbias.studies.photos.run_files import keyed_study, write_boxes
 
 __all__ = ["Work"]
 
@@ -48,7 +48,10 @@ class Work(AnyWork):
         self.plan, self.folder = plan, folder
         self.model = load_model(study.model, device=study.device, dtype=study.dtype)
         self.keys = Keys(
-            plan, self.model.revision, keyed_data(folder, plan.dataset.content_hash, plan.files)
+            plan,
+            self.model.revision,
+            keyed_study(folder, study.keyed()),
+            keyed_data(folder, plan.dataset.content_hash, plan.files),
         )
         self.cells = cells_of(plan, self.model, self.keys)
         self.models = self._models({})
