@@ -197,8 +197,7 @@ def relation_named(text: str, own: Mapping[str, str] | None = None) -> str:
 
 def cycle_in(graph: nx.DiGraph) -> str:
     """A cycle of a graph in words, "a → b → a"; empty if there is none."""
-    try:
-        found = nx.find_cycle(graph)
-    except nx.NetworkXNoCycle:
+    if nx.is_directed_acyclic_graph(graph):
         return ""
+    found = nx.find_cycle(graph)
     return " → ".join([str(edge[0]) for edge in found] + [str(found[0][0])])

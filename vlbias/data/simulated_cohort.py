@@ -23,7 +23,7 @@ __all__ = ["KINDS", "CohortSpec", "World", "make_world", "probability", "simulat
 
 KINDS = ("harm", "null", "null_confounded", "protect", "intermediate")
 """What a drug does to its outcome: raises it; nothing; nothing, but its second indication raises it (confounding
-by indication); lowers it; nothing, but what its indication causes raises both."""
+by indication); lowers it; raises it, and so does what its indication causes, by which it is prescribed, too."""
 _SECOND = ("harm", "null_confounded")
 Bits = NDArray[np.uint8]
 
@@ -142,7 +142,7 @@ def _drugs(
             add(between, drug, 1.5)
             add(between, outcome, 1.5)
         add(exposure, outcome, rng.uniform(0.5, 1.2))
-        effect = {"harm": 1.0, "protect": -1.0}.get(kind, 0.0) * rng.uniform(0.9, 1.6)
+        effect = {"harm": 1.0, "intermediate": 1.0, "protect": -1.0}.get(kind, 0.0) * rng.uniform(0.9, 1.6)
         if effect:
             add(drug, outcome, effect)
         yield Triple(exposure, drug, outcome), kind

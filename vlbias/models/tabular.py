@@ -3,7 +3,7 @@
 An observed variable is no number that a model computes, but a distribution. A mediator's stage therefore gives
 its **mechanism**: the linear predictor as a function of earlier mediators, at the exposure and covariates of its
 world. Exchanging the stage between two worlds exchanges the mechanism, which is what a natural effect asks for.
-The outcome's stage sums over the states of all mediators.
+The outcome has such a stage, too; the last stage, "expectation", sums over the states of all mediators.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from vlbias.errors import BadModel
 __all__ = ["Tabular", "patient_examples"]
 
 _TOWER = "patient"
+_LAST = "expectation"
 _NODES = 32
 
 
@@ -77,40 +78,40 @@ class _Mechanism(nn.Module):
 
 
 class _Net(nn.Module):
-    """Mechanisms of all mediators, and the outcome that sums over their states."""
+    """A mechanism for every equation, and the expectation over the states of all mediators."""
 
-    def __init__(self, equations: Sequence[Equation], stages: Sequence[str], inputs: Sequence[str]):
+    def __init__(
+        self, equations: Sequence[Equation], stages: Sequence[str], inputs: Sequence[str]
+    ) -> None:
         super().__init__()
-        self.names = [one.name for one in equations[:-1]]
+        names = [one.name for one in equations[:-1]]
+        mechanisms = [_Mechanism(one, names, inputs) for one in equations]
         self.stages = list(stages)
-        mechanisms = [_Mechanism(one, self.names, inputs) for one in equations[:-1]]
-        for stage, mechanism in zip(stages, mechanisms, strict=False):
+        for stage, mechanism in zip(stages, mechanisms, strict=True):
             self.add_module(stage, mechanism)
-        outcome = _Outcome(_Mechanism(equations[-1], self.names, inputs), mechanisms, self.names)
-        self.add_module(stages[-1], outcome)
+        self.add_module(_LAST, _Expectation(mechanisms, names))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        mechanisms = [getattr(self, stage)(inputs) for stage in self.stages[:-1]]
-        expected: Tensor = getattr(self, self.stages[-1])(inputs, *mechanisms)
+        mechanisms = [getattr(self, stage)(inputs) for stage in self.stages]
+        expected: Tensor = getattr(self, _LAST)(*mechanisms)
         return expected
 
 
-class _Outcome(nn.Module):
-    def __init__(
-        self, own: _Mechanism, mechanisms: Sequence[_Mechanism], names: Sequence[str]
-    ) -> None:
+class _Expectation(nn.Module):
+    def __init__(self, mechanisms: Sequence[_Mechanism], names: Sequence[str]) -> None:
         super().__init__()
-        self.own, self.names = own, list(names)
-        self._mechanisms = list(mechanisms)  # a plain list: the stages own them
+        # plain attributes: the modules belong to the net
+        self._mechanisms, self._outcome = list(mechanisms[:-1]), [mechanisms[-1]]
+        self.names = list(names)
 
-    def forward(self, inputs: Tensor, *mechanisms: Tensor) -> Tensor:
-        # the outcome's own predictor is no stage: it always has the direct input's world
-        own = self.own(inputs)
-        expected = torch.zeros(len(inputs), dtype=torch.float64)
-        for probability, values in self._states(mechanisms, len(inputs)):
-            eta = self.own.predictor(own, values)
-            mean = torch.sigmoid(eta) if self.own.family == "binary" else eta
-            expected = expected + probability * mean
+    def forward(self, *mechanisms: Tensor) -> Tensor:
+        (outcome,), own = self._outcome, mechanisms[-1]
+        expected = torch.zeros(len(own), dtype=torch.float64)
+        for probability, values in self._states(mechanisms[:-1], len(own)):
+            eta = outcome.predictor(own, values)
+            expected = expected + probability * (
+                torch.sigmoid(eta) if outcome.family == "binary" else eta
+            )
         return expected
 
     def _states(
@@ -183,10 +184,7 @@ class Tabular:
             Tower(
                 _TOWER,
                 ("exposure", "covariates"),
-                (
-                    *(Stage(stage, stage) for stage in stages[:-1]),
-                    Stage(stages[-1], stages[-1], tuple(stages[:-1])),
-                ),
+                (*(Stage(stage, stage) for stage in stages), Stage(_LAST, _LAST, tuple(stages))),
             ),
         )
         self.ports: tuple[Port, ...] = ()
@@ -235,11 +233,11 @@ def patient_examples(
 
 
 def _stage_names(names: Sequence[str]) -> list[str]:
-    found: list[str] = []
+    found = [_LAST]
     for name in names:
         plain = re.sub(r"[^a-z0-9_]", "_", name.lower())
         plain = plain if re.match(r"[a-z]", plain) else f"v_{plain}"
         while plain in found:
             plain += "_"
         found.append(plain)
-    return found
+    return found[1:]
