@@ -2,8 +2,9 @@
 
 python experiments/cohort_truth.py > experiments/results/cohort.md
 
-Simulates worlds of 30 drugs each, with 20,000 patients, and compares the effects that vlbias estimates with those
-of the simulation. No real disease or drug is meant. Worlds are kept in --cache, so that the same command goes on.
+Simulates worlds of 30 drugs each, with 20,000 patients, and compares the effects that vlbias estimates with
+those of the simulation. No real disease or drug is meant. Worlds are kept in --cache, so that the same command
+goes on.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ def main() -> None:
     wrong = kept(given, "wrong", KINDS[:4], few, wrong_graph=True)
     between = kept(given, "intermediate", (KINDS[4],), few)
     print("# Cohorts: what is found where the truth is known\n")
-    print(f"    python experiments/cohort_truth.py --worlds {given.worlds} --patients {given.patients}\n")
+    print(
+        f"    python experiments/cohort_truth.py --worlds {given.worlds} --patients {given.patients}\n"
+    )
     print(
         f"{given.worlds} worlds of 30 drugs, {given.patients} patients each; truth from {given.truth_patients} "
         "simulated patients. Simulated: nothing follows for any real drug.\n"
@@ -123,9 +126,13 @@ def intermediate(table: pd.DataFrame) -> str:
             {
                 "method": method,
                 "triples": len(part),
-                "identified as natural": int(part["identified"].sum()) if method == "graph" else "–",
+                "identified as natural": int(part["identified"].sum())
+                if method == "graph"
+                else "–",
                 "coverage of the interventional ACME": truth.between(part["lo"], part["hi"]).mean(),
-                "coverage of the natural ACME": part["truth"].between(part["lo"], part["hi"]).mean(),
+                "coverage of the natural ACME": part["truth"]
+                .between(part["lo"], part["hi"])
+                .mean(),
                 "mean error": (part["estimate"] - truth).mean(),
             }
         )

@@ -4,8 +4,8 @@ python experiments/simulate_cohort.py --out build/cohort --patients 20000 --seed
 vlbias run build/cohort/study.toml
 
 No real disease or drug is meant by any name. The graph lacks the edges from drugs to their outcomes: these are
-what a study asks about. With --wrong-graph it also lacks those of the second indications, by which "null_confounded"
-drugs and their outcomes are confounded.
+what a study asks about. With --wrong-graph it also lacks those of the second indications, by which
+"null_confounded" drugs and their outcomes are confounded.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=4)
     parser.add_argument("--leaves", type=int, default=4, help="diseases in a block")
     parser.add_argument("--events", action="store_true", help="a table of dated events")
-    parser.add_argument("--intermediate", action="store_true", help="drugs with intermediate confounding, too")
+    parser.add_argument(
+        "--intermediate", action="store_true", help="drugs with intermediate confounding, too"
+    )
     parser.add_argument("--wrong-graph", action="store_true")
     parser.add_argument("--truth-patients", type=int, default=100_000, help="0: write no truth")
     given = parser.parse_args()

@@ -66,7 +66,7 @@ def random_world(rng: np.random.Generator, size: int, density: float) -> TinyWor
 
 
 def true_mean(world: TinyWorld, names: tuple[str, str, str], a: int, b: int) -> float:
-    """E Y(a, M(b)) where no descendant of the exposure causes both: given all that neither it nor the mediator changes."""
+    """E Y(a, M(b)) where no descendant of the exposure causes both: given all that it does not change."""
     exposure, mediator, outcome = names
     later = {exposure, mediator, outcome}.union(
         nx.descendants(world.dag, exposure), nx.descendants(world.dag, mediator)

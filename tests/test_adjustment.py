@@ -37,7 +37,9 @@ def test_what_is_called_identified_equals_truncated_factorisation() -> None:
         assert not set(found.covariates) & nx.descendants(world.dag, "V2")
         for arm in arms:
             truth = true_mean(world, names, *arm)
-            assert formula_mean(world, names, found.covariates, *arm) == pytest.approx(truth, abs=1e-12)
+            assert formula_mean(world, names, found.covariates, *arm) == pytest.approx(
+                truth, abs=1e-12
+            )
             wrong_without += abs(formula_mean(world, names, (), *arm) - truth) > 1e-3
     assert identified >= 15
     assert refused >= 10
@@ -71,7 +73,12 @@ def test_is_a_relatives_never_enter() -> None:
 
 
 def test_intermediate_confounding_gives_interventional_effects() -> None:
-    edges = [*EDGES, ("a", "causes-onset", "l"), ("l", "causes-prescription", "m"), ("l", "causes-onset", "y")]
+    edges = [
+        *EDGES,
+        ("a", "causes-onset", "l"),
+        ("l", "causes-prescription", "m"),
+        ("l", "causes-onset", "y"),
+    ]
     graph, triple = CausalGraph.of(edges), Triple("a", "m", "y")
     found = adjustment_set(graph, triple)
     assert not found.identified

@@ -8,8 +8,8 @@ import statsmodels.api as sm
 from numpy.typing import NDArray
 
 from vlbias.analysis.covariate_patterns import collapse
-from vlbias.analysis.glm import fit
 from vlbias.analysis.gformula import family_of, g_formula, redrawn_means
+from vlbias.analysis.glm import fit
 from vlbias.analysis.natural_effects import EFFECTS, effects_frame, share_mediated
 from vlbias.analysis.unmeasured_confounding import e_value, sensitivity
 from vlbias.causal.equation import expit
@@ -18,14 +18,24 @@ from vlbias.errors import BadOption, BadTable
 Columns = dict[str, NDArray[np.float64]]
 
 
-def table(n: int, seed: int, mediator: str = "binary", outcome: str = "binary", effect: float = 0.8) -> Columns:
+def table(
+    n: int, seed: int, mediator: str = "binary", outcome: str = "binary", effect: float = 0.8
+) -> Columns:
     rng = np.random.default_rng(seed)
     c, d = (rng.random(n) < 0.3).astype(float), (rng.random(n) < 0.5).astype(float)
     a = (rng.random(n) < expit(-0.5 + c)).astype(float)
     eta = -1 + 1.5 * a + 0.8 * c
-    m = (rng.random(n) < expit(eta)).astype(float) if mediator == "binary" else eta + rng.normal(size=n)
+    m = (
+        (rng.random(n) < expit(eta)).astype(float)
+        if mediator == "binary"
+        else eta + rng.normal(size=n)
+    )
     eta = -1 + 0.5 * a + effect * m + 0.7 * c - 0.4 * d
-    y = (rng.random(n) < expit(eta)).astype(float) if outcome == "binary" else eta + rng.normal(size=n)
+    y = (
+        (rng.random(n) < expit(eta)).astype(float)
+        if outcome == "binary"
+        else eta + rng.normal(size=n)
+    )
     return {"a": a, "m": m, "y": y, "c": c, "d": d}
 
 

@@ -27,7 +27,16 @@ def table(n: int = 800, seed: int = 0) -> dict[str, NDArray[np.float64]]:
     k = (rng.random(n) < expit(-1 + 0.5 * a + m)).astype(float)
     x = 0.5 + a + 0.5 * m + 0.4 * c + rng.normal(size=n)
     y = (rng.random(n) < expit(-1 + 0.5 * a + 0.8 * m + 0.5 * k + 0.3 * x)).astype(float)
-    return {"A 1": a, "M": m, "K": k, "X": x, "Y": y, "c": c, "d": d, "z": -1 + m + x + rng.normal(size=n)}
+    return {
+        "A 1": a,
+        "M": m,
+        "K": k,
+        "X": x,
+        "Y": y,
+        "c": c,
+        "d": d,
+        "z": -1 + m + x + rng.normal(size=n),
+    }
 
 
 def engine_means(
@@ -43,16 +52,22 @@ def engine_means(
     return np.array([found[arm] for arm in ARMS])
 
 
-def fitted(mediators: list[str], outcome: str = "Y", **options: bool) -> tuple[FourMeans, Tabular, dict[str, NDArray[np.float64]]]:
+def fitted(
+    mediators: list[str], outcome: str = "Y", **options: bool
+) -> tuple[FourMeans, Tabular, dict[str, NDArray[np.float64]]]:
     columns = table()
     four = g_formula(columns, "A 1", mediators, outcome, ["c", "d"], **options)
     return four, Tabular(four.equations, "A 1", ["c", "d"]), columns
 
 
 @pytest.mark.parametrize("interaction", [True, False])
-@pytest.mark.parametrize("mediators", [["M"], ["X"], ["M", "K"], ["M", "X"], ["X", "K"], ["M", "K", "X"]])
+@pytest.mark.parametrize(
+    "mediators", [["M"], ["X"], ["M", "K"], ["M", "X"], ["X", "K"], ["M", "K", "X"]]
+)
 @pytest.mark.parametrize("outcome", ["Y", "z"])
-def test_the_engine_gives_the_g_formula(mediators: list[str], outcome: str, interaction: bool) -> None:
+def test_the_engine_gives_the_g_formula(
+    mediators: list[str], outcome: str, interaction: bool
+) -> None:
     """One mediator, binary or continuous; chains of two and three, exchanged together."""
     four, model, columns = fitted(mediators, outcome, interaction=interaction)
     assert engine_means(model, columns, mediators) == pytest.approx(four.means, abs=1e-10)

@@ -72,9 +72,7 @@ def mean_and_gradient(
     outcome, n = equations[-1], len(rows)
     share = rows.weight / rows.n
     value = np.zeros(n)
-    gradients = [
-        np.zeros(len(one.terms) + (one.family == "continuous")) for one in equations
-    ]
+    gradients = [np.zeros(len(one.terms) + (one.family == "continuous")) for one in equations]
     for state in _states(equations, worlds, exposure, rows):
         x = design(outcome.terms, state.at(worlds[-1]), n)
         mean = outcome.mean(state.at(worlds[-1]), n)
@@ -107,9 +105,7 @@ def _states(
         yield state
 
 
-_Pick = Callable[
-    [Floats, float], tuple[Floats | float, Floats | float, Floats, Floats | None]
-]
+_Pick = Callable[[Floats, float], tuple[Floats | float, Floats | float, Floats, Floats | None]]
 """From mean and residual variance to value, probability, and scores by predictor and by variance."""
 
 

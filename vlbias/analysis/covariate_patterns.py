@@ -46,7 +46,7 @@ class Patterns:
             kept = {name: self.columns[name] for name in names}
             return Patterns(kept, self.weight), np.arange(len(self))
         _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
-        weight = np.bincount(inverse, self.weight, len(first))
+        weight = np.asarray(np.bincount(inverse, self.weight, len(first)), dtype=np.float64)
         return Patterns({name: self.columns[name][first] for name in names}, weight), inverse
 
 

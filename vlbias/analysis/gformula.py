@@ -62,7 +62,7 @@ class FourMeans:
 
 
 def family_of(column: NDArray[np.generic]) -> Family:
-    """"binary" for a column of 0 and 1, else "continuous"."""
+    """Family of a column: "binary" if it holds 0 and 1 only, else "continuous"."""
     return "binary" if np.isin(column, (0, 1)).all() else "continuous"
 
 
@@ -106,14 +106,14 @@ def g_formula(
     adjusted: list[Term] = [(name,) for name in covariates]
     fits = []
     for place, name in enumerate(mediators):
-        before = [
-            one for one in mediators[:place] if (one in direct) == (name in direct)
-        ]
+        before = [one for one in mediators[:place] if (one in direct) == (name in direct)]
         terms = [*base, *((one,) for one in before), *adjusted]
         fits.append(fit(name, family_of(columns[name]), terms, patterns))
     main = [*base, *((one,) for one in mediators), *adjusted]
     products: list[Term] = [(exposure, one) for one in mediators]
-    fitted, kept = _outcome(outcome, family_of(columns[outcome]), main, products, patterns, interaction)
+    fitted, kept = _outcome(
+        outcome, family_of(columns[outcome]), main, products, patterns, interaction
+    )
     fits.append(fitted)
     notes = tuple(note for one in fits for note in one.notes)
     return _with_errors(patterns, fits, exposure, levels, tuple(direct), covariates, kept, notes)
@@ -171,9 +171,7 @@ def _with_errors(
     if not np.isfinite(influence).all():
         raise BadTable("the errors of the effects are not finite; a regression has no solution")
     covariance = sandwich(influence, patterns)
-    return FourMeans(
-        mean, covariance, tuple(fits), patterns, exposure, levels, direct, kept, notes
-    )
+    return FourMeans(mean, covariance, tuple(fits), patterns, exposure, levels, direct, kept, notes)
 
 
 def redrawn_means(four: FourMeans, covariates: Sequence[str], draws: int, seed: int) -> Floats:

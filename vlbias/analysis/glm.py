@@ -83,7 +83,9 @@ def fit(name: str, family: Family, terms: Sequence[Term], patterns: Patterns) ->
     notes = [f"{name}: left out as redundant: {', '.join(gone)}"] if gone else []
     x = x[:, kept]
     if patterns.n <= x.shape[1] + 1:
-        raise BadTable(f"{patterns.n:g} units are too few to regress {name!r} on {x.shape[1]} terms")
+        raise BadTable(
+            f"{patterns.n:g} units are too few to regress {name!r} on {x.shape[1]} terms"
+        )
     if family == "continuous":
         beta, influence, variance = _linear(x, y, patterns.weight)
         equation = Equation(name, family, names, tuple(map(float, beta)), variance)
@@ -94,7 +96,7 @@ def fit(name: str, family: Family, terms: Sequence[Term], patterns: Patterns) ->
         notes.append(f"{name}: separated by its predictors; Firth's penalised likelihood is used")
     mean = expit(x @ beta)
     bread = _information(x, mean, patterns.weight) / patterns.n
-    influence = np.linalg.solve(bread, (x * (y - mean)[:, None]).T).T
+    influence = _solved(bread, x * (y - mean)[:, None])
     return Fit(Equation(name, family, names, tuple(map(float, beta))), influence, tuple(notes))
 
 
@@ -109,14 +111,19 @@ def _triangle(x: Floats, weight: Floats) -> Floats:
     scaled = x * np.sqrt(weight)[:, None]
     if len(scaled) < scaled.shape[1]:
         scaled = np.vstack([scaled, np.zeros((scaled.shape[1] - len(scaled), scaled.shape[1]))])
-    r: Floats = np.linalg.qr(scaled, mode="r")
-    return r
+    return np.asarray(np.linalg.qr(scaled, mode="r"), dtype=np.float64)
+
+
+def _solved(bread: Floats, scores: Floats) -> Floats:
+    """Influence functions [U, P] from the mean information [P, P] and scores [U, P]."""
+    return np.asarray(np.linalg.solve(bread, scores.T).T, dtype=np.float64)
 
 
 def _information(x: Floats, mean: Floats, weight: Floats) -> Floats:
     information: Floats = (x * (weight * mean * (1 - mean))[:, None]).T @ x
     # a hair of a ridge keeps saturated fits solvable; it moves no number that is looked at
-    return information + 1e-10 * np.trace(information) / len(information) * np.eye(len(information))
+    ridge = 1e-10 * float(np.trace(information)) / len(information)
+    return np.asarray(information + ridge * np.eye(len(information)), dtype=np.float64)
 
 
 def _likelihood(eta: Floats, y: Floats, weight: Floats) -> float:
@@ -155,9 +162,7 @@ def _firth(x: Floats, y: Floats, weight: Floats) -> Floats:
         information = _information(x, mean, weight)
         # leverage of one unit of a pattern
         leverage = mean * (1 - mean) * (x * np.linalg.solve(information, x.T).T).sum(1)
-        step = np.linalg.solve(
-            information, x.T @ (weight * (y - mean + leverage * (0.5 - mean)))
-        )
+        step = np.linalg.solve(information, x.T @ (weight * (y - mean + leverage * (0.5 - mean))))
         step *= min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-300))
         beta = beta + step
         if np.abs(step).max() < 1e-7:
@@ -167,9 +172,9 @@ def _firth(x: Floats, y: Floats, weight: Floats) -> Floats:
 
 def _linear(x: Floats, y: Floats, weight: Floats) -> tuple[Floats, Floats, float]:
     gram = (x * weight[:, None]).T @ x
-    beta = np.linalg.solve(gram, x.T @ (weight * y))
+    beta = np.asarray(np.linalg.solve(gram, x.T @ (weight * y)), dtype=np.float64)
     residual = y - x @ beta
     n = weight.sum()
     variance = float((weight * residual**2).sum() / n)
-    influence = np.linalg.solve(gram / n, (x * residual[:, None]).T).T
+    influence = _solved(gram / n, x * residual[:, None])
     return beta, np.column_stack([influence, residual**2 - variance]), variance

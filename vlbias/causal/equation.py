@@ -46,9 +46,7 @@ class Equation:
         return expit(eta) if self.family == "binary" else eta
 
 
-def design(
-    terms: tuple[Term, ...], values: Mapping[str, Any], n: int
-) -> NDArray[np.float64]:
+def design(terms: tuple[Term, ...], values: Mapping[str, Any], n: int) -> NDArray[np.float64]:
     """Columns [n, terms]; a value may be one number for all rows."""
     columns = np.ones((n, len(terms)))
     for place, term in enumerate(terms):

@@ -106,9 +106,7 @@ def _untestable(graph: CausalGraph, triple: Triple) -> str:
     return ""
 
 
-def _dropped(
-    graph: CausalGraph, triple: Triple, dag: nx.DiGraph, seen: set[str]
-) -> dict[str, str]:
+def _dropped(graph: CausalGraph, triple: Triple, dag: nx.DiGraph, seen: set[str]) -> dict[str, str]:
     roles = {"exposure": triple.exposure, "mediator": triple.mediator, "outcome": triple.outcome}
     causes = {cause for code in roles.values() for cause in graph.causes.pred.get(code, ())}
     later, drugs = nx.descendants(dag, triple.exposure), graph.left_out(triple.mediator)

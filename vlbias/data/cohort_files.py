@@ -61,7 +61,9 @@ def read_cohort(
     files = {path.name: hash_of_file(path)}
     if set(_EVENT_COLUMNS) <= set(names):
         if people is not None:
-            return _events(path, patient, files, read_cohort(people, patient=patient, cluster=cluster))
+            return _events(
+                path, patient, files, read_cohort(people, patient=patient, cluster=cluster)
+            )
         if cluster is not None:
             raise BadData(f"{path} is a table of events; clusters stand in the table of `people`")
         return _events(path, patient, files, None)
@@ -112,8 +114,7 @@ def _batches(path: Path, texts: Sequence[str], numbers: Sequence[str]) -> Iterat
     """The rows, some thousand at a time: some columns as text, the others as numbers."""
     chosen = [*texts, *numbers]
     if path.suffix == ".parquet":
-        for batch in pq.ParquetFile(path).iter_batches(_ROWS, columns=chosen):
-            yield batch
+        yield from pq.ParquetFile(path).iter_batches(_ROWS, columns=chosen)
         return
     types = {name: pa.string() for name in texts} | {name: pa.float64() for name in numbers}
     try:
@@ -233,11 +234,11 @@ class _Columns:
         matrix = sparse.csc_array(
             (np.ones(len(inside), np.int8), inside, starts), shape=(len(patients), len(codes))
         )
-        missing = {
-            name: np.concatenate(found) for name, found in self._missing.items() if found
-        }
+        missing = {name: np.concatenate(found) for name, found in self._missing.items() if found}
         numbers = {name: np.concatenate(found) for name, found in self._dense.items()}
-        return Cohort(patients, tuple(codes), matrix, numbers, missing, clusters=clusters, files=files)
+        return Cohort(
+            patients, tuple(codes), matrix, numbers, missing, clusters=clusters, files=files
+        )
 
 
 def _events(path: Path, patient: str, files: dict[str, str], people: Cohort | None) -> Cohort:
@@ -289,7 +290,9 @@ def _numbered(
     rows = pd.Index(people.patients).get_indexer(ids)
     if (rows < 0).any():
         row = int((rows < 0).argmax())
-        raise BadData(f"{path}, row {row + 2}: patient {ids.iloc[row]!r} is not in the table of people")
+        raise BadData(
+            f"{path}, row {row + 2}: patient {ids.iloc[row]!r} is not in the table of people"
+        )
     return rows.astype(np.int64), people.patients
 
 

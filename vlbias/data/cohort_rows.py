@@ -98,7 +98,10 @@ def triple_rows(
 
 
 def _dated(
-    seen: ObservationMap, triple: Triple, others: tuple[Sequence[str], Sequence[str]], time: TimeRule
+    seen: ObservationMap,
+    triple: Triple,
+    others: tuple[Sequence[str], Sequence[str]],
+    time: TimeRule,
 ) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.bool_], dict[str, int]]:
     first, n = seen.cohort.first_day, len(seen.cohort)
     exposure, mediator, outcome = (

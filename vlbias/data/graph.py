@@ -66,9 +66,7 @@ class CausalGraph:
             raise BadData(f"is-a has a cycle: {cycle}; remove one of its edges from the graph")
 
     @classmethod
-    def of(
-        cls, edges: Iterable[tuple[str, str, str]], drugs: Collection[str] = ()
-    ) -> CausalGraph:
+    def of(cls, edges: Iterable[tuple[str, str, str]], drugs: Collection[str] = ()) -> CausalGraph:
         """The graph of (source, relation, target) rows; relations as `relation_named` reads them."""
         rows = [(source, relation_named(kind), target) for source, kind, target in edges]
         frame = pd.DataFrame(rows, columns=["source", "relation", "target"])
@@ -170,10 +168,10 @@ class CausalGraph:
 
     def without(self, edges: Collection[tuple[str, str]]) -> CausalGraph:
         """The graph without these causal (source, target) edges."""
-        pairs = zip(self.edges["source"], self.edges["target"], strict=True)
-        gone = [pair in set(edges) for pair in pairs]
-        kept = self.edges[[not one for one in gone] | (self.edges["relation"] == "is-a")]
-        return CausalGraph(kept.reset_index(drop=True), self.drugs)
+        gone, columns = set(edges), ("source", "relation", "target")
+        rows = zip(*(self.edges[name] for name in columns), strict=True)
+        kept = [row for row in rows if row[1] == "is-a" or (row[0], row[2]) not in gone]
+        return CausalGraph.of(kept, self.drugs)
 
 
 def relation_named(text: str, own: Mapping[str, str] | None = None) -> str:

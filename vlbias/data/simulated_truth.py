@@ -90,9 +90,7 @@ class _Runs:
         }
         arms = self._arms(chances, risk)
         others = set(self.order) - {self.triple.mediator, self.triple.outcome}
-        fresh = {**self.noise} | {
-            code: rng.random(self.n, dtype=np.float32) for code in others
-        }
+        fresh = {**self.noise} | {code: rng.random(self.n, dtype=np.float32) for code in others}
         drawn = [self.chance(self.triple.mediator, world, fresh) for world in (0, 1)]
         acme = (arms["Y11"] - arms["Y10"] + arms["Y01"] - arms["Y00"]) / 2
         means = {name: float(values.mean()) for name, values in arms.items()}
@@ -109,9 +107,7 @@ class _Runs:
         }
 
     @staticmethod
-    def _arms(
-        chances: list[Floats], risk: Mapping[tuple[int, int], Floats]
-    ) -> dict[str, Floats]:
+    def _arms(chances: list[Floats], risk: Mapping[tuple[int, int], Floats]) -> dict[str, Floats]:
         return {
             f"Y{a}{b}": chances[b] * risk[a, 1] + (1 - chances[b]) * risk[a, 0]
             for a in (0, 1)
@@ -132,4 +128,3 @@ class _Runs:
                 return found
             values[one] = noise[one] < found
         raise KeyError(code)
-

@@ -1,9 +1,9 @@
 """Fitted equations of observed variables as a staged model: the engine's arms are then those of the g-formula.
 
 An observed variable is no number that a model computes, but a distribution. A mediator's stage therefore gives
-its **mechanism**: the linear predictor as a function of earlier mediators, at the exposure and covariates of its
-world. Exchanging the stage between two worlds exchanges the mechanism, which is what a natural effect asks for.
-The outcome has such a stage, too; the last stage, "expectation", sums over the states of all mediators.
+its **mechanism**: the linear predictor as a function of earlier mediators, at the exposure and covariates of
+its world. Exchanging the stage between two worlds exchanges the mechanism, which is what a natural effect asks
+for. The outcome has such a stage, too; the last stage, "expectation", sums over the states of all mediators.
 """
 
 from __future__ import annotations
@@ -40,9 +40,7 @@ class _Mechanism(nn.Module):
         inputs: Names of the columns of exposure and covariates.
     """
 
-    def __init__(
-        self, equation: Equation, mediators: Sequence[str], inputs: Sequence[str]
-    ) -> None:
+    def __init__(self, equation: Equation, mediators: Sequence[str], inputs: Sequence[str]) -> None:
         super().__init__()
         place = {name: number for number, name in enumerate(inputs)}
         self.products = sorted(
@@ -176,9 +174,7 @@ class Tabular:
                 )
             known.add(one.name)
         stages = _stage_names([one.name for one in equations])
-        self.stage_of = {
-            one.name: stage for one, stage in zip(equations, stages, strict=True)
-        }
+        self.stage_of = {one.name: stage for one, stage in zip(equations, stages, strict=True)}
         self.net: nn.Module = _Net(equations, stages, inputs).eval()
         self.towers: tuple[Tower, ...] = (
             Tower(

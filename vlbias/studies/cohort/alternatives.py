@@ -12,8 +12,8 @@ from scipy import stats
 from sklearn.linear_model import LogisticRegression
 
 from vlbias.analysis.covariate_patterns import collapse
-from vlbias.analysis.glm import fit
 from vlbias.analysis.gformula import FourMeans, g_formula
+from vlbias.analysis.glm import fit
 from vlbias.analysis.natural_effects import effects_frame
 from vlbias.causal.equation import Term
 from vlbias.data.adjustment import AdjustmentSet
@@ -75,8 +75,8 @@ class Answer:
 
 def _answer(four: FourMeans, adjusted_for: int) -> Answer:
     row = effects_frame(four).set_index("effect").loc["ACME"]
-    numbers = (float(row[name]) for name in ("estimate", "lo", "hi", "p"))
-    return Answer(*numbers, adjusted_for)
+    estimate, lo, hi, p = (float(row[name]) for name in ("estimate", "lo", "hi", "p"))
+    return Answer(estimate, lo, hi, p, adjusted_for)
 
 
 def by_graph(case: Case) -> Answer:

@@ -74,7 +74,9 @@ def benchmark_cohort(
     if worlds < 1:
         raise BadOption("worlds", worlds, "1 or more")
     if patients < 1000:
-        raise BadOption("patients", patients, "1000 or more: with fewer, many codes have no patient")
+        raise BadOption(
+            "patients", patients, "1000 or more: with fewer, many codes have no patient"
+        )
     folder = out / "cohort-benchmark"
     folder.mkdir(parents=True, exist_ok=True)
     frames = []
@@ -89,7 +91,9 @@ def benchmark_cohort(
         events.cells(number + 1, worlds, patients)
     table = pd.concat(frames, ignore_index=True)
     summary = scores(table)
-    write_texts({folder / "benchmark.csv": csv_text(table), folder / "summary.csv": csv_text(summary)})
+    write_texts(
+        {folder / "benchmark.csv": csv_text(table), folder / "summary.csv": csv_text(summary)}
+    )
     return CohortBenchmark(table, summary, folder / "benchmark.csv")
 
 
@@ -186,5 +190,3 @@ def scores(table: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
-
-

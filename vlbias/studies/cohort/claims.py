@@ -22,8 +22,8 @@ FOUND = Claim(
 )
 NOTHING = Claim(
     "cohort-nothing-found",
-    "{of_cohort}no indirect effect is found in {family} triples at a false discovery rate of 5 %; this does not "
-    "show that there is none.",
+    "{of_cohort}no indirect effect is found in {family} triples at a false discovery rate of 5 %; this does "
+    "not show that there is none.",
     _ESTIMAND,
     "z-test by the delta method with sandwich errors, after Benjamini and Hochberg; positivity",
     "false discovery rate of 5 % over all estimated triples of the study",
@@ -76,8 +76,8 @@ CALIBRATED = Claim(
 )
 UNCALIBRATED = Claim(
     "cohort-controls-biased",
-    "Of {controls} negative controls, {below} have p < .05 with the adjustment ({share} [{lo}, {hi}]), more than "
-    "the 5 % that are expected without bias: confounding is left, or the graph lacks effects of mediators.",
+    "Of {controls} negative controls, {below} have p < .05 with the adjustment ({share} [{lo}, {hi}]), more "
+    "than the 5 % that are expected without bias: confounding is left, or the graph lacks effects.",
     "share of outcomes that the mediator cannot cause with p < .05",
     "exact binomial test, 5 %",
     "5 %, which takes controls as independent",

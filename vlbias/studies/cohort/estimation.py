@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlbias.analysis.covariate_patterns import collapse
-from vlbias.analysis.glm import fit
 from vlbias.analysis.gformula import FourMeans, family_of, g_formula, redrawn_means
+from vlbias.analysis.glm import fit
 from vlbias.analysis.natural_effects import EFFECTS, effects_frame, share_mediated
 from vlbias.analysis.unmeasured_confounding import sensitivity
 from vlbias.data.adjustment import AdjustmentSet
@@ -51,7 +51,9 @@ def answer(
         found = triple_rows(seen, question.triple, chosen.covariates, chosen.intermediate, time)
         about |= _counted(found, chosen)
         clusters = seen.cohort.clusters
-        cluster = None if clusters is None else np.unique(clusters[found.rows], return_inverse=True)[1]
+        cluster = (
+            None if clusters is None else np.unique(clusters[found.rows], return_inverse=True)[1]
+        )
         kept = {"interaction": _INTERACTION[settings.interaction], "cluster": cluster}
         adjusted = _means(found.columns, chosen, chosen.covariates, kept)
         about |= {
@@ -149,11 +151,7 @@ def _robustness(
         "robustness_limit": found.limit,
     }
     if draws:
-        names = [
-            one
-            for one in four.patterns.columns
-            if one in chosen.covariates
-        ]
+        names = [one for one in four.patterns.columns if one in chosen.covariates]
         drawn = redrawn_means(four, names, draws, seed) @ np.array(EFFECTS["ACME"])
         lo, hi = np.quantile(drawn, (0.025, 0.975))
         row |= {"ACME_lo_draws": float(lo), "ACME_hi_draws": float(hi)}
@@ -189,7 +187,9 @@ def positivity(columns: Columns, chosen: AdjustmentSet, least: int) -> str:
                     said.append(f"{count} patients {who} the exposure and {what} the mediator")
     share = overlap(columns, chosen)
     if share < _LEAST_OVERLAP:
-        said.append(f"only {share:.0%} of patients have covariates that occur with and without exposure")
+        said.append(
+            f"only {share:.0%} of patients have covariates that occur with and without exposure"
+        )
     return "; ".join(said)
 
 

@@ -54,7 +54,10 @@ def forest(adjusted: pd.DataFrame, plain: pd.DataFrame) -> Figure:
     axis = figure.subplots()
     for number, (name, rows) in enumerate((("adjusted", adjusted), ("not adjusted", other))):
         estimate = rows["ACME"].to_numpy(float)
-        error = [estimate - rows["ACME_lo"].to_numpy(float), rows["ACME_hi"].to_numpy(float) - estimate]
+        error = [
+            estimate - rows["ACME_lo"].to_numpy(float),
+            rows["ACME_hi"].to_numpy(float) - estimate,
+        ]
         axis.errorbar(
             estimate, np.arange(len(names)) + 0.26 * (number - 0.5), xerr=error, fmt=MARKS[number],
             ms=3.5, lw=1, color=SERIES[number], label=name,
@@ -70,9 +73,7 @@ def triple_graph(graph: CausalGraph, adjustment: AdjustmentSet) -> Figure:
     named = (triple.exposure, triple.mediator, triple.outcome)
     whole = drawn_graph(graph, triple)
     shown = [*named, *adjustment.intermediate, *adjustment.covariates][:_MOST_DRAWN]
-    extra = sorted(
-        set(whole) - set(shown), key=lambda code: (-whole.degree(code), code)
-    )
+    extra = sorted(set(whole) - set(shown), key=lambda code: (-whole.degree(code), code))
     shown += extra[: max(_MOST_DRAWN - len(shown), 0)]
     dag = whole.subgraph(shown)
     place = _places(dag)

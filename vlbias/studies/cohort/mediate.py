@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import networkx as nx
 import numpy as np
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MediationResult", "mediate"]
 
-Graph = CausalGraph | nx.DiGraph | Path | str | Iterable[tuple[str, str]]
+Graph: TypeAlias = "CausalGraph | nx.DiGraph | Path | str | Iterable[tuple[str, str]]"
 _LEAST = 10
 
 
@@ -58,7 +58,7 @@ class MediationResult:
 
     @property
     def effects(self) -> str:
-        """"natural", "interventional", or "none" if neither is identified; natural where no graph is given."""
+        """Kind: "natural" (also without a graph), "interventional", or "none" if neither is identified."""
         if self.adjustment is None or self.adjustment.identified:
             return "natural"
         return "interventional" if self.adjustment.intermediate else "none"
@@ -103,7 +103,9 @@ class MediationResult:
         mediators = [name for name in names[:-1] if name not in between]
         lines = [f"{self.four.exposure} → {' → '.join(mediators)} → {names[-1]}, {self.n} rows"]
         lines += [f"left out: {count} ({why})" for why, count in self.left_out.items()]
-        said = "not adjusted" if not self.covariates else f"adjusted for {', '.join(self.covariates)}"
+        said = (
+            "not adjusted" if not self.covariates else f"adjusted for {', '.join(self.covariates)}"
+        )
         lines.append(said if self.adjustment is None else f"{said}; {self.adjustment.reason}")
         for row in self.frame.to_dict("records"):
             lines.append(
@@ -139,7 +141,7 @@ def mediate(
         exposure: Column of the exposure.
         mediator: Column of the mediator; or several, in causal order, exchanged together.
         outcome: Column of the outcome.
-        graph: A `CausalGraph`, a file of one, a networkx graph, or (cause, effect) pairs. Goes with one mediator.
+        graph: A `CausalGraph`, a file of one, a networkx graph, or (cause, effect) pairs; with one mediator.
         covariates: Columns to adjust for, in place of a graph.
         cluster: Column that tells which rows belong together.
         interaction: Whether the exposure may change what the mediator does; None keeps that where it is shown.
@@ -154,12 +156,22 @@ def mediate(
     mediators = [mediator] if isinstance(mediator, str) else list(mediator)
     if (graph is None) == (covariates is None):
         raise BadOption(
-            "covariates", covariates, "either a graph or covariates; covariates=() adjusts for nothing"
+            "covariates",
+            covariates,
+            "either a graph or covariates; covariates=() adjusts for nothing",
         )
     if graph is not None and len(mediators) > 1:
-        raise BadOption("mediator", mediator, "one mediator with a graph; give covariates for several")
+        raise BadOption(
+            "mediator", mediator, "one mediator with a graph; give covariates for several"
+        )
     table = _table(frame)
-    for name in (exposure, *mediators, outcome, *(covariates or ()), *([cluster] if cluster else [])):
+    for name in (
+        exposure,
+        *mediators,
+        outcome,
+        *(covariates or ()),
+        *([cluster] if cluster else []),
+    ):
         if name not in table and graph is None:
             raise UnknownName("column", name, map(str, table.columns))
     groups = None if cluster is None else pd.factorize(table[cluster])[0].astype(np.int64)
@@ -168,7 +180,9 @@ def mediate(
         columns, rows, left_out = _whole(table, [exposure, *mediators, outcome, *chosen])
         adjustment, said = None, ""
     else:
-        adjustment, found = _by_graph(table, Triple(exposure, mediators[0], outcome), graph, cluster)
+        adjustment, found = _by_graph(
+            table, Triple(exposure, mediators[0], outcome), graph, cluster
+        )
         columns, rows, left_out = found.columns, found.rows, found.left_out
         chosen = tuple(
             code for code in adjustment.covariates if columns[code].min() < columns[code].max()
@@ -187,9 +201,7 @@ def mediate(
         levels=levels,
         cluster=None if groups is None else np.unique(groups[rows], return_inverse=True)[1],
     )
-    return MediationResult(
-        effects_frame(four), four, adjustment, chosen, len(rows), left_out, said
-    )
+    return MediationResult(effects_frame(four), four, adjustment, chosen, len(rows), left_out, said)
 
 
 def _table(frame: pd.DataFrame | Path | str) -> pd.DataFrame:
@@ -210,7 +222,9 @@ def _whole(
     try:
         values = table[list(names)].astype(float)
     except ValueError as error:
-        raise BadData(f"columns must hold numbers ({error}); write yes and no as 1 and 0") from error
+        raise BadData(
+            f"columns must hold numbers ({error}); write yes and no as 1 and 0"
+        ) from error
     fine = values.notna().all(axis=1).to_numpy()
     lacking = int((~fine).sum())
     columns = {name: values[name].to_numpy()[fine] for name in names}
@@ -227,7 +241,9 @@ def _by_graph(
     try:
         seen = ObservationMap(cohort_of(table[codes].astype(float)), causal)
     except ValueError as error:
-        raise BadData(f"columns must hold numbers ({error}); write yes and no as 1 and 0") from error
+        raise BadData(
+            f"columns must hold numbers ({error}); write yes and no as 1 and 0"
+        ) from error
     adjustment = adjustment_set(causal, triple, seen.observed)
     if not adjustment.testable:
         raise BadData(f"{triple}: {adjustment.reason}")

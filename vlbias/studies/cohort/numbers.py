@@ -76,7 +76,9 @@ def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) 
         effects=_long(asked),
         unadjusted=plain[[*KEY, "n", *_parts("ACME"), "p_bh", "found"]],
         falls=_falls(adjusted, plain),
-        controls=controls[[*KEY, "adjustment", "n", *_parts("ACME"), "reason"]].reset_index(drop=True),
+        controls=controls[[*KEY, "adjustment", "n", *_parts("ACME"), "reason"]].reset_index(
+            drop=True
+        ),
         calibration=calibration(controls),
         untestable=pd.concat([frames["untestable"], _refused(rows)], ignore_index=True),
         edges=frames["edges"],
@@ -147,7 +149,7 @@ def _falls(adjusted: pd.DataFrame, plain: pd.DataFrame) -> pd.DataFrame:
 
 def _why(row: dict[str, object]) -> str:
     if row["confounder"]:
-        return f"{row['confounder']} confounds: adjusted for it alone, the effect is nearest to the adjusted one"
+        return f"{row['confounder']} confounds: with it alone, the effect is nearest to the adjusted one"
     if not row["covariates"]:
         return "nothing is adjusted for; the number of triples in the family differs"
     return "no covariate accounts for it alone"

@@ -48,7 +48,9 @@ def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
 def _said(tables: Tables, simulated: bool) -> Iterator[Sentence]:
     triples = tables.triples
     family, found = int(triples["p_bh"].notna().sum()), int(triples["found"].sum())
-    of_cohort = "Simulated cohort, of which nothing follows for any real drug: " if simulated else ""
+    of_cohort = (
+        "Simulated cohort, of which nothing follows for any real drug: " if simulated else ""
+    )
     claim = claims.FOUND if found else claims.NOTHING
     said = claim.say(of_cohort=of_cohort, found=found, family=family)
     yield Sentence(f"{said[0].upper()}{said[1:]}", said.claim, said.exploratory)
@@ -92,24 +94,29 @@ def _effects(tables: Tables) -> Iterator[Block]:
     triples = tables.triples
     yield block(
         "All triples at a glance",
-        "Every point is a triple: to the right the mediator raises the outcome's risk, to the left it lowers it.",
+        "A point is a triple: to the right the mediator raises the outcome's risk, to the left it lowers it.",
         figure=volcano(triples),
-        alt=f"Points of {len(triples)} triples, ACME against -log10 p; {int(triples['found'].sum())} are found.",
+        alt=f"{len(triples)} triples, ACME against -log10 p; {int(triples['found'].sum())} are found.",
     )
     first = triples.head(_MOST_FOREST)
     yield block(
         "Smallest p-values, adjusted and not",
-        f"The {len(first)} triples with the smallest p, with 95 % limits. Where the two differ, what is adjusted "
-        "for matters.",
+        f"The {len(first)} triples with the smallest p, with 95 % limits. Where the two differ, what is "
+        "adjusted for matters.",
         figure=forest(first, tables.unadjusted),
     )
     title = "Table of triples"
-    more = f" The {_MOST_ROWS} with the smallest p; triples.csv has all." if len(triples) > _MOST_ROWS else ""
+    more = (
+        f" The {_MOST_ROWS} with the smallest p; triples.csv has all."
+        if len(triples) > _MOST_ROWS
+        else ""
+    )
     shown = triples.reindex(columns=_SHOWN).head(_MOST_ROWS)
     yield Block(
         title,
-        "Type into the field to filter rows, press a column's head to sort. ACME and TE are differences of risks. "
-        "Robustness is the E-value of the indirect effect, or rho where all is continuous." + more,
+        "Type into the field to filter rows, press a column's head to sort. ACME and TE are differences of "
+        "risks. Robustness is the E-value of the indirect effect, or rho where all is continuous."
+        + more,
         table=sortable(shown, title),
     )
 
@@ -118,7 +125,9 @@ def _basis(run: Run, tables: Tables) -> Iterator[Block]:
     yield block(
         "Found with or without adjustment only",
         "Triples whose finding depends on the adjustment, and the covariate that accounts for most of it.",
-        table=tables.falls[[*KEY, "ACME", "p_bh", "found", "ACME_unadjusted", "found_unadjusted", "why"]],
+        table=tables.falls[
+            [*KEY, "ACME", "p_bh", "found", "ACME_unadjusted", "found_unadjusted", "why"]
+        ],
     )
     if len(tables.triples):
         yield _drawn(tables)
@@ -153,8 +162,8 @@ def _drawn(tables: Tables) -> Block:
     said = "; ".join(f"{code} {why}" for code, why in whole.reasons.items()) or "nothing"
     return block(
         f"The graph of {triple}",
-        "Blue: exposure, mediator, outcome; the dashed arrow is in question. Green: adjusted for. Orange: between. "
-        f"Grey: other causes. Adjusted for: {said}.",
+        "Blue: exposure, mediator, outcome; the dashed arrow is in question. Green: adjusted for. Orange: "
+        f"between. Grey: other causes. Adjusted for: {said}.",
         figure=triple_graph(graph, whole),
         alt=f"Causal graph of {triple}. {whole.reason}. Adjusted for: {said}.",
     )
@@ -163,11 +172,14 @@ def _drawn(tables: Tables) -> Block:
 def _controls(tables: Tables) -> Iterator[Block]:
     yield block(
         "Calibration",
-        "Negative controls are outcomes that a mediator cannot cause: without bias their p-values lie on the line, "
-        "and 5 % are below .05.",
+        "Negative controls are outcomes that a mediator cannot cause: without bias their p-values lie on the "
+        "line, and 5 % are below .05.",
         figure=control_p_values(tables.controls),
         table=tables.calibration,
     )
     yield block(
-        "Every negative control", "Adjusted and not.", table=tables.controls.head(_MOST_ROWS), folded=True
+        "Every negative control",
+        "Adjusted and not.",
+        table=tables.controls.head(_MOST_ROWS),
+        folded=True,
     )

@@ -118,7 +118,9 @@ def _counted(name: str, asked: Sequence[Question]) -> list[str]:
         f"  interventional effects in {between} with intermediate confounding",
     ]
     reasons = Counter(_kind_of(one.why_not) for one in asked if one.why_not)
-    return lines + [f"  not testable           {count}: {why}" for why, count in reasons.most_common()]
+    return lines + [
+        f"  not testable           {count}: {why}" for why, count in reasons.most_common()
+    ]
 
 
 def _kind_of(why: str) -> str:

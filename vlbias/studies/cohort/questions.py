@@ -163,4 +163,3 @@ def _drawn_controls(
         free = [code for code in common if code not in caused | causes | near]
         for place in rng.permutation(len(free))[:number]:
             yield Triple(exposure, mediator, free[place])
-

@@ -45,7 +45,7 @@ class GraphTable(Frozen):
     """
 
     path: str | tuple[str, ...]
-    relations: dict[str, str] = {}
+    relations: dict[str, str] = Field(default_factory=dict)
     icd10: bool = False
 
     @property

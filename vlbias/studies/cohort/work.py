@@ -56,13 +56,18 @@ class Work(interfaces.Work):
             **described(study, [cell.key for cell in self.cells], self.plan.rows),
             "data": {
                 "content_hash": cell_key(dict(self.plan.files)),
-                "files": {"number": len(self.plan.files), "digest": cell_key(dict(self.plan.files))},
+                "files": {
+                    "number": len(self.plan.files),
+                    "digest": cell_key(dict(self.plan.files)),
+                },
                 "meta": {"reader": "cohort", "funnel": {}},
                 "patients": len(cohort),
                 "codes": len(cohort.columns),
                 "dated": cohort.dated,
                 "clusters": None if cohort.clusters is None else int(cohort.clusters.max()) + 1,
-                "missing": {code: len(rows) for code, rows in sorted(cohort.missing.items())[:1000]},
+                "missing": {
+                    code: len(rows) for code, rows in sorted(cohort.missing.items())[:1000]
+                },
                 "funnel": self.plan.funnel,
             },
         }
