@@ -23,6 +23,7 @@ _PUBLIC = {
     "load_dataset": "vlbias.api",
     "load_model": "vlbias.models",
     "make_mitigation": "vlbias.mitigations",
+    "mediate": "vlbias.studies.cohort.mediate",
     "paired_examples": "vlbias.api",
     "potential_outcomes": "vlbias.api",
     "report": "vlbias.studies.reporting",

@@ -18,11 +18,15 @@ def list_(
     what: Annotated[
         str,
         typer.Argument(
-            help="kinds, claims, models, datasets, texts, outcomes, mitigations, prompts or mediators."
+            help="kinds, claims, models, datasets, texts, outcomes, mitigations, prompts, mediators "
+            "or triples."
         ),
     ],
     model: Annotated[
-        str | None, typer.Argument(help="For mediators: a model name or folder.")
+        str | None,
+        typer.Argument(
+            help="For mediators: a model name or folder. For triples: a study of a cohort."
+        ),
     ] = None,
 ) -> None:
     """List what can be named in a study."""
@@ -47,8 +51,29 @@ def list_(
 
         typer.echo(claims_document(), nl=False)
         return
+    if what == "triples":
+        _triples(model)
+        return
     for name, about in _listed(what):
         echo(f"{name:22} {about}")
+
+
+def _triples(study: str | None) -> None:
+    """Every triple of a study: what it is adjusted for, or why it is not testable."""
+    from pathlib import Path
+
+    if study is None:
+        raise BadStudy(
+            "study", None, "a study file after 'triples': vlbias list triples STUDY.toml"
+        )
+    from vlbias.studies.cohort.plan import make_plan
+    from vlbias.studies.cohort.study import Study
+
+    for question in make_plan(Study.load(Path(study))).questions:
+        if question.why_not:
+            echo(f"{question.triple}: {question.why_not}")
+        else:
+            echo(str(question.adjustment))
 
 
 def _counted(units: int | tuple[int, ...]) -> str:
@@ -76,7 +101,7 @@ def _listed(what: str) -> Iterator[tuple[str, str]]:
     if what not in registries:
         from vlbias.errors import UnknownName
 
-        raise UnknownName("list", what, [*registries, "kinds", "claims", "prompts", "mediators"])
+        raise UnknownName("list", what, [*registries, "kinds", "claims", "prompts", "mediators", "triples"])
     from importlib import import_module
 
     module, name = registries[what]

@@ -75,6 +75,22 @@ HEADS |= {
     "AP_gap_shuffled_at_point": "AP gap at the point, shuffled",
     "AP_person": "AP of person",
 }
+HEADS |= {
+    f"{effect}_{part}": head.format(effect)
+    for effect in ("ACME", "TE")
+    for part, head in (
+        ("se", "SE of {}"), ("lo", "{} at least"), ("hi", "{} at most"), ("p", "p of {}"),
+        ("unadjusted", "{}, unadjusted"),
+    )
+}  # fmt: skip
+HEADS |= {
+    "found_unadjusted": "found, unadjusted",
+    "left_out": "left out",
+    "n_mediator": "n, mediator",
+    "n_outcome": "n, outcome",
+    "robustness_limit": "robustness of the limit",
+    "why_not": "why not",
+}
 """Column of the tables to its head on the page; those not named here are called the same there."""
 
 

@@ -20,6 +20,7 @@ KINDS: dict[str, Kind] = {
         ),
         Kind("language", "odds of words in a language model", lambda study: _data(study) in TEXTS),
         Kind("planted", "methods on models whose bias is known"),
+        Kind("cohort", "mediation by observed variables in a cohort, adjusted by a causal graph"),
     )
 }
 """Name to kind."""
