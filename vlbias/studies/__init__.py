@@ -20,6 +20,7 @@ KINDS: dict[str, Kind] = {
         ),
         Kind("language", "odds of words in a language model", lambda study: _data(study) in TEXTS),
         Kind("planted", "methods on models whose bias is known"),
+        Kind("symbolic", "heads that carry rules and tokens in a language model"),
     )
 }
 """Name to kind."""

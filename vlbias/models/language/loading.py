@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM,
 
 from vlbias.errors import BadModel, MissingExtra
 from vlbias.files import hash_of_weights
+from vlbias.models.language import rule_net
 from vlbias.models.language.adapter import LanguageModel
 from vlbias.models.language.layouts import layout_of
 from vlbias.models.pretrained import (
