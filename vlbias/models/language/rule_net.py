@@ -23,7 +23,14 @@ from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
 
 from vlbias.models.language.attention import attend
 
-__all__ = ["SPECIAL", "RuleNet", "RuleNetConfig", "example_mask", "rule_tokenizer"]
+__all__ = [
+    "SPECIAL",
+    "RuleNet",
+    "RuleNetConfig",
+    "example_mask",
+    "register_rule_nets",
+    "rule_tokenizer",
+]
 
 SPECIAL = ("^", "\n", "<s>", "<A>", "<B>")
 """First tokens of the vocabulary: separator, newline, begin, and the newlines that tell the rule."""
@@ -184,5 +191,7 @@ def rule_tokenizer(letters: int) -> PreTrainedTokenizerFast:
     )
 
 
-AutoConfig.register(RuleNetConfig.model_type, RuleNetConfig, exist_ok=True)
-AutoModelForCausalLM.register(RuleNetConfig, RuleNet, exist_ok=True)
+def register_rule_nets() -> None:
+    """Let transformers load rule nets from their folders."""
+    AutoConfig.register(RuleNetConfig.model_type, RuleNetConfig, exist_ok=True)
+    AutoModelForCausalLM.register(RuleNetConfig, RuleNet, exist_ok=True)

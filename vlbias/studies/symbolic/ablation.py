@@ -1,4 +1,4 @@
-"""Cumulative ablation: heads of highest score silenced together, against others of their layers and at random."""
+"""Cumulative ablation: heads of highest score silenced together, against controls of as many heads."""
 
 from __future__ import annotations
 

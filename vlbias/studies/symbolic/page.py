@@ -22,12 +22,12 @@ _SHOWN = 20
 
 GUIDANCE = Guidance(
     limits=(
-        "Scores are of pairs that the model solves, both prompts of each. A model that solves few of them is shown "
-        "at its best.",
-        "The tests look at some tokens only: third items and the last token. A model can solve the task with no head "
-        "of any type (a small net here does), by tokens that the map shows.",
-        "The task is two rules of position. That a head carries the rule across tokens does not make it a symbol in "
-        "any wider sense.",
+        "Scores are of pairs that the model solves, both prompts of each. A model that solves few of them is "
+        "shown at its best.",
+        "The tests look at some tokens only: third items and the last token. A model can solve the task with "
+        "no head of any type (a small net here does), by tokens that the map shows.",
+        "The task is two rules of position. That a head carries the rule across tokens does not make it a "
+        "symbol in any wider sense.",
         "Order and limits are given the heads found in these pairs; other pairs may find others.",
     ),
     wording=(
@@ -43,9 +43,9 @@ GUIDANCE = Guidance(
         ),
     ),
     glossary=(
-        ("abstract pair", "Two prompts with the same third items and the same answer, which differ in the rule."),
+        ("abstract pair", "Two prompts of the same third items and the same answer, but not the same rule."),
         ("token pair", "Two prompts of one rule whose queries are swapped, and so their answers."),
-        ("score", "How far the difference of two logits moves when a head's output comes from the other prompt."),
+        ("score", "How far a difference of two logits moves when a head's output is the other prompt's."),
         ("logit gap", "The same difference in the prompt itself: the most that a score of full size would undo "
          "is twice the gap."),
         ("abstraction", "At third items of examples, in abstract pairs."),
@@ -85,7 +85,11 @@ def compare(runs: Sequence[tuple[Any, Any]]) -> list[Block]:
     rows = []
     for run, tables in runs:
         study = run.manifest["study"]
-        row = {"run": run.folder.name, "model": run.manifest["model"]["name"], "items": study["items"]}
+        row = {
+            "run": run.folder.name,
+            "model": run.manifest["model"]["name"],
+            "items": study["items"],
+        }
         row |= {"shots": study["shots"], "lures": study["lures"]}
         for _, kind in tables.types.iterrows():
             row[f"{kind['type']} heads"] = kind["found"]
@@ -172,14 +176,14 @@ def _task_blocks(tables: Tables) -> Iterator[Block]:
     if len(tables.accuracy):
         yield block(
             "Accuracy",
-            "Share of prompts whose most probable next token is the answer, with Wilson's limits, and share in which "
-            "the answer is above the query's other item. Prompts are drawn anew, solved or not.",
+            "Share of prompts whose most probable next token is the answer, with Wilson's limits, and share "
+            "in which the answer is above the query's other item. Prompts are drawn anew, solved or not.",
             table=tables.accuracy,
         )
     yield block(
         "Pairs drawn and refused",
-        "Pairs are drawn until enough are solved: both prompts must be. Merged: the model's tokenizer does not "
-        "read every item and separator as one token.",
+        "Pairs are drawn until enough are solved: both prompts must be. Merged: the model's tokenizer does "
+        "not read every item and separator as one token.",
         table=tables.draws,
     )
 
@@ -187,12 +191,13 @@ def _task_blocks(tables: Tables) -> Iterator[Block]:
 def _head_blocks(tables: Tables) -> Iterator[Block]:
     yield block(
         "Types of heads",
-        "Logit gap of the prompts, threshold of the sign-flip test, heads found, and their layer weighted by score. "
-        "A head may be of several types.",
+        "Logit gap of the prompts, threshold of the sign-flip test, heads found, and their layer weighted by "
+        "score. A head may be of several types.",
         table=tables.types,
     )
     said = "; ".join(
-        f"{kind}: highest {part['score'].iloc[0]:.2f} at layer {part['layer'].iloc[0]}, head {part['head'].iloc[0]}"
+        f"{kind}: highest {part['score'].iloc[0]:.2f} at layer {part['layer'].iloc[0]}, head "
+        f"{part['head'].iloc[0]}"
         for kind, part in tables.heads.groupby("type", sort=False)
     )
     yield block(
@@ -208,8 +213,9 @@ def _head_blocks(tables: Tables) -> Iterator[Block]:
     top = tables.heads[tables.heads["found"] | tables.heads["significant"]]
     yield block(
         "Significant heads",
-        "Score in logits with Student's 95 % limits over pairs, its share of the logit gap, the score for each base "
-        "rule and in the other kind of pairs (where a pure head of this type has none), and on the odds scale.",
+        "Score in logits with Student's 95 % limits over pairs, its share of the logit gap, the score for "
+        "each base rule and in the other kind of pairs (where a pure head of this type has none), and on the "
+        "odds scale.",
         table=top[columns].groupby("type", sort=False).head(_SHOWN),
     )
     if len(tables.order):
@@ -221,8 +227,8 @@ def _head_blocks(tables: Tables) -> Iterator[Block]:
     if len(tables.map):
         yield block(
             "Layers and tokens",
-            "Score of the attention and MLP output of each layer at each token, mean of a few pairs: where the rule "
-            "(abstract pairs) and the token (token pairs) pass, wherever the head tests look.",
+            "Score of the attention and MLP output of each layer at each token, mean of a few pairs: where "
+            "the rule (abstract pairs) and the token (token pairs) pass, wherever the head tests look.",
             figure=figures.token_maps(tables.map),
             alt="Maps of layers and tokens, one a kind of pairs and branch; the largest is named above.",
         )
@@ -232,8 +238,8 @@ def _probe_blocks(tables: Tables) -> Iterator[Block]:
     if len(tables.ablation):
         yield block(
             "Ablation",
-            "Heads of highest score silenced together on fresh solved prompts, against as many of lowest score in the "
-            "same layers and random ones.",
+            "Heads of highest score silenced together on fresh solved prompts, against as many of lowest "
+            "score in the same layers and random ones.",
             figure=figures.ablation_curves(tables.ablation),
             table=tables.ablation,
             alt="Accuracy against heads silenced, three arms a type; the numbers stand in the table.",
@@ -242,24 +248,24 @@ def _probe_blocks(tables: Tables) -> Iterator[Block]:
         return
     yield block(
         "Attention",
-        "Mean attention of the top head of each type, from the last third item (abstraction) or the last token, in "
-        "prompts of rule ABA; and of all heads found to where their type should look.",
+        "Mean attention of the top head of each type, from the last third item (abstraction) or the last "
+        "token, in prompts of rule ABA; and of all heads found to where their type should look.",
         figure=figures.attention_patterns(tables.patterns),
         table=tables.attention,
         alt="Attention by token, one panel a type; shares to the named targets stand in the table.",
     )
     yield block(
         "Similarity",
-        "Correlation of the similarity of outputs with having the same rule (abstract) and the same tokens (token), "
-        "over pairs of prompts; and mean cosines of the top head between conditions.",
+        "Correlation of the similarity of outputs with having the same rule (abstract) and the same tokens "
+        "(token), over pairs of prompts; and mean cosines of the top head between conditions.",
         figure=figures.cosine_matrices(tables.cosines),
         table=tables.similarity,
         alt="Three matrices of cosines between rules and queries; correlations stand in the table.",
     )
     yield block(
         "Decoding",
-        "Share of prompts whose rule a linear decoder of one head's output tells, on words that it was not fitted "
-        "to; more shots than it was fitted to where asked. Half would be chance. Decoding shows what an output "
-        "holds, not what is used.",
+        "Share of prompts whose rule a linear decoder of one head's output tells, on words that it was not "
+        "fitted to; more shots than it was fitted to where asked. Half would be chance. Decoding shows what "
+        "an output holds, not what is used.",
         table=tables.decoding,
     )

@@ -1,8 +1,8 @@
 """Prompts of the identity-rule task, and the two kinds of pairs of them (Yang et al. 2025, as in their code).
 
-    ABA:  a^b^a      ABB:  a^b^b
-          c^d^c            c^d^d
-          q^r^    -> q     q^r^    -> r
+ABA:  a^b^a      ABB:  a^b^b
+      c^d^c            c^d^d
+      q^r^    -> q     q^r^    -> r
 """
 
 from __future__ import annotations

@@ -111,9 +111,7 @@ def mean_cosines(outputs: Floats, conditions: Sequence[int]) -> Floats:
     return found
 
 
-def rule_accuracy(
-    fit: tuple[Floats, Sequence[str]], test: tuple[Floats, Sequence[str]]
-) -> Floats:
+def rule_accuracy(fit: tuple[Floats, Sequence[str]], test: tuple[Floats, Sequence[str]]) -> Floats:
     """Share of prompts whose rule a linear decoder of each head's output tells, [layers, heads].
 
     Ridge regression on outputs centred and scaled by those it is fitted to.

@@ -138,9 +138,7 @@ class Drawer:
         laid = [
             pair
             for pair in fresh
-            if all(
-                self.vocabulary.is_laid_out(p.words, self.ids(p)) for p in pair.worlds.values()
-            )
+            if all(self.vocabulary.is_laid_out(p.words, self.ids(p)) for p in pair.worlds.values())
         ]
         draws.counts["tokens merged"] += len(fresh) - len(laid)
         base, other = laid[0].contrast.base if laid else "", laid[0].contrast.cf if laid else ""
@@ -156,15 +154,15 @@ class Drawer:
         if draws.counts["tokens merged"] == total:
             raise self._merged()
         raise NothingSolved(
-            f"{self.model.name} solves both prompts of none of {total} {kind} pairs of {self.study.shots} shots "
-            "(argmax or generation, as the study says): heads can only be looked for in a model that does the "
-            "task. Give more shots, a larger max_draws, or a model that can."
+            f"{self.model.name} solves both prompts of none of {total} {kind} pairs of {self.study.shots} "
+            "shots (argmax or generation, as the study says): heads can only be looked for in a model that "
+            "does the task. Give more shots, a larger max_draws, or a model that can."
         )
 
     def _merged(self) -> BadModel:
         return BadModel(
-            f"{self.model.name}: its tokenizer merges items and separators of the prompts, so that they are not "
-            f"6 shots + 4 tokens; choose another separator than {self.study.separator!r} or other items"
+            f"{self.model.name}: its tokenizer merges items and separators of the prompts, so that they are "
+            f"not 6 shots + 4 tokens; choose another separator than {self.study.separator!r} or other items"
         )
 
 

@@ -1,4 +1,4 @@
-"""The cells of a study of symbolic mechanisms, each drawn and computed by itself, and the ablation after them."""
+"""The cells of a study of symbolic mechanisms, each drawn by itself, and the ablation after them."""
 
 from __future__ import annotations
 
@@ -135,7 +135,9 @@ class Work(interfaces.Work):
 
     def finish(self, progress: Progress) -> None:
         """Ablate the heads of highest score, once all scores are there."""
-        if not self.n_extra(()) or not all(cell.path(self.folder).is_file() for cell in self._scored):
+        if not self.n_extra(()) or not all(
+            cell.path(self.folder).is_file() for cell in self._scored
+        ):
             return
         progress.events.note("ablating heads")
         study, drawer = self.plan.study, self.drawer

@@ -165,7 +165,9 @@ def _ablation(run: Run) -> pd.DataFrame:
         return pd.DataFrame(columns=columns)
     path = run.folder / "ablation.json"
     if not path.is_file():
-        raise BadTable(f"{run.folder}: heads were not ablated yet; run `vlbias resume {run.folder}`")
+        raise BadTable(
+            f"{run.folder}: heads were not ablated yet; run `vlbias resume {run.folder}`"
+        )
     content = json.loads(path.read_text(encoding="utf-8"))
     frame = pd.DataFrame(content["rows"], columns=["type", "heads", "arm", "draw", *columns[4:6]])
     mean = frame.groupby(["type", "heads", "arm"], sort=False).agg(
