@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -101,13 +102,21 @@ def study(tiny: Path, **changes: Any) -> Any:
     return lifecycle.parse_study({**content, **changes})
 
 
-def test_random_weights_are_told_from_comprehension(tiny: Path, tmp_path: Path) -> None:
-    """C5: a subject that knows nothing has ADCE within its limits of 0."""
-    folder = lifecycle.run(
-        study(tiny, random_weights=1, count=150, task="unscrambling"), tmp_path
-    ).folder
-    found = effects(folder)
-    assert found.loc["ADCE", "lo"] <= 0 <= found.loc["ADCE", "hi"]
+def test_a_subject_that_guesses(tmp_path: Path) -> None:
+    """C5: answers that depend on nothing but the text's hash have contrasts within their limits of 0."""
+
+    def guesses(prompt: str) -> str:
+        return "yes" if hashlib.sha256(prompt.encode()).digest()[0] % 2 else "no"
+
+    found = effects(ask(guesses, name="guesses", task="entailment", count=400, out=tmp_path).folder)
+    for name in ("unconditioned", "ADCE"):
+        assert found.loc[name, "lo"] <= 0 <= found.loc[name, "hi"]
+    assert found.loc["accuracy", "lo"] <= 0.5 <= found.loc["accuracy", "hi"]
+
+
+def test_random_weights_are_labelled(tiny: Path, tmp_path: Path) -> None:
+    """Random weights are no guesses: tied embeddings repeat letters of the text, which edits change."""
+    folder = lifecycle.run(study(tiny, random_weights=1, count=10), tmp_path).folder
     assert "are random" in report(folder, draws=100).html.read_text()
 
 
