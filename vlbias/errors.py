@@ -16,6 +16,7 @@ __all__ = [
     "Misaligned",
     "MissingArms",
     "MissingExtra",
+    "NothingSolved",
     "StageCallError",
     "UnknownName",
     "VlbiasError",
@@ -81,6 +82,10 @@ class FolderInUse(VlbiasError):
             "what it has finished is kept"
         )
         self.folder, self.holder = folder, holder
+
+
+class NothingSolved(VlbiasError):
+    """A model that solves no task that it is given, so that nothing can be said of how it solves it."""
 
 
 class StageCallError(VlbiasError):

@@ -15,20 +15,24 @@ class Cloze:
 
     Args:
         text: What stands before the gap, without the space that ends it: "The nurse said that".
-        candidates: What may fill the gap, one or several words each, joined to the text by a space.
+        candidates: What may fill the gap, one or several words each, joined to the text by `joint`.
             The order is that of all readouts.
         spans: Name, first and one past the last character of parts of the text; a mediator's positions
             may be such a name. The whole text is the span "prompt", its last token position -1.
+            Several spans of one name are one.
         after: What follows the gap; read by masked language models only.
+        joint: What stands between the text and a candidate: a space, or nothing.
 
     Raises:
-        BadData: if a candidate is empty, repeats or has space at its ends, or a span is outside the text.
+        BadData: if a candidate is empty, repeats or has space at its ends, a span is outside the text, or
+            the joint is neither a space nor nothing.
     """
 
     text: str
     candidates: tuple[str, ...]
     spans: tuple[tuple[str, int, int], ...] = ()
     after: str = ""
+    joint: str = " "
 
     def __post_init__(self) -> None:
         if not self.text.strip() or self.text != self.text.strip():
@@ -48,6 +52,8 @@ class Cloze:
                 f"candidates {self.candidates} of {self.text!r}: expected no space at their ends; the one "
                 "that joins them to the text is put there"
             )
+        if self.joint not in ("", " "):
+            raise BadData(f"joint {self.joint!r} of {self.text!r}: expected a space or nothing")
         for name, start, end in self.spans:
             if not 0 <= start < end <= len(self.text):
                 raise BadData(

@@ -18,12 +18,18 @@ __all__ = ["narrowed", "views"]
 
 
 def views(
-    model: StagedModel, tower: Tower, tape: Tape, own: Tensor, donor: Tensor
+    model: StagedModel,
+    tower: Tower,
+    tape: Tape,
+    own: Tensor,
+    donor: Tensor,
+    replaced: Tensor | None = None,
 ) -> Iterator[tuple[Tape, Tensor]]:
-    """The tape, cut to the tokens in which the rows of a pair can differ, and which pairs it serves.
+    """The tape, cut to the tokens that a replacement can change, and which pairs it serves.
 
     Before the first token in which the two rows differ they have the same values everywhere, so that
-    nothing can be replaced there; behind the last token that is read nothing matters.
+    nothing can be replaced there; before the first token at which anything is replaced, a row keeps its
+    own values; behind the last token that is read nothing matters.
 
     Args:
         model: A `CausalModel`.
@@ -31,6 +37,7 @@ def views(
         tape: A recording of whole rows.
         own: Row of each pair, [P].
         donor: The row it takes a value from, [P].
+        replaced: The first token of each row at which anything is replaced, [rows]; 0 if not given.
 
     Yields:
         A tape and a mask [P] of pairs; every pair is served once.
@@ -40,7 +47,10 @@ def views(
     first, last = _read(tower, tape)
     ends = torch.maximum(last[own], last[donor]) + 1
     differ = (ids[own] != ids[donor]).long()
-    starts = torch.minimum(differ.argmax(1), ends - 1)  # 0 where nothing differs
+    starts = differ.argmax(1)  # 0 where nothing differs
+    if replaced is not None:
+        starts = torch.maximum(starts, replaced[own])
+    starts = torch.minimum(starts, ends - 1)
     one = first[own] + 1 == ends
     past = None
     if bool(starts.any()):

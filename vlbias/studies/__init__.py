@@ -21,6 +21,8 @@ KINDS: dict[str, Kind] = {
         Kind("language", "odds of words in a language model", lambda study: _data(study) in TEXTS),
         Kind("planted", "methods on models whose bias is known"),
         Kind("cohort", "mediation by observed variables in a cohort, adjusted by a causal graph"),
+        Kind("symbolic", "heads that carry rules and tokens in a language model"),
+        Kind("comprehension", "whether answers follow the meaning of items or their form"),
     )
 }
 """Name to kind."""

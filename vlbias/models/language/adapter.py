@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 
 from vlbias.causal.cloze import Cloze
@@ -72,7 +74,7 @@ class LanguageModel:
         tail = tuple(f"{blocks[-1]}.{part}" for part in self.layout.tail)
         stage = Stage(STAGE, self.layout.base, blocks=blocks, tail=tail)
         tower = Tower(STAGE, ("text",), (stage,), ("length",), "length", spans=SPANS)
-        if not self.layout.masked:
+        if not self.layout.masked and self.layout.cached:
             tower = replace(tower, causal="input_ids", reads="at")
         self.towers = (tower,)
         self.ports = _ports(net, self.layout, layers)
@@ -115,6 +117,38 @@ class LanguageModel:
     def tokens(self, text: str) -> list[int]:
         """Ids of a whole text, with the special tokens that begin one."""
         return self._ready.ids(text)
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        """The text of some tokens."""
+        return self._ready.decoded(ids)
+
+    def words(self, pattern: re.Pattern[str]) -> dict[str, int]:
+        """Entries of the vocabulary that match a pattern as a whole, with their ids."""
+        return self._ready.words(pattern)
+
+    @torch.inference_mode()
+    def next_token_logits(self, ids: Sequence[Sequence[int]]) -> Tensor:
+        """Logits [N, vocabulary] of the token behind each text of a causal model.
+
+        Args:
+            ids: Tokens of the texts, of any lengths.
+
+        Raises:
+            BadModel: if the model fills masks.
+        """
+        if self.layout.masked:
+            raise BadModel(f"{self.name} fills masks and gives no next token: give a causal model")
+        device = next(self.net.parameters()).device
+        rows = [torch.tensor(row) for row in ids]
+        batch = pad_sequence(rows, batch_first=True, padding_value=self._pad).to(device)
+        base = self.net.get_submodule(self.layout.base)
+        hidden = base(input_ids=batch, use_cache=False).last_hidden_state
+        last = torch.tensor([len(row) - 1 for row in ids], device=device)
+        state = hidden[torch.arange(len(batch), device=device), last]
+        for name in self.layout.head:
+            state = self.net.get_submodule(name)(state)
+        logits = state.float()
+        return logits if self._cap is None else self._cap * torch.tanh(logits / self._cap)
 
     @property
     def _ready(self) -> Tokenizer:
@@ -180,19 +214,20 @@ def _ports(net: nn.Module, layout: Layout, layers: int) -> tuple[Port, ...]:
     heads, width = int(config.num_attention_heads), int(config.hidden_size)
     block = layout.blocks + ".{layer}"
     embedding: Any = net.get_submodule(layout.embed)
-    last: Any = net.get_submodule(f"{layout.blocks}.0.{layout.mlp_out}")
-    inner = last.weight.shape[0] if type(last).__name__ == "Conv1D" else last.in_features
 
     def port(name: str, part: str, units: int, slot: Any = "out", **kind: Any) -> Port:
         module = f"{block}.{part}" if part else block
         return Port(STAGE, name, module, slot, layers, units=units, **kind)
 
-    return (
+    ports = (
         Port(STAGE, "embed", layout.embed, units=embedding.embedding_dim, cut=True),
         port("resid", "", width, cut=True),
         port("attn", layout.attn, width),
-        port("mlp", layout.mlp, width),
         port("head", layout.attn_out, heads, "in"),
         port("weights", f"{layout.core}.{PROBE}", heads, keys=True),
-        port("neuron", layout.mlp_out, inner, "in"),
     )
+    if not layout.mlp:
+        return ports
+    last: Any = net.get_submodule(f"{layout.blocks}.0.{layout.mlp_out}")
+    inner = last.weight.shape[0] if type(last).__name__ == "Conv1D" else last.in_features
+    return (*ports, port("mlp", layout.mlp, width), port("neuron", layout.mlp_out, inner, "in"))

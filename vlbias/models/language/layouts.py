@@ -20,12 +20,13 @@ class Layout:
         core: The module that calls the attention function.
         attn: What gives the attention branch as it is added to the residual stream.
         attn_out: The last linear map of the attention: heads are slices of its input.
-        mlp: What gives the MLP branch as it is added to the residual stream.
+        mlp: What gives the MLP branch as it is added to the residual stream; empty where there is none.
         mlp_out: The last linear map of the MLP: hidden neurons are its input.
         head: Modules that turn hidden states into logits, in order.
         masked: Whether the model fills masks, and sees both sides of them.
         tail: Parts of the last block that work token by token and take [rows, tokens, width], see
             `Stage.tail`.
+        cached: Whether the base takes keys and values of earlier tokens, so that a text can be gone on with.
     """
 
     base: str
@@ -39,6 +40,7 @@ class Layout:
     head: tuple[str, ...] = ("lm_head",)
     masked: bool = False
     tail: tuple[str, ...] = ()
+    cached: bool = True
 
 
 _LLAMA = Layout(
@@ -86,6 +88,17 @@ _OPT = Layout(
     "fc2",
     "fc2",
     tail=("self_attn.out_proj",),
+)
+_RULE_NET = Layout(
+    "model",
+    "model.layers",
+    "model.embed_tokens",
+    "attention",
+    "attention.out",
+    "attention.out",
+    "",
+    "",
+    cached=False,
 )
 _BERT = Layout(
     "bert",
@@ -135,6 +148,7 @@ LAYOUTS = {
     "qwen2": _LLAMA,
     "qwen3": _LLAMA,
     "roberta": _ROBERTA,
+    "rule_net": _RULE_NET,
 }
 """Hugging Face model type to layout."""
 

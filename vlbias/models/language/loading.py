@@ -14,6 +14,7 @@ from vlbias.errors import BadModel, MissingExtra
 from vlbias.files import hash_of_weights
 from vlbias.models.language.adapter import LanguageModel
 from vlbias.models.language.layouts import layout_of
+from vlbias.models.language.rule_net import register_rule_nets
 from vlbias.models.pretrained import (
     pickled,
     refuse_broken_weights,
@@ -52,6 +53,7 @@ def load(
     if path.suffix == ".gguf":
         _refuse_without_gguf()
         where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    register_rule_nets()
     try:
         config = AutoConfig.from_pretrained(**where)
         maker = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -76,6 +77,23 @@ class Tokenizer:
         """Token ids of a text, without the special tokens that end one."""
         return self._encoded(text)[0]
 
+    def words(self, pattern: re.Pattern[str]) -> dict[str, int]:
+        """Entries of the vocabulary that match as a whole, with their ids, in the order of the ids.
+
+        A token that begins with a space is written with a mark for it, which no letter matches.
+        """
+        entries = self._tokenizer.get_vocab()
+        special = set(self._tokenizer.all_special_ids)
+        return {
+            word: number
+            for word, number in sorted(entries.items(), key=lambda item: item[1])
+            if number not in special and pattern.fullmatch(word)
+        }
+
+    def decoded(self, ids: Sequence[int]) -> str:
+        """The text of some tokens."""
+        return str(self._tokenizer.decode(ids))
+
     def rows(self, cloze: Cloze) -> tuple[Row, ...]:
         """The row of each candidate; candidates that one pass can score share a row.
 
@@ -99,11 +117,7 @@ class Tokenizer:
         if self._masked:
             ids, offsets, tail = self._with_masks(row.cloze, size)
         length = len(ids)
-        spans = {"prompt": tuple(range(length))}
-        for name, start, end in row.cloze.spans:
-            spans[name] = tuple(_inside(offsets, start, end))
-            if not spans[name]:
-                raise BadData(f"span {name!r} of {row.cloze.text!r} holds no token of {self._name}")
+        spans = {"prompt": tuple(range(length)), **self._spans(row.cloze, offsets)}
         first = length if self._masked else length - 1
         asked = tuple(
             (first + place, token, k) for k in row.members for place, token in enumerate(pieces[k])
@@ -113,6 +127,18 @@ class Tokenizer:
         else:
             tail = pieces[row.members[0]][:-1]
         return Tokenised((*ids, *tail), length, spans, asked, len(pieces))
+
+    def _spans(
+        self, cloze: Cloze, offsets: Sequence[tuple[int, int]]
+    ) -> dict[str, tuple[int, ...]]:
+        """The tokens of every named span; those of one name together."""
+        named: dict[str, tuple[int, ...]] = {}
+        for name, start, end in cloze.spans:
+            inside = tuple(_inside(offsets, start, end))
+            if not inside:
+                raise BadData(f"span {name!r} of {cloze.text!r} holds no token of {self._name}")
+            named[name] = tuple(sorted({*named.get(name, ()), *inside}))
+        return named
 
     def _pieces(self, cloze: Cloze) -> tuple[list[list[int]], list[int], list[tuple[int, int]]]:
         """Tokens of each candidate, tokens of the text, and the characters the latter come from."""
@@ -127,7 +153,7 @@ class Tokenizer:
         ids, offsets = self._encoded(cloze.text)
         pieces = []
         for candidate in cloze.candidates:
-            whole, _ = self._encoded(f"{cloze.text} {candidate}")
+            whole, _ = self._encoded(f"{cloze.text}{cloze.joint}{candidate}")
             if whole[: len(ids)] != ids or len(whole) == len(ids):
                 raise BadData(
                     f"candidate {candidate!r} after {cloze.text!r} has no tokens of its own in {self._name}: "
@@ -160,7 +186,7 @@ class Tokenizer:
         """Tokens before the first mask, their offsets, and all tokens from the first mask on."""
         mask = self._tokenizer.mask_token
         # words that touch a mask are split otherwise than words before a space: ask for the whole
-        text = " ".join([cloze.text, *[mask] * size]) + cloze.after
+        text = f"{cloze.text}{cloze.joint}{' '.join([mask] * size)}{cloze.after}"
         tokens = self._tokenizer(text, return_offsets_mapping=True, verbose=False)
         ids = list(tokens["input_ids"])
         place = ids.index(self._tokenizer.mask_token_id)

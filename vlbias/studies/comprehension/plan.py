@@ -1,0 +1,156 @@
+"""The checked plan of a study of comprehension: its items, made or read, and what may be asked of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from vlbias.causal.site import Mediator
+from vlbias.causal.staged_model import StagedModel, resolve
+from vlbias.data.text_files import files_read
+from vlbias.errors import BadStudy
+from vlbias.models import outline_model
+from vlbias.runs.events import Note, silent
+from vlbias.runs.interfaces import Plan
+from vlbias.studies.comprehension.generated_items import generated_items
+from vlbias.studies.comprehension.items import Item, refuse_items
+from vlbias.studies.comprehension.own_items import read_items
+from vlbias.studies.comprehension.study import Study
+
+__all__ = ["ComprehensionPlan", "Part", "make_plan", "plan_of_items"]
+
+_COUNT = 1000
+"""Items made by seed where the study does not say how many."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one cell computes.
+
+    Args:
+        step: "answers" or "mediators".
+        items: Of which.
+    """
+
+    step: str
+    items: tuple[Item, ...]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+@dataclass(frozen=True)
+class ComprehensionPlan(Plan):
+    """A checked study of comprehension.
+
+    Args:
+        study: The study.
+        items: In their order.
+        mediators: With wildcards resolved.
+        rows: Answers that will be written.
+        files: See `Plan.files`.
+    """
+
+    study: Study
+    items: tuple[Item, ...]
+    mediators: tuple[Mediator, ...] = ()
+    rows: int = 0
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def funnel(self) -> str:
+        """See `Plan.funnel`."""
+        deep, surface = (
+            sum(len(getattr(i, arm)) for i in self.items) for arm in ("deep", "surface")
+        )
+        return (
+            f"items                    {len(self.items)} of {self.study.task}\n"
+            f"edits                    {deep} deep, {surface} surface"
+        )
+
+    @property
+    def summary(self) -> str:
+        """See `Plan.summary`."""
+        return f"{len(self.items)} items"
+
+    @property
+    def device(self) -> str:
+        """See `Plan.device`."""
+        return self.study.device
+
+    @property
+    def parts(self) -> list[Part]:
+        """The cells."""
+        size, some = self.study.shard_size, self.items[: self.study.mediated]
+        parts = [Part("answers", part) for part in _shards(self.items, size)]
+        few = max(1, size // 10)
+        if self.mediators:
+            parts += [Part("mediators", part) for part in _shards(some, few)]
+        return parts
+
+    @property
+    def n_parts(self) -> int:
+        """See `Plan.n_parts`."""
+        return len(self.parts)
+
+
+def _shards(items: Sequence[Item], size: int) -> list[tuple[Item, ...]]:
+    return [tuple(items[start : start + size]) for start in range(0, len(items), size)]
+
+
+def make_plan(study: Study, note: Note = silent) -> ComprehensionPlan:
+    """The plan of a study.
+
+    Args:
+        study: The study.
+        note: Told what is being done.
+
+    Raises:
+        BadData: if items are missing or wrong; names the item.
+        BadStudy: if the model cannot be asked so.
+        UnknownName: for a model or mediator that does not exist.
+        BadModel: if the model's configuration cannot be read.
+    """
+    note("making the items" if study.path is None else "reading the items")
+    plan = plan_of_items(study)
+    if study.endpoint is not None:
+        return plan
+    note("reading the model's outline")
+    outline = outline_model(study.model)
+    _refuse_model(study, outline)
+    return replace(plan, mediators=tuple(resolve(outline, study.mediators)))
+
+
+def plan_of_items(study: Study, items: Sequence[Item] | None = None) -> ComprehensionPlan:
+    """The plan of a study without mediators, whoever is asked.
+
+    Args:
+        study: The study.
+        items: In place of those of its task.
+
+    Raises:
+        BadData: if items are missing or wrong; names the item.
+    """
+    with files_read() as read:
+        found = _items(study) if items is None else list(items)
+    refuse_items(found, scored=study.answers == "scored")
+    rows = sum(1 + len(item.deep) + len(item.surface) for item in found)
+    files = {path.name: digest for path, digest in read.items()}
+    return ComprehensionPlan(study, tuple(found), (), rows, files)
+
+
+def _items(study: Study) -> list[Item]:
+    if study.path is not None:
+        return read_items(study.path)[: study.count]
+    count = _COUNT if study.count is None else study.count
+    return generated_items(study.task, count, study.seed, edit=study.edit, variants=study.variants)
+
+
+def _refuse_model(study: Study, outline: StagedModel) -> None:
+    if any(tower.channels != ("text",) for tower in outline.towers):
+        raise BadStudy("model", study.model, "a language model, or an endpoint that has one")
+    layout = getattr(outline, "layout", None)
+    if study.answers == "written" and (layout is None or layout.masked):
+        raise BadStudy(
+            "answers", study.answers, '"scored": this model fills masks and writes nothing'
+        )
