@@ -10,6 +10,9 @@ import pytest
 # spinning barriers of two processes on two cores cost ten times the work itself
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # a process a core: each works with one thread, and so do the commands that it starts
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

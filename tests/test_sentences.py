@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -22,7 +23,7 @@ def _family(**p: float) -> pd.DataFrame:
     """A table of strictness with one contrast, whose statements have these p-values."""
     rows = [
         {"contrast": "null->mask-gender", "effect": effect, "functional": functional, "estimate": -1.0,
-         "se": 0.3, "lo": -1.5, "hi": -0.5, "p": p[name], "n": 90}
+         "se": 0.3, "df": np.inf, "lo": -1.5, "hi": -0.5, "p": p[name], "n": 90}
         for name, (effect, functional) in zip(("b", "strict", "placebo"), STATEMENTS.values(), strict=True)
     ]  # fmt: skip
     return statements(pd.DataFrame(rows))

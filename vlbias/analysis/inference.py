@@ -111,12 +111,14 @@ def p_value(estimate: float, se: float, df: float = np.inf) -> float:
     return float(2 * t.sf(abs(estimate) / se, df))
 
 
-def largest_left_open(estimate: float, se: float, level: float = 0.95) -> float:
+def largest_left_open(
+    estimate: float, se: float, level: float = 0.95, *, df: float = np.inf
+) -> float:
     """The smallest bound on the absolute value that two one-sided tests accept (Schuirmann 1987).
 
     "No more than this" holds with the level's probability; NaN without an error.
     """
-    return abs(estimate) + float(-ndtri(1 - check_level(level))) * se
+    return abs(estimate) + float(t.isf(1 - check_level(level), df)) * se
 
 
 def student(

@@ -101,7 +101,8 @@ def _listed(what: str) -> Iterator[tuple[str, str]]:
     if what not in registries:
         from vlbias.errors import UnknownName
 
-        raise UnknownName("list", what, [*registries, "kinds", "claims", "prompts", "mediators", "triples"])
+        known = [*registries, "kinds", "claims", "prompts", "mediators", "triples"]
+        raise UnknownName("list", what, known)
     from importlib import import_module
 
     module, name = registries[what]

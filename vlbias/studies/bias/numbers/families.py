@@ -34,7 +34,7 @@ def statements(strict: pd.DataFrame) -> pd.DataFrame:
             if key in indexed.index:
                 row = indexed.loc[key]
                 limits = {name: row[name] for name in ("estimate", "lo", "hi", "p", "n")}
-                most = largest_left_open(row["estimate"], row["se"])
+                most = largest_left_open(row["estimate"], row["se"], df=row["df"])
                 rows.append({"contrast": contrast, "statement": statement, **limits, "most": most})
     columns = ["contrast", "statement", "estimate", "lo", "hi", "p", "n", "most", "p_holm", "said"]
     if not rows:

@@ -21,7 +21,19 @@ PLACEBOS = {
 }
 """World to its placebo."""
 
-_COLUMNS = ["contrast", "effect", "functional", "estimate", "se", "lo", "hi", "p", "n", "n_objects"]
+_COLUMNS = [
+    "contrast",
+    "effect",
+    "functional",
+    "estimate",
+    "se",
+    "df",
+    "lo",
+    "hi",
+    "p",
+    "n",
+    "n_objects",
+]
 
 
 def strictness(job: PresenceScores) -> pd.DataFrame:

@@ -117,7 +117,7 @@ def change_blocks(tables: Tables) -> Iterator[Block]:
         "moved by one shift to the world's mean false-positive rate, and each class's moved to the world's "
         "rate "
         "of that class. B, cross-fit and B_lin are different quantities; B_lin stands behind the statements.",
-        table=rows[rows["functional"] != "B_plugin"].drop(columns="se"),
+        table=rows[rows["functional"] != "B_plugin"].drop(columns=["se", "df"]),
         figure=figures.changes(rows) if drawn else None,
         alt=alt.changes(rows) if drawn else "",
         folded=True,
