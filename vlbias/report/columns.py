@@ -37,6 +37,8 @@ HEADS = {
     "most": "largest left open",
     "n_objects": "objects",
     "name": "condition",
+    "offset_hi": "offset at most",
+    "offset_lo": "offset at least",
     "p_adjusted": "p, adjusted",
     "p_bh": "p, BH",
     "p_exact": "p, exact",

@@ -16,6 +16,7 @@ from vlbias.studies.bias.numbers.families import FAMILY_LEVEL
 __all__ = [
     "base_in_words",
     "bias_in_words",
+    "context_in_words",
     "floor_in_words",
     "interaction_in_words",
     "objects_in_words",
@@ -54,6 +55,21 @@ def bias_in_words(
 def base_in_words(world: str) -> list[Sentence]:
     """What a page is about where no contrast starts from photos and texts as they are."""
     return [] if world == NULL else [claim("base-world").say(world=world)]
+
+
+def context_in_words(context: pd.DataFrame) -> list[Sentence]:
+    """How large B is without what all objects share, and among photos that show the same objects."""
+    if context.empty:
+        return []
+    rows = context.set_index("what")
+    rest, adjusted = rows.loc["without the common offset"], ""
+    if "adjusted for co-occurring objects" in rows.index:
+        row = rows.loc["adjusted for co-occurring objects"]
+        adjusted = (
+            ", and among photos weighted so that both groups show the other objects equally often between "
+            f"{row['B_lo']:.3f} and {row['B_hi']:.3f}"
+        )
+    return [claim("context").say(rest_lo=rest["B_lo"], rest_hi=rest["B_hi"], adjusted=adjusted)]
 
 
 def objects_in_words(objects: pd.DataFrame, groups: Sequence[str]) -> Sentence:

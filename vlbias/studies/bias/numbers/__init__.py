@@ -18,6 +18,7 @@ from vlbias.studies.bias.numbers.sensitivity import sensitivity
 from vlbias.studies.bias.numbers.strictness import levels, strictness
 from vlbias.studies.bias.numbers.worlds import (
     conditions,
+    context_of,
     disparity_of,
     modalities,
     operating_points,
@@ -35,6 +36,7 @@ class Tables:
     Args:
         bias: One row: B of the null world with floor, tests, limits and support.
         objects: One row per object: rates, gap, limits, p-values, AUC gap, superiority, support.
+        context: B without what all objects share, and adjusted for co-occurring objects.
         conditions: One row per world: B, floor, p, mean false-positive rate, presence mAP.
         boxes: One row per world: average precision of found boxes; no row if none were kept.
         effects: One row per contrast, mediator, effect and functional.
@@ -53,6 +55,7 @@ class Tables:
 
     bias: pd.DataFrame
     objects: pd.DataFrame
+    context: pd.DataFrame
     conditions: pd.DataFrame
     boxes: pd.DataFrame
     effects: pd.DataFrame
@@ -89,6 +92,8 @@ def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) 
         objects = objects.merge(
             found.rename(columns=named)[["object", *named.values()]], on="object"
         )
+    note("context")
+    beside = context_of(job)
     note("worlds")
     worlds = conditions(job)
     note("boxes")
@@ -100,6 +105,7 @@ def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) 
     return Tables(
         bias.frame(),
         objects,
+        beside,
         worlds,
         boxes,
         table,

@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from vlbias.analysis.arm_estimates import Combination
+from vlbias.analysis.context import context
 from vlbias.analysis.disparity import Disparity, disparity
 from vlbias.analysis.effects import combine
 from vlbias.analysis.matched_thresholds import mean_fpr
@@ -17,7 +18,7 @@ from vlbias.analysis.rates import measure_rates
 from vlbias.studies.bias.numbers.strictness import PLACEBOS
 from vlbias.studies.photos.scores import PresenceScores, presence_map
 
-__all__ = ["conditions", "disparity_of", "modalities", "operating_points", "shape"]
+__all__ = ["conditions", "context_of", "disparity_of", "modalities", "operating_points", "shape"]
 
 _POINTS = (0.02, 0.05, 0.1, 0.2, 0.3)
 
@@ -40,6 +41,15 @@ def shape(job: PresenceScores) -> pd.DataFrame:
     """Whether the bias of the null world is a few large gaps or many small ones."""
     rates = measure_rates(job.panel, job.null, "fpr", job.thresholds, objects=job.objects)
     return bias_shape(rates, draws=min(job.draws, 500), rng=job.rng())
+
+
+def context_of(job: PresenceScores) -> pd.DataFrame:
+    """B of the null world in context; no row without objects."""
+    if not len(job.objects):
+        return pd.DataFrame()
+    return context(
+        job.panel, job.null, job.thresholds, objects=job.objects, rng=job.rng(), draws=job.draws
+    )
 
 
 def conditions(job: PresenceScores) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from vlbias.studies.bias.page.worlds import base_world, change_blocks, disparity
 from vlbias.studies.bias.sentences import (
     base_in_words,
     bias_in_words,
+    context_in_words,
     interaction_in_words,
     objects_in_words,
     worlds_in_words,
@@ -75,12 +76,13 @@ def _said(run: Run, tables: Tables) -> Section:
         *base_in_words(world),
         *([objects_in_words(tables.objects, groups)] if shown else []),
         *worlds_in_words(tables.statements, tables.levels, is_bias_shown=shown),
+        *context_in_words(tables.context),
         *interaction_in_words(tables.modalities),
     ]
     parts = (
         Part("How large the bias is", list(disparity_blocks(tables, groups))),
         Part("What the interventions change", list(change_blocks(tables))),
-        Part("Where in the model it arises", list(mediator_blocks(run, tables))),
+        Part("Through which parts of the model effects pass", list(mediator_blocks(run, tables))),
         Part("How far to trust these numbers", list(_trust(tables))),
     )
     return Section(bias_in_words(tables.bias.iloc[0], groups, world), readings, parts)
