@@ -61,7 +61,9 @@ class Claim:
         Raises:
             KeyError: if a value of the text is missing.
         """
-        return Sentence(self.text.format(**values), self.name, self.exploratory)
+        said = self.text.format(**values)
+        marked = f"Exploratory: {said}" if self.exploratory else said
+        return Sentence(marked, self.name, self.exploratory)
 
 
 _HEAD = """# Claims: what a page can say

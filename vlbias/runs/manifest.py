@@ -25,12 +25,13 @@ _PACKAGES = ("torch", "transformers", "numpy", "pandas", "pyarrow", "pillow", "v
 def described(
     study: StudyBase, cells: Sequence[str], rows: int, device: str = "cpu"
 ) -> dict[str, Any]:
-    """What every manifest says: the study, its cells, schema, packages, commit, machine, date."""
+    """What every manifest says: study, cells, schema, decisions, packages, commit, machine, date."""
     return {
         "study": study.model_dump(mode="json"),
         "cells": list(cells),
         "rows": rows,
         "schema": SCHEMA_VERSION,
+        "decisions": dict(study.decisions),
         "packages": {name: version(name) for name in _PACKAGES},
         "commit": _commit(),
         "machine": {
@@ -44,9 +45,13 @@ def described(
 
 
 def updated(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest `now` of a folder that was made `before`: its date, versions and sessions stay."""
+    """The manifest `now` of a folder that was made `before`: date, versions, sessions and decisions stay.
+
+    What decides is fixed when a run begins: a folder without a rule does not get one later.
+    """
     kept = ("created", "sessions", "packages", "commit", "machine")
-    return {**now, **{name: before[name] for name in kept}}
+    stays = {name: before[name] for name in kept}
+    return {**now, **stays, "decisions": before.get("decisions", {})}
 
 
 def log_session(

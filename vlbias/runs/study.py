@@ -80,6 +80,11 @@ class StudyBase(Frozen):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = Field(0, ge=0, lt=2**63)
 
+    @property
+    def decisions(self) -> Mapping[str, str]:
+        """What decides each statement of the page; the manifest of a new run fixes it."""
+        return {}
+
     @classmethod
     def parse(cls, content: Mapping[str, Any], elsewhere: Elsewhere = lambda path: ()) -> Self:
         """The study of a mapping, as TOML gives it.

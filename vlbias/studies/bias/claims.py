@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vlbias.report.claims import Claim
+from vlbias.studies.photos import decisions
 
 __all__ = ["CLAIMS", "claim"]
 
@@ -17,6 +18,7 @@ _WORLDS = "Holm over all statements of the page on worlds, at 2.5 %, behind the 
 _HOSTILE = "experiments/hostile_worlds.py"
 
 CLAIMS = (
+    *decisions.CLAIMS,
     Claim(
         "bias-shown",
         "{where}How often the model sees objects that are not there differs between the groups ({groups}) by "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vlbias.report.claims import Claim
+from vlbias.studies.photos import decisions
 
 __all__ = ["CLAIMS", "claim"]
 
@@ -10,6 +11,7 @@ _FAMILY = "Holm over the three statements of all settings at their chosen streng
 _HOSTILE = "experiments/hostile_worlds.py"
 
 CLAIMS = (
+    *decisions.CLAIMS,
     Claim(
         "settings-counted",
         "Settings: {settings}. After correction for all statements: B itself is reduced by {reduced} "

@@ -15,6 +15,7 @@ from vlbias.analysis.threshold_error import threshold_draws
 from vlbias.store.finished import refuse_unfinished
 from vlbias.store.run_folder import Run
 from vlbias.studies.photos.run_panel import panel_of
+from vlbias.studies.photos.strata import strata_of
 
 __all__ = ["PERSON", "PresenceScores", "has_enough_captions", "presence_map"]
 
@@ -66,6 +67,11 @@ class PresenceScores:
     def panel(self) -> Panel:
         """The photos that rates are reported on."""
         return self.whole.take(self.kept)
+
+    @cached_property
+    def strata(self) -> NDArray[np.str_] | None:
+        """[reported photos] strata of the label test; None without."""
+        return strata_of(self.run, self.kept, self.panel.present)
 
     def scores(self, contrast: str, arm: str, mediator: str = "") -> Floats:
         """Presence scores [reported photos, classes]."""

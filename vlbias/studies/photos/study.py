@@ -14,6 +14,8 @@ from vlbias.data.gender_labels import GenderRule
 from vlbias.data.world import World
 from vlbias.errors import UnknownName
 from vlbias.runs.study import Frozen, ModelStudy, Split
+from vlbias.studies.photos.decisions import RULE
+from vlbias.studies.photos.strata import Stratum
 
 __all__ = ["LabelSpec", "PhotoSet", "PhotoStudy", "ThresholdRule", "WorldSpec"]
 
@@ -90,6 +92,8 @@ class ThresholdRule(Frozen):
         thresholds: Class to score, for "given".
         min_negatives: Images without an object that each group needs for the object to count.
         min_events: False positives to expect in each group for the object to count.
+        strata: Within which photos the label test takes groups to be exchangeable: `split`, `objects`
+            (classes present, up to 3), `person_area` (quarters), `agreeing_captions`; several are crossed.
     """
 
     rule: Literal["count", "fpr", "given"] = "fpr"
@@ -97,6 +101,7 @@ class ThresholdRule(Frozen):
     thresholds: Mapping[str, float] = {}
     min_negatives: int = Field(50, ge=1)
     min_events: float = Field(5.0, ge=0)
+    strata: tuple[Stratum, ...] = ()
 
 
 class PhotoStudy(ModelStudy):
@@ -144,6 +149,11 @@ class PhotoStudy(ModelStudy):
         """The study of so many photos, under a name that tells it."""
         dataset = self.dataset.model_copy(update={"limit": limit})
         return self.model_copy(update={"dataset": dataset, "name": f"{self.name}-limit{limit}"})
+
+    @property
+    def decisions(self) -> Mapping[str, str]:
+        """See `StudyBase.decisions`."""
+        return RULE
 
     @property
     def worlds_needing_regions(self) -> Mapping[str, WorldSpec]:

@@ -31,6 +31,7 @@ def disparity_of(job: PresenceScores, scores: Floats) -> Disparity:
         job.thresholds,
         rng=job.rng(),
         objects=job.objects,
+        strata=job.strata,
         draws=job.draws,
         permutations=job.draws,
         drawn_thresholds=job.drawn_thresholds,

@@ -21,6 +21,7 @@ from vlbias.studies.bias.sentences import (
     objects_in_words,
     worlds_in_words,
 )
+from vlbias.studies.photos.decisions import departures
 from vlbias.studies.photos.example_photos import example_photos
 from vlbias.studies.photos.example_scenes import is_rendered
 from vlbias.studies.photos.guidance import photo_guidance
@@ -73,6 +74,7 @@ def _said(run: Run, tables: Tables) -> Section:
     groups = run.manifest["study"]["dataset"]["groups"]
     world, shown = base_world(tables), bool(tables.bias["p"].iloc[0] <= 0.05)
     readings = [
+        *departures(run),
         *base_in_words(world),
         *([objects_in_words(tables.objects, groups)] if shown else []),
         *worlds_in_words(tables.statements, tables.levels, is_bias_shown=shown),

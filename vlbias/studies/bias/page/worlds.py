@@ -67,8 +67,10 @@ def disparity_blocks(tables: Tables, groups: Sequence[str]) -> Iterator[Block]:
     yield block(
         "B in context",
         "B is an association of errors with groups. A prompt or a style of photos can raise all scores of one "
-        "group: without the common offset, the mean gap is taken out of every gap. Photos of the groups can show "
-        "different things: adjusted, photos are weighted (overlap weights) so that both groups show every other "
+        "group: without the common offset, the mean gap is taken out of every gap. Photos of the groups can "
+        "show "
+        "different things: adjusted, photos are weighted (overlap weights) so that both groups show every "
+        "other "
         "object equally often. What is left is still no proof of a cause. Limits are of B of each version.",
         table=tables.context,
     )

@@ -17,6 +17,7 @@ from vlbias.analysis.matched_thresholds import mean_fpr
 from vlbias.analysis.object_support import held_out_signs
 from vlbias.analysis.rates import measure_rates
 from vlbias.studies.mitigation.numbers.scores import Array, ConditionScores
+from vlbias.studies.photos.strata import strata_of
 
 __all__ = ["ConditionBias"]
 
@@ -47,6 +48,7 @@ class ConditionBias:
         panel, draws = self.scores.panel["report"], self.scores.draws
         found = disparity(
             panel, one.scores, one.thresholds, rng=self.scores.rng(), objects=objects,
+            strata=strata_of(self.scores.run, self.scores.rows["report"], panel.present),
             draws=draws, permutations=draws,
         )  # fmt: skip
         linear = np.nan

@@ -23,6 +23,7 @@ from vlbias.studies.mitigation.page.tables import (
     summary_table,
 )
 from vlbias.studies.mitigation.results import Conditions
+from vlbias.studies.photos.decisions import departures
 from vlbias.studies.photos.example_scenes import is_rendered
 from vlbias.studies.photos.guidance import photo_guidance
 from vlbias.studies.photos.model_card import photo_metrics, task_of
@@ -50,7 +51,7 @@ def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
     ]
     return Section(
         headline(tables),
-        readings(tables),
+        [*departures(run), *readings(tables)],
         parts,
         guidance=photo_guidance(run),
         task=task_of(run),
