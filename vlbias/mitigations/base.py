@@ -66,12 +66,14 @@ class Mitigation(ABC):
     """Settings of a mitigation; subclasses are frozen dataclasses whose fields are all settings.
 
     `place` says where it acts; only "weights" changes parameters, and can be exported as an ordinary
-    checkpoint. `needs` says what must be at hand.
+    checkpoint. `needs` says what must be at hand. `default_placebos` is how many placebos a study draws:
+    a random one that costs no pass of a tower is drawn 19 times, from which on its rank is a test.
     """
 
     name: ClassVar[str]
     place: ClassVar[Literal["input", "features", "weights"]]
     needs: ClassVar[frozenset[Need]] = frozenset()
+    default_placebos: ClassVar[int] = 1
 
     @property
     def spec(self) -> dict[str, Any]:

@@ -142,6 +142,7 @@ class ClipClip(Mitigation):
     """
 
     name: ClassVar[str] = "clip-clip"
+    default_placebos: ClassVar[int] = 19
     place: ClassVar[Where] = "features"
     needs: ClassVar[frozenset[Need]] = frozenset({"groups"})
 

@@ -50,6 +50,7 @@ class PromptProjection(Mitigation):
     """
 
     name: ClassVar[str] = "prompt-projection"
+    default_placebos: ClassVar[int] = 19
     place: ClassVar[Literal["input", "features", "weights"]] = "features"
 
     site: str = "text_encoder"

@@ -25,11 +25,14 @@ class OperatingPoint(ThresholdRule):
         report: Where rates are reported; all splits of the run if empty.
         min_captions: Agreeing captions that a photo needs to be measured; photos that `dataset.labels`
             lets in with fewer stand in the table of label rules only.
+        caption_error: Probability that one caption names the other group. With it, the table of sensitivity
+            has B under labels that are drawn anew; 0 leaves it out.
     """
 
     split: Split = "dev"
     report: tuple[Split, ...] = ()
     min_captions: int = Field(1, ge=1)
+    caption_error: float = Field(0.0, ge=0, lt=0.5)
 
 
 class Study(PhotoStudy, ArmsStudy):

@@ -78,11 +78,18 @@ def _settings_of(spec: MethodSpec, protocol: Protocol) -> list[Setting]:
                 {**spec.options, **chosen},
                 varied,
                 spec.strengths or protocol.strengths,
-                protocol.placebos if spec.placebos is None else spec.placebos,
+                _placebos(spec, protocol),
                 spec.pick,
             )
         )
     return found
+
+
+def _placebos(spec: MethodSpec, protocol: Protocol) -> int:
+    for given in (spec.placebos, protocol.placebos):
+        if given is not None:
+            return given
+    return MITIGATIONS.load(spec.name).default_placebos
 
 
 def _short(value: Any) -> str:

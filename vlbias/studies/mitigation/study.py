@@ -82,7 +82,8 @@ class Protocol(Frozen):
     Args:
         methods: What is tried.
         strengths: From above 0 to 1; 0 is the identity and is never run.
-        placebos: Of every method that has one, drawn anew each.
+        placebos: Of every method that has one, drawn anew each; if not given, 19 where the placebo is
+            random and costs no pass of a tower, else 1. From 19 on their ranks are a test.
         fit: Split on which methods are fitted.
         choose: Split on which thresholds are calibrated and the strength is chosen.
         report: Split on which everything is reported.
@@ -95,7 +96,7 @@ class Protocol(Frozen):
 
     methods: tuple[MethodSpec, ...] = Field(min_length=1)
     strengths: tuple[float, ...] = (0.5, 1.0)
-    placebos: int = Field(1, ge=0)
+    placebos: int | None = Field(None, ge=0)
     fit: Split = "fit"
     choose: Split = "dev"
     report: Split = "test"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from vlbias.analysis.label_uncertainty import uncertain_labels, wrong_given
 from vlbias.analysis.sensitivity import feature_sensitivity, label_flips, label_rules
 from vlbias.studies.photos.scores import PresenceScores
 
@@ -20,10 +21,12 @@ def sensitivity(job: PresenceScores) -> pd.DataFrame:
     """One row per setting: B with its floor, beside B as it is reported.
 
     Label rules ask for so many agreeing captions, from the fewest that were run, each with its own
-    photos and objects. Flips exchange the groups of a share of the photos at random. Changes are the contrasts
-    without mediators; each stands under B of the same photos unchanged.
+    photos and objects. Flips exchange the groups of a share of the photos at random. Uncertain labels are
+    drawn anew, if the study says how often a caption errs. Changes are the contrasts without mediators; each
+    stands under B of the same photos unchanged.
     """
-    found = pd.concat([*_rules(job), _flips(job), *_changes(job)], ignore_index=True)
+    parts = [*_rules(job), _flips(job), *_uncertain(job), *_changes(job)]
+    found = pd.concat(parts, ignore_index=True)
     return found.reindex(columns=_COLUMNS)
 
 
@@ -48,6 +51,22 @@ def _flips(job: PresenceScores) -> pd.DataFrame:
     setting = table["rate"].map(lambda rate: f"{rate:.0%} of the labels exchanged")
     table = table.assign(setting=setting, n=len(job.panel), n_objects=len(job.objects))
     return _named(table, "wrong labels")
+
+
+def _uncertain(job: PresenceScores) -> Iterator[pd.DataFrame]:
+    """B with the doubt about labels in its limits, where the study says how often a caption errs."""
+    error = job.point.get("caption_error", 0.0)
+    votes = job.run.samples.get("agreeing_captions")
+    known = votes is not None and bool(votes.astype(bool).all())
+    if not error or not known or len(job.panel.groups) != 2 or not len(job.objects):
+        return
+    wrong = wrong_given(votes.astype(int).to_numpy()[job.kept], error)
+    row = uncertain_labels(
+        job.panel, job.null, job.thresholds, wrong, objects=job.objects, rng=job.rng()
+    )
+    setting = f"a caption errs in {error:.0%}, labels drawn anew"
+    table = pd.DataFrame([{**row, "setting": setting, "n": len(job.panel)}])
+    yield _named(table.assign(n_objects=len(job.objects)), "uncertain labels")
 
 
 def _changes(job: PresenceScores) -> Iterator[pd.DataFrame]:
