@@ -21,15 +21,12 @@ def main() -> None:
     page = finished(given, "-worlds", mediators=())
     if page is None:
         return
-    strictness = table(page, "strictness")
-    own = strictness[
-        (strictness["effect"] == "attributable") & (strictness["functional"] == "B_crossfit")
-    ]
+    stated = table(page, "statements")
     print(page.summary)
     print("\nBIAS_VL: sum over objects of the gap in false-positive rate\n")
     print(markdown(table(page, "conditions")[BIAS]))
-    print("\nChange of the cross-fit B beyond a threshold of the same false-positive rate\n")
-    print(markdown(own[["contrast", "estimate", "lo", "hi", "decision"]]))
+    print("\nStatements on worlds; words after correction for all of them\n")
+    print(markdown(stated[["contrast", "statement", "estimate", "lo", "hi", "most", "said"]]))
     boxes = table(page, "boxes")
     if len(boxes):
         print("\nFound boxes, all classes but person\n")

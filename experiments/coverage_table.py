@@ -95,7 +95,7 @@ for changes of B the cross-fit functional of the same change; for that and B_lin
 images (the estimand is that of the signs drawn). Ranges are over the scenarios that exceed 98 %.
 """
 
-FALSE = """The rule of `operating.attributable` against the paired percentile bootstrap of the
+FALSE = """The limits of the cross-fit beyond one moved threshold against the paired percentile bootstrap of the
 plug-in, which calls a change "reduced" when its limits lie below 0. In the first four scenarios
 nothing is removed.
 """

@@ -36,7 +36,9 @@ def main() -> None:
     whole = lin[~lin["mediator"].str.contains("/") & lin["effect"].isin(["TE", "NDE", "NIE"])]
     print(markdown(whole[COLUMNS].assign(mediator=whole["mediator"].replace("", "total"))))
     print("\nImage, text, and both together\n")
-    print(markdown(table(page, "placebo")[["effect", "functional", "estimate", "lo", "hi", "p"]]))
+    print(
+        markdown(table(page, "modalities")[["effect", "functional", "estimate", "lo", "hi", "p"]])
+    )
     print("\nIndirect effects through single parts that survive correction, on B_lin\n")
     parts = lin[lin["mediator"].str.contains("/") & (lin["effect"] == "NIE")]
     sure = parts[parts["p_adjusted"] < 0.05].sort_values("p_adjusted")
@@ -64,7 +66,7 @@ def beside_the_paper(
             kind: -100 * _one(effects, contrast, "TE", kind) / null[kind]
             for kind in ("B_plugin", "B_crossfit")
         }
-        beyond = _one(strictness, contrast, "attributable", "B_crossfit")
+        beyond = _one(strictness, contrast, "world - class thresholds", "B_crossfit")
         rows.append(
             {
                 "share of": name,
@@ -73,7 +75,7 @@ def beside_the_paper(
                 "told in": source,
                 "here, plug-in": share["B_plugin"],
                 "here, cross-fit": share["B_crossfit"],
-                "here, cross-fit beyond a threshold": -100 * beyond / null["B_crossfit"],
+                "here, cross-fit beyond class thresholds": -100 * beyond / null["B_crossfit"],
                 "photos": int(world["photos"]),
                 "floor, % of the plug-in": 100 * null["floor"] / null["B_plugin"],
             }

@@ -7,10 +7,10 @@ from coverage_alternatives import alternatives, one_direction
 from coverage_scenarios import DRAWS, SCENARIOS, ZERO, Truth, planted_world, record, record_test
 
 from vlbias.analysis.arm_estimates import Combination
+from vlbias.analysis.attributable_change import Scored, attributable_change, decide
 from vlbias.analysis.disparity import disparity
 from vlbias.analysis.effects import EFFECTS, combine, effects
 from vlbias.analysis.object_support import held_out_signs, support
-from vlbias.analysis.operating_point import attributable
 from vlbias.analysis.permutation import swap_test
 from vlbias.analysis.simulated_scores import SimulatedCondition
 
@@ -146,15 +146,16 @@ def _disparity(panel, y, used, truth, rng, *, permutations) -> list[dict]:
 
 def _attributable(panel, y, used, truth, rng, *, with_total) -> list[dict]:
     rows: list[dict] = []
-    found = attributable(panel, y["00"], y["11"], ZERO, objects=used, draws=DRAWS, rng=rng)
-    wanted = {"mitigated - threshold": ("attributable", {"11": 1.0, "matched": -1.0})}
+    null, other = (Scored(y[arm], ZERO) for arm in ("00", "11"))
+    found = attributable_change(panel, null, other, objects=used, draws=DRAWS, rng=rng)
+    wanted = {"intervention - threshold": ("attributable", {"11": 1.0, "matched": -1.0})}
     if with_total:
-        wanted["mitigated - null"] = ("TE", {"11": 1.0, "00": -1.0})
+        wanted["intervention - null"] = ("TE", {"11": 1.0, "00": -1.0})
     for row in found.table[found.table["effect"].isin(list(wanted))].itertuples():
         name, terms = wanted[row.effect]
         goal = truth.combination(terms, row.functional, used)
         last = row.functional == "B_crossfit" and name == "attributable"
-        more = {"reduced": float(found.decision == "reduced")} if last else {}
+        more = {"reduced": float(decide(row.lo, row.hi) == "reduced")} if last else {}
         record(rows, f"{row.functional}: {name}", row.lo, row.hi, goal, **more)
     return rows
 

@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 from rich.progress import track
 
+from vlbias.analysis.attributable_change import Scored, attributable_change
 from vlbias.analysis.disparity import disparity
 from vlbias.analysis.effects import effects
-from vlbias.analysis.operating_point import attributable
+from vlbias.analysis.object_support import support
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.simulated_scores import PlantedWorld, make_world, mediated_conditions
 from vlbias.files import write_json
@@ -104,7 +105,9 @@ def main() -> None:
         y00, y11 = (run.slab(CONTRAST, "", arm) for arm in ("00", "11"))
         reading = time.perf_counter() - start
         found = disparity(panel, y00, zero, rng=rng)
-        attributable(panel, y00, y11, zero, rng=rng)
+        null, other = Scored(y00, zero), Scored(y11, zero)
+        used = support(panel, y00, zero)
+        attributable_change(panel, null, other, objects=used, rng=rng)
         bar = track(run.arms(CONTRAST), total=options.mediators, description="mediators")
         table = effects(panel, y00, y11, bar, thresholds=zero, rng=rng).table
         wall, cpu = time.perf_counter() - start, time.process_time() - cpu
