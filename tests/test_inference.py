@@ -17,8 +17,8 @@ from vlbias.analysis.inference import (
     p_value,
     permutation_p,
 )
-from vlbias.analysis.panel import Panel
 from vlbias.analysis.label_permutation import label_test
+from vlbias.analysis.panel import Panel
 from vlbias.analysis.permutation import permuted_codes, swap_test
 from vlbias.analysis.simulated_scores import SimulatedCondition, make_world
 from vlbias.errors import BadStudy, BadTable

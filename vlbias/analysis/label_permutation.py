@@ -105,7 +105,7 @@ def _statistics(found: GroupMoments, aggregate: Aggregate) -> dict[str, Floats]:
     pairs = max(count * (single.shape[1] - 1), 1)
     return {
         "single": single,
-        "squares": _wilson_hilferty((single**2).sum(axis=1), count, spread),
+        "squares": _wilson_hilferty((single**2).sum(axis=1) / count, count**2 / spread),
         "plugin": _studentised_sum(found, aggregate),
         "correlation": np.sqrt(np.maximum(shared, 0) / pairs),
     }
@@ -118,10 +118,10 @@ def _single(found: GroupMoments) -> Floats:
     return np.asarray(np.sqrt((weight * (found.value - middle) ** 2).sum(axis=1)))
 
 
-def _wilson_hilferty(total: Floats, mean: float, spread: Floats) -> Floats:
-    """A sum with this mean and variance 2 `spread`, as if a multiple of chi-square, made normal."""
-    part = 2 * spread / (9 * mean**2)
-    return np.asarray((np.cbrt(total / mean) - (1 - part)) / np.sqrt(part))
+def _wilson_hilferty(ratio: Floats, df: Floats) -> Floats:
+    """A multiple of chi-square, over its mean, made standard normal."""
+    part = 2 / (9 * df)
+    return np.asarray((np.cbrt(ratio) - (1 - part)) / np.sqrt(part))
 
 
 def _square_correlations(found: GroupMoments) -> Floats:
@@ -141,7 +141,11 @@ def _square_correlations(found: GroupMoments) -> Floats:
 
 
 def _studentised_sum(found: GroupMoments, aggregate: Aggregate) -> Floats:
-    """[R] sum of absolute gaps less its mean without gaps, over its standard error."""
+    """[R] sum of absolute gaps, as normal as it can be made without gaps.
+
+    One absolute normal is chi with 1 degree of freedom; a sum is nearly a multiple of chi with as many
+    as its mean and variance say, whose square is then transformed as a sum of squares is.
+    """
     pairs = group_pairs(found.value.shape[1])
     spread = {p: np.sqrt(found.variance[:, p[0]] + found.variance[:, p[1]]) for p in pairs}
     mean = np.sqrt(_FOLDED) * sum(s.sum(axis=1) for s in spread.values()) / len(pairs)
@@ -155,10 +159,13 @@ def _studentised_sum(found: GroupMoments, aggregate: Aggregate) -> Floats:
             cross = _covariance(one, two, root)
             part = _folded(cross, spread[one][:, a], spread[two][:, b]).sum(axis=1)
             variance = variance + 2 * found.scale * part
-    error = np.sqrt(np.maximum(variance, 1e-24)) / len(pairs)
+    square = np.maximum(mean**2, 1e-24)
+    spare = variance / len(pairs) ** 2 / (square + variance / len(pairs) ** 2)
+    # mean^2 / (mean^2 + variance) of chi is 1 - 1 / (2 df) + 1 / (8 df^2), nearly
+    df = 1 / np.clip(2 - 2 * np.sqrt(np.maximum(1 - 2 * spare, 0)), 1e-9, None)
     wide = _range_over_pair(found.value.shape[1]) if aggregate == "range" else 1.0
-    total = aggregate_gaps(found.value, aggregate).sum(axis=-1)
-    return np.asarray((total / wide - mean) / error)
+    total = aggregate_gaps(found.value, aggregate).sum(axis=-1) / wide
+    return _wilson_hilferty(total**2 * (1 - spare) / square, df)
 
 
 def _covariance(one: tuple[int, int], two: tuple[int, int], by_group: Floats) -> Floats:
