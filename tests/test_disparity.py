@@ -204,7 +204,7 @@ def test_clusters_are_whole_in_halves_draws_and_permutations():
     # copies of every image add no information
     assert other.hi - other.lo == pytest.approx(one.hi - one.lo, rel=1e-3)
     assert other.floor == pytest.approx(one.floor, rel=0.1)
-    assert (other.objects["interval"] == "normal").all()
+    assert (other.objects["interval"] == "newcombe, clusters").all()
 
 
 def test_clusters_seen_in_both_groups_are_allowed():

@@ -16,7 +16,7 @@ from vlbias.analysis.rates import Measure, Thresholds
 
 __all__ = ["GroupMoments", "UnitSums"]
 
-_MOST_PAIRS = 2000
+_MOST_OBJECTS = 64
 _CHUNK = 500
 
 
@@ -31,7 +31,7 @@ class GroupMoments:
         correlation: [R, k, J] of a group's rates of two objects, for J pairs of objects.
         first: [J] position of one object of the pair.
         second: [J] of the other.
-        scale: All pairs of objects over those in J.
+        paired: How many objects are in pairs: J is all pairs of these.
     """
 
     value: Floats
@@ -39,13 +39,13 @@ class GroupMoments:
     correlation: Floats
     first: npt.NDArray[np.intp]
     second: npt.NDArray[np.intp]
-    scale: float
+    paired: int
 
 
 class UnitSums:
     """Sums over units that give the moments of any labelling without going back to the rows.
 
-    Correlations are taken over all pairs of objects, or over 2,000 fixed ones where there are more.
+    Correlations are taken over all pairs of objects, or of 64 fixed ones where there are more.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class UnitSums:
         count = np.maximum(self.denominator.sum(axis=0, dtype=np.float64), 1)
         self.rate = self.numerator.sum(axis=0, dtype=np.float64) / count
         self.centred = self.numerator - self.rate.astype(np.float32) * self.denominator
-        self.first, self.second, self.scale = _pairs_of(self.numerator.shape[1])
+        self.first, self.second, self.paired = _pairs_of(self.numerator.shape[1])
 
     def moments(self, codes: npt.NDArray[np.int8], groups: int) -> GroupMoments:
         """Of every labelling [R, U] of the units with group codes."""
@@ -86,7 +86,7 @@ class UnitSums:
         own = spare / safe**2 * units / (units - 1)
         variance = self._pooled(total, safe, value, own) if self.is_rate else own
         correlation = self._correlations(member, value - self.rate, spare, weights)
-        return GroupMoments(value, variance, correlation, self.first, self.second, self.scale)
+        return GroupMoments(value, variance, correlation, self.first, self.second, self.paired)
 
     def _squares(
         self, member: list[Floats], total: Floats, count: Floats, value: Floats
@@ -142,11 +142,10 @@ def _sums(member: list[Floats], part: Floats) -> Floats:
     return np.stack([(rows @ part).astype(np.float64) for rows in member], axis=1)
 
 
-def _pairs_of(objects: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], float]:
-    """Pairs of objects and how many more there are; the same whatever the scores are."""
-    first, second = np.triu_indices(objects, 1)
-    whole = len(first)
-    if whole > _MOST_PAIRS:
-        kept = np.sort(np.random.default_rng(objects).choice(whole, _MOST_PAIRS, replace=False))
-        first, second = first[kept], second[kept]
-    return first, second, whole / max(len(first), 1)
+def _pairs_of(objects: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], int]:
+    """Pairs of the objects whose correlations are taken; the same whatever the scores are."""
+    kept = np.arange(objects)
+    if objects > _MOST_OBJECTS:
+        kept = np.sort(np.random.default_rng(objects).choice(objects, _MOST_OBJECTS, replace=False))
+    first, second = np.triu_indices(len(kept), 1)
+    return kept[first], kept[second], len(kept)

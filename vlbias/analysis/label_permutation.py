@@ -25,6 +25,8 @@ __all__ = ["LabelTest", "label_test"]
 
 _BLOCK = 250  # draws held at once
 _FOLDED = 2 / np.pi
+_SKEW_OF_ONE = 0.2180  # third cumulant of an absolute standard normal
+_SKEW_SHARED = 8 / (2 * np.pi) ** 1.5  # of the part of it that is a square, per unit of trace
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +66,9 @@ def label_test(
     groups the squared z. Rates use the pooled variance (equal under the hypothesis) times each
     group's design effect where there are clusters; scores use each group's own (DiCiccio, Vasudevan,
     Basu, Kenthapadi & Agarwal, KDD 2020), so that unequal variances alone do not reject. The sum of
-    Q over objects has variance 2 sum r^2, r the correlations of gaps; it is compared after the cube
-    root of Wilson & Hilferty (1931), which takes out the skewness that goes with that variance. For
-    two groups and many objects that is (sum z^2 - K) / sqrt(2 sum r^2).
+    Q over objects has variance 2 sum r^2, r the correlations of gaps: compared is
+    (sum z^2 - K) / sqrt(2 sum r^2), after a cube root that takes out its skewness, which the
+    correlations give as well.
 
     Args:
         panel: Images and groups.
@@ -99,16 +101,50 @@ def label_test(
 
 def _statistics(found: GroupMoments, aggregate: Aggregate) -> dict[str, Floats]:
     single = _single(found)
-    shared = 2 * found.scale * _square_correlations(found).sum(axis=1)
-    count = single.shape[1] * (found.value.shape[1] - 1)
-    spread = np.maximum(count + shared, 1e-12)
-    pairs = max(count * (single.shape[1] - 1), 1)
+    contrasts = found.value.shape[1] - 1
+    square, cube = _spectrum(found)
+    mean = float(single.shape[1] * contrasts)
+    standard = ((single**2).sum(axis=1) - mean) / np.sqrt(2 * square)
+    pairs = max(single.shape[1] * (single.shape[1] - 1) * contrasts, 1)
     return {
         "single": single,
-        "squares": _wilson_hilferty((single**2).sum(axis=1), count, spread),
-        "plugin": _studentised_sum(found, aggregate),
-        "correlation": np.sqrt(np.maximum(shared, 0) / pairs),
+        "squares": _made_normal(standard, np.sqrt(8) * cube / square**1.5),
+        "plugin": _studentised_sum(found, aggregate, cube),
+        "correlation": np.sqrt(np.maximum(square - mean, 0) / pairs),
     }
+
+
+def _made_normal(standard: Floats, skewness: Floats) -> Floats:
+    """A standardised sum of this skewness, as if chi-square of that skewness, made normal.
+
+    Three moments after Hall, Buckley and Eagleson (1988), the cube root after Wilson & Hilferty (1931).
+    """
+    df = 8 / np.maximum(skewness, 1e-3) ** 2
+    part = 2 / (9 * df)
+    return np.asarray((np.cbrt(1 + standard * np.sqrt(2 / df)) - (1 - part)) / np.sqrt(part))
+
+
+def _spectrum(found: GroupMoments) -> tuple[Floats, Floats]:
+    """[R] traces of the second and third power of the correlations of all objects' gaps.
+
+    With more than two groups a contrast's correlation is the root of half the covariance of two
+    objects' sums of squares, over the number of contrasts.
+    """
+    contrasts = found.value.shape[1] - 1
+    many, m = found.value.shape[2], found.paired
+    shared = _square_correlations(found)
+    side = np.sign(found.correlation.sum(axis=1))
+    r = side * np.sqrt(np.clip(shared / contrasts, 0, 1))
+    matrix = np.zeros((len(r), m, m), np.float32)
+    rows, columns = np.triu_indices(m, 1)
+    matrix[:, rows, columns] = matrix[:, columns, rows] = r
+    pairs, triples = m * (m - 1), m * (m - 1) * (m - 2)
+    squares = 2 * shared.sum(axis=1) / contrasts / max(pairs, 1)
+    cubes = np.einsum("rij,rij->r", matrix @ matrix, matrix).astype(np.float64) / max(triples, 1)
+    every = many * (many - 1)
+    square = many + every * squares
+    cube = many + 3 * every * squares + every * (many - 2) * cubes
+    return contrasts * square, contrasts * np.maximum(cube, many)
 
 
 def _single(found: GroupMoments) -> Floats:
@@ -116,12 +152,6 @@ def _single(found: GroupMoments) -> Floats:
     weight = 1 / np.maximum(found.variance, 1e-12)
     middle = (weight * found.value).sum(axis=1, keepdims=True) / weight.sum(axis=1, keepdims=True)
     return np.asarray(np.sqrt((weight * (found.value - middle) ** 2).sum(axis=1)))
-
-
-def _wilson_hilferty(total: Floats, mean: float, spread: Floats) -> Floats:
-    """A sum with this mean and variance 2 `spread`, as if a multiple of chi-square, made normal."""
-    part = 2 * spread / (9 * mean**2)
-    return np.asarray((np.cbrt(total / mean) - (1 - part)) / np.sqrt(part))
 
 
 def _square_correlations(found: GroupMoments) -> Floats:
@@ -140,13 +170,14 @@ def _square_correlations(found: GroupMoments) -> Floats:
     return np.asarray(total)
 
 
-def _studentised_sum(found: GroupMoments, aggregate: Aggregate) -> Floats:
-    """[R] sum of absolute gaps less its mean without gaps, over its standard error."""
+def _studentised_sum(found: GroupMoments, aggregate: Aggregate, cube: Floats) -> Floats:
+    """[R] sum of absolute gaps less its mean without gaps, over its standard error, made normal."""
     pairs = group_pairs(found.value.shape[1])
     spread = {p: np.sqrt(found.variance[:, p[0]] + found.variance[:, p[1]]) for p in pairs}
     mean = np.sqrt(_FOLDED) * sum(s.sum(axis=1) for s in spread.values()) / len(pairs)
     a, b = found.first, found.second
     root = np.sqrt(found.variance[..., a] * found.variance[..., b]) * found.correlation
+    scale = found.value.shape[2] * (found.value.shape[2] - 1) / max(2 * len(a), 1)
     variance: Any = 0.0
     for one in pairs:
         for two in pairs:
@@ -154,11 +185,15 @@ def _studentised_sum(found: GroupMoments, aggregate: Aggregate) -> Floats:
             variance = variance + _folded(own, spread[one], spread[two]).sum(axis=1)
             cross = _covariance(one, two, root)
             part = _folded(cross, spread[one][:, a], spread[two][:, b]).sum(axis=1)
-            variance = variance + 2 * found.scale * part
+            variance = variance + 2 * scale * part
     error = np.sqrt(np.maximum(variance, 1e-24)) / len(pairs)
     wide = _range_over_pair(found.value.shape[1]) if aggregate == "range" else 1.0
-    total = aggregate_gaps(found.value, aggregate).sum(axis=-1)
-    return np.asarray((total / wide - mean) / error)
+    total = aggregate_gaps(found.value, aggregate).sum(axis=-1) / wide
+    contrasts, many = found.value.shape[1] - 1, found.value.shape[2]
+    size = np.sqrt(np.mean([(s**2).mean(axis=1) for s in spread.values()], axis=0))
+    # an absolute normal is mostly its square: what objects share is skewed as squares are
+    third = _SKEW_OF_ONE * many + _SKEW_SHARED * (cube / contrasts - many)
+    return _made_normal((total - mean) / error, third * (size / np.maximum(error, 1e-12)) ** 3)
 
 
 def _covariance(one: tuple[int, int], two: tuple[int, int], by_group: Floats) -> Floats:

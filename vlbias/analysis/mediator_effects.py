@@ -132,8 +132,9 @@ class MediatorTable:
         is_cut: bool,
     ) -> None:
         for row, drawn in self.changes.rows(one.scale, one.null, arms, combinations):
-            full = {"mediator": name, **supported(row, one.counts), "cut": is_cut}
-            if is_cut:
+            cut = is_cut and one.counts["status"] == "ok"
+            full = {"mediator": name, **supported(row, one.counts), "cut": cut}
+            if cut:
                 full |= dict.fromkeys(("relative", "relative_lo", "relative_hi"), np.nan)
                 full["status"] = "cut"
             self.rows.append(full)

@@ -16,7 +16,6 @@ from vlbias.analysis.cluster_limits import clustered_newcombe, object_degrees_of
 from vlbias.analysis.corrections import benjamini_hochberg, step_down
 from vlbias.analysis.label_permutation import LabelTest
 from vlbias.analysis.panel import Panel
-from vlbias.analysis.pooled_gaps import pooled_columns
 from vlbias.analysis.rates import Rates
 
 __all__ = ["fisher_exact", "newcombe", "object_table", "signed_summary"]
@@ -78,9 +77,8 @@ def object_table(
     Returns:
         Columns object, status ("ok" or "insufficient"), n_GROUP, events_GROUP and rate_GROUP for
         each group, gap, lo, hi, interval (its method), z, p_exact, p_permutation, p_bh (false
-        discovery rate of p_exact), p_max_t (family-wise, step-down max-T), pooled, pooled_lo and
-        pooled_hi (gap drawn towards 0 by what all objects show, and its limits; see
-        `pooled_gaps.pooled_gaps`). Values that need support are NaN without it.
+        discovery rate of p_exact), p_max_t (family-wise, step-down max-T). Values that need
+        support are NaN without it.
     """
     table: dict[str, Any] = {"object": list(panel.targets)}
     table["status"] = np.where(
@@ -95,13 +93,9 @@ def object_table(
     for column in ("gap", "lo", "hi", "z", "p_exact", "p_permutation", "p_bh", "p_max_t"):
         frame[column] = np.nan
     frame["interval"] = limits[1]
-    for column in ("pooled", "pooled_lo", "pooled_hi"):
-        frame[column] = np.nan
     if test is None:
         return frame
     rows = frame.index[used]
-    for column, value in pooled_columns(rates.take(used), level).items():
-        frame.loc[rows, column] = value
     frame.loc[rows, ["gap", "lo", "hi", "p_exact"]] = limits[0]
     permuted = (1 + (test.drawn >= test.statistic - 1e-9).sum(axis=0)) / (1 + len(test.drawn))
     frame.loc[rows, "p_permutation"] = permuted

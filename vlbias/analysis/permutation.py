@@ -129,7 +129,7 @@ def permuted_within(
         for flag in (False, True):
             member = np.zeros(len(code), bool)
             member[rows[shows == flag]] = True
-            chosen = drawn[member[drawn]].reshape(len(drawn), -1)
+            chosen = drawn[member[drawn]].reshape(len(drawn), int(member.sum()))
             labels = np.sort(code[member])
             np.put_along_axis(found, chosen, np.broadcast_to(labels, chosen.shape), axis=1)
         given = code[None] if wanted and wanted[0] == 0 else code[None][:0]

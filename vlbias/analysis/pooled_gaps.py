@@ -8,6 +8,7 @@ Plagborg-Moller, Econometrica 2022).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,6 @@ from scipy.stats import norm, t
 from vlbias.analysis.cluster_limits import object_degrees_of_freedom
 from vlbias.analysis.functionals import crossfit
 from vlbias.analysis.inference import check_level, multipliers
-from vlbias.analysis.panel import Floats
 from vlbias.analysis.rates import Rates, noise
 
 __all__ = [
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 _FEW = 10
-_GRID = 800
+_GRID = 400
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +120,7 @@ def critical_value(square: float, kurtosis: float = np.inf, level: float = 0.95)
     def missed(c: float) -> float:
         return worst_error(c, square, kurtosis) - (1 - level)
 
-    return float(brentq(missed, low, high, xtol=1e-4))
+    return float(brentq(missed, low, high, xtol=1e-3))
 
 
 def worst_error(c: float, square: float, kurtosis: float = np.inf) -> float:
@@ -180,10 +180,18 @@ def bias_shape(rates: Rates, *, draws: int = 500, rng: np.random.Generator) -> p
     return pd.DataFrame(rows, columns=["what", "value"])
 
 
-def pooled_columns(rates: Rates, level: float) -> dict[str, Floats]:
-    """Columns `pooled`, `pooled_lo` and `pooled_hi` of the objects used; NaN beyond two groups."""
-    if len(rates.value) != 2:
-        gone = np.full(rates.value.shape[1], np.nan)
-        return dict.fromkeys(("pooled", "pooled_lo", "pooled_hi"), gone)
-    found = pooled_gaps(rates, level)
-    return {"pooled": found.gap, "pooled_lo": found.lo, "pooled_hi": found.hi}
+def pooled_columns(objects: Sequence[str], rates: Rates, level: float = 0.95) -> pd.DataFrame:
+    """Columns object, pooled, pooled_lo and pooled_hi; NaN beyond two groups.
+
+    Args:
+        objects: Names of the objects of the rates.
+        rates: Of the objects with support.
+        level: Coverage wanted.
+    """
+    gone = np.full(len(objects), np.nan)
+    values = [gone, gone, gone]
+    if len(rates.value) == 2 and len(objects):
+        found = pooled_gaps(rates, level)
+        values = [found.gap, found.lo, found.hi]
+    names = ("pooled", "pooled_lo", "pooled_hi")
+    return pd.DataFrame({"object": list(objects), **dict(zip(names, values, strict=True))})

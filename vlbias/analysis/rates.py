@@ -50,16 +50,6 @@ class Rates:
         gaps = [self.value[g] - self.value[h] for g, h in group_pairs(len(self.value))]
         return np.asarray(np.stack(gaps))
 
-    def take(self, objects: npt.NDArray[np.intp]) -> Rates:
-        """The same of some objects, by position."""
-        return Rates(
-            self.value[:, objects],
-            self.count[:, objects],
-            self.residual[:, objects],
-            self.layout,
-            self.clusters[:, objects],
-        )
-
     def equals(self, other: Rates) -> bool:
         """Whether every image counts as it does in another arm over the same entries."""
         return np.array_equal(self.value, other.value) and np.array_equal(

@@ -10,6 +10,7 @@ import pandas as pd
 
 from vlbias.data.scene_folder import write_scenes
 from vlbias.data.scenes import SceneSpec
+from vlbias.report.csv_files import read_table
 from vlbias.report.page import Page
 from vlbias.runs.events import QUIET, Events
 from vlbias.runs.lock import locked
@@ -107,9 +108,8 @@ def _mitigations(scenes: Path) -> dict[str, Any]:
 
 def _found(page: Page) -> Demo:
     tables = {name: page.tables / name for name in ("demo", "demo-mitigations")}
-    # "null" is a world here, not a missing value
     worlds, verdicts = (
-        pd.read_csv(file, keep_default_na=False, na_values=[""])
+        read_table(file)
         for file in (tables["demo"] / "conditions.csv", tables["demo-mitigations"] / "verdicts.csv")
     )
     verdicts = verdicts[verdicts["chosen"]]

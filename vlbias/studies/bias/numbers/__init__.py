@@ -22,7 +22,7 @@ from vlbias.studies.bias.numbers.worlds import (
     disparity_of,
     modalities,
     operating_points,
-    shape,
+    pooled,
 )
 from vlbias.studies.photos.scores import PresenceScores
 
@@ -85,7 +85,8 @@ def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) 
     job = PresenceScores(run, draws=draws, seed=seed)
     note("bias of the null world")
     bias = disparity_of(job, job.null)
-    objects = bias.objects
+    gaps_of_all, shape = pooled(job)
+    objects = bias.objects.merge(gaps_of_all, on="object", how="left")
     for gaps, prefix in ((auc_gaps, "auc"), (superiority_gaps, "superiority")):
         found = gaps(job.panel, job.null, permutations=0, rng=job.rng()).objects
         named = {name: f"{prefix}_{name}" for name in found.columns if name.startswith("gap_")}
@@ -119,5 +120,5 @@ def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) 
         thresholds,
         run.statuses,
         exactness(job, table),
-        shape(job),
+        shape,
     )

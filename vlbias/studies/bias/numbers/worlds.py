@@ -13,12 +13,12 @@ from vlbias.analysis.effects import combine
 from vlbias.analysis.matched_thresholds import mean_fpr
 from vlbias.analysis.operating_point import grid
 from vlbias.analysis.panel import Floats
-from vlbias.analysis.pooled_gaps import bias_shape
+from vlbias.analysis.pooled_gaps import bias_shape, pooled_columns
 from vlbias.analysis.rates import measure_rates
 from vlbias.studies.bias.numbers.strictness import PLACEBOS
 from vlbias.studies.photos.scores import PresenceScores, presence_map
 
-__all__ = ["conditions", "context_of", "disparity_of", "modalities", "operating_points", "shape"]
+__all__ = ["conditions", "context_of", "disparity_of", "modalities", "operating_points", "pooled"]
 
 _POINTS = (0.02, 0.05, 0.1, 0.2, 0.3)
 
@@ -38,10 +38,12 @@ def disparity_of(job: PresenceScores, scores: Floats) -> Disparity:
     )
 
 
-def shape(job: PresenceScores) -> pd.DataFrame:
-    """Whether the bias of the null world is a few large gaps or many small ones."""
+def pooled(job: PresenceScores) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Gaps of the null world that learn from all objects, and whether few or many make up its bias."""
     rates = measure_rates(job.panel, job.null, "fpr", job.thresholds, objects=job.objects)
-    return bias_shape(rates, draws=min(job.draws, 500), rng=job.rng())
+    names = [job.run.targets[k] for k in job.objects]
+    shape = bias_shape(rates, draws=min(job.draws, 500), rng=job.rng())
+    return pooled_columns(names, rates), shape
 
 
 def context_of(job: PresenceScores) -> pd.DataFrame:
