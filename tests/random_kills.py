@@ -96,9 +96,9 @@ class RunJob(Job):
         refuse_damaged(folder, run.manifest)
         assert not run.cells.damaged, run.cells.damaged
         places = [place for place in folder.glob("fits/[!.]*") if place.is_dir()]
-        assert not any(map(fit_flaw, places)), places
+        assert not any(fit_flaw(place, sealed=True) for place in places), places
         for path in folder.glob("overhead/[!.]*.json"):
-            read_sealed(path)
+            read_sealed(path, of=f"overhead/{path.stem}", always=True)
         done = run.cells.written
         if done:
             return "all cells there" if done == len(run.manifest["cells"]) else "between cells"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from commands import said
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from study_texts import STUDIES, study_texts, toml_of, write_data
 
 from vlbias.errors import VlbiasError
@@ -66,7 +66,11 @@ def test_mitigations_of_which_nothing_could_be_reported_are_wrong_before_the_run
     assert "nothing can be reported" in found["size"].text
 
 
-FEW = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+# shrinking would compute a report a hundred times
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
+FEW = settings(
+    max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES
+)
 
 
 @FEW

@@ -28,7 +28,7 @@ __all__ = [
     "write_texts",
 ]
 
-_SEAL = "checksum"
+_SEAL, _OF = "checksum", "sealed as"
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -38,18 +38,28 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object with a checksum of itself, whole or not at all."""
-    plain = json.loads(json.dumps(content, default=str))
+def write_sealed(path: Path, content: Mapping[str, Any], of: str = "") -> None:
+    """Write a JSON object with a checksum of itself, whole or not at all.
+
+    Args:
+        path: The file.
+        content: The object.
+        of: What it is of, so that no other file can stand in its place; nothing is compared if empty.
+    """
+    plain = json.loads(json.dumps({**content, **({_OF: of} if of else {})}, default=str))
     write_json(path, {**plain, _SEAL: _seal(plain)})
 
 
-def read_sealed(path: Path, table: type[dict[str, Any]] = dict) -> dict[str, Any]:
-    """The JSON object that `write_sealed` wrote; one without a checksum is read as it is.
+def read_sealed(
+    path: Path, table: type[dict[str, Any]] = dict, *, of: str = "", always: bool = False
+) -> dict[str, Any]:
+    """The JSON object that `write_sealed` wrote.
 
     Args:
         path: The file.
         table: What every object in it becomes.
+        of: What it is of; a file that says that it is of something else is refused.
+        always: Whether one without a checksum, as version 0.1.0 wrote it, is refused too.
 
     Raises:
         BadTable: if it cannot be read, or is not what was written.
@@ -68,6 +78,11 @@ def read_sealed(path: Path, table: type[dict[str, Any]] = dict) -> dict[str, Any
     )
     if renamed or (seal is not None and seal != _seal(content)):
         raise BadTable(f"{path} is damaged: it is not what was written")
+    if always and seal is None:
+        raise BadTable(f"{path} is damaged: it has no checksum")
+    sealed_as = content.pop(_OF, of)
+    if sealed_as != of:
+        raise BadTable(f"{path} is not its own: it was written as {sealed_as}")
     return content
 
 

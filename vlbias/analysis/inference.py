@@ -154,6 +154,9 @@ def bootstrap_t(
         count: [C].
         weights: [D, C] how often each cluster is drawn; see `cluster_weights`.
         level: Coverage wanted.
+
+    Returns:
+        Infinite limits where no draw has an error.
     """
     plain = student(total, count, level)
     if not np.isfinite(plain.se) or plain.se == 0:
@@ -167,6 +170,8 @@ def bootstrap_t(
     error = np.sqrt(np.maximum(squares, 0)) / entries
     # a draw of one cluster alone has no error and is no evidence either way
     known &= error > 1e-9 * plain.se
+    if not known.any():  # few draws of few clusters say nothing of the limits
+        return Interval(plain.estimate, plain.se, -np.inf, np.inf, plain.p)
     tail = (1 - check_level(level)) / 2
     low, high = np.quantile((mean - plain.estimate)[known] / error[known], [tail, 1 - tail])
     lo, hi = plain.estimate - float(high) * plain.se, plain.estimate - float(low) * plain.se

@@ -89,6 +89,8 @@ class LogRatios:
             first = np.searchsorted(reached, reached[-1] / 2)
             second = np.searchsorted(reached, reached[-1] / 2, side="right")
             drawn[row] = (ordered[first] + ordered[second]) / 2
+        if np.isnan(drawn).all():
+            return Interval(estimate, np.inf, -np.inf, np.inf, 1.0)
         tail = (1 - self.level) / 2
         lo, hi = np.nanquantile(drawn, [tail, 1 - tail])
         se = float(np.nanstd(drawn))

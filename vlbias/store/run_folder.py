@@ -78,6 +78,11 @@ class Run:
                 f"{error}; move it away and run the study again: finished cells are kept"
             ) from error
 
+    @property
+    def sealed(self) -> bool:
+        """Whether all its files have checksums; those of version 0.1.0 have none."""
+        return "sums" in self.manifest
+
     @cached_property
     def samples(self) -> pd.DataFrame:
         """One row an example, in the order of all arrays: sample_id, cluster, group, split, and more."""

@@ -76,10 +76,16 @@ def _is(path: Path, digest: str) -> bool:
         return False
 
 
-def fit_flaw(place: Path) -> str:
-    """What is wrong with the folder of a fit; empty if nothing is known to be."""
+def fit_flaw(place: Path, *, sealed: bool) -> str:
+    """What is wrong with the folder of a fit; empty if nothing is known to be.
+
+    Args:
+        place: The folder; its name is its key.
+        sealed: Whether every fit of the run has checksums.
+    """
     try:
-        sums = read_sealed(place / "fit.json").get("files", {})
+        about = read_sealed(place / "fit.json", of=f"fits/{place.name}", always=sealed)
+        sums = about.get("files", {})
     except BadTable as error:
         return str(error)
     wrong = wrong_sums(place, sums)

@@ -135,7 +135,9 @@ class Conditions:
         """
         keys = dict.fromkeys(self.frame["fit"])
         paths = [self.run.folder / "overhead" / f"{key}.json" for key in keys if key]
-        return [_sealed(path, self.run) for path in paths if path.is_file()]
+        return [
+            _sealed(path, self.run, of=f"overhead/{path.stem}") for path in paths if path.is_file()
+        ]
 
     def fits(self) -> list[dict[str, Any]]:
         """Seconds and photos of every fit, and what it noted.
@@ -146,9 +148,9 @@ class Conditions:
         found = []
         for key, part in self.frame[self.frame["fit"] != ""].groupby("fit", sort=False):
             folder = self.run.folder / "fits" / str(key)
-            if flaw := fit_flaw(folder):
+            if flaw := fit_flaw(folder, sealed=self.run.sealed):
                 raise _damaged(flaw, self.run)
-            about = _sealed(folder / "fit.json", self.run)
+            about = _sealed(folder / "fit.json", self.run, of=f"fits/{key}")
             about.pop("files", None)
             notes = json.loads((folder / "mitigation.json").read_text()).get("notes", {})
             first = part.iloc[0]
@@ -183,9 +185,9 @@ class Conditions:
         return self.run.folder / "cells" / f"{key}.{ending}"
 
 
-def _sealed(path: Path, run: Run) -> dict[str, Any]:
+def _sealed(path: Path, run: Run, *, of: str) -> dict[str, Any]:
     try:
-        return read_sealed(path)
+        return read_sealed(path, of=of, always=run.sealed)
     except BadTable as error:
         raise _damaged(error, run) from error
 

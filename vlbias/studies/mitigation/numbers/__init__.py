@@ -68,6 +68,8 @@ def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) 
         BadStudy: if no object has enough photos and events in every group.
     """
     scores = ConditionScores(run, draws=draws, seed=seed)
+    # first: what is damaged is said before anything is computed
+    fits, overhead = scores.stored.fits(), _overhead(scores.stored)
     bias, performance = ConditionBias(scores), ConditionPerformance(scores)
     note("choosing strengths")
     choice = choose_strengths(bias, performance)
@@ -93,8 +95,8 @@ def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) 
         pd.DataFrame(conditions),
         pd.concat(changes, ignore_index=True),
         pd.concat(retained, ignore_index=True),
-        _overhead(scores.stored),
-        pd.DataFrame(scores.stored.fits()).drop(columns="notes"),
+        overhead,
+        pd.DataFrame(fits).drop(columns="notes"),
     )
 
 

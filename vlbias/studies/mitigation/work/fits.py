@@ -19,6 +19,7 @@ from vlbias.files import read_sealed, to_disk, write_sealed
 from vlbias.mitigations.base import Fitted, refuse_overlap
 from vlbias.runs.cells import attempted
 from vlbias.runs.events import Note, Progress
+from vlbias.store.run_folder import Run
 from vlbias.store.seals import fit_flaw, sums_of
 from vlbias.studies.mitigation.conditions import Fit, fits_of, mitigation_of
 from vlbias.studies.mitigation.plan import MitigationPlan
@@ -61,6 +62,7 @@ class Fitter:
         self.examples = plan.split[plan.study.mitigation.fit]
         batch = plan.study.mitigation.batch
         self._cached = CachedTowers(model, batch) if is_dual(model) else None
+        self._sealed = Run(folder).sealed
 
     def fit_all(self, wanted: Collection[Fit | None], progress: Progress) -> Fits:
         """Every fit that is wanted.
@@ -83,7 +85,7 @@ class Fitter:
     def _fit(self, setting: Setting, fit: Fit, note: Note) -> Fitted | None:
         """The fitted mitigation, from the run folder if it is there; None if fitting failed."""
         place = self.folder / "fits" / self.keys.fits[fit]
-        if (place / "mitigation.json").is_file() and (flaw := fit_flaw(place)):
+        if (place / "mitigation.json").is_file() and (flaw := fit_flaw(place, sealed=self._sealed)):
             note(f"{flaw}; {fit.name} is fitted anew")
         else:
             flaw = ""
@@ -135,7 +137,7 @@ class Fitter:
         key = self.keys.selection(setting)
         path = self.folder / "fits" / f"pick-{key}.json"
         with suppress(BadTable):  # not there, or damaged: chosen anew
-            return tuple(read_sealed(path)["sites"])
+            return tuple(read_sealed(path, of=path.stem)["sites"])
         path.parent.mkdir(exist_ok=True)
         search = SiteSearch(
             self.model,
@@ -156,7 +158,8 @@ def _save(fitted: Fitted, place: Path, about: dict[str, Any]) -> None:
     names = sorted(path.name for path in temporary.iterdir())
     for name in names:
         to_disk(temporary / name)
-    write_sealed(temporary / "fit.json", {**about, "files": sums_of(temporary, names)})
+    about = {**about, "files": sums_of(temporary, names)}
+    write_sealed(temporary / "fit.json", about, of=f"fits/{place.name}")
     shutil.rmtree(place, ignore_errors=True)  # a damaged one
     os.replace(temporary, place)
     to_disk(place.parent)

@@ -58,7 +58,7 @@ def measure_overhead(models: ConditionModels, condition: Condition, path: Path) 
     found["extra_peak_mib"] = max(0.0, peaks["mitigated"] - peaks["plain"])
     tensors = models.fitted[condition.fit].learned.tensors.values()
     found["stored_mib"] = sum(t.numel() * t.element_size() for t in tensors) / 2**20
-    write_sealed(path, found)
+    write_sealed(path, found, of=f"overhead/{path.stem}")
 
 
 def _milliseconds(model: StagedModel, inputs: Sequence[Inputs], batch: int) -> dict[str, float]:

@@ -14,6 +14,7 @@ from vlbias.runs.data_files import keyed_data
 from vlbias.runs.events import Note, Progress, silent
 from vlbias.runs.interfaces import Cell
 from vlbias.runs.interfaces import Work as AnyWork
+from vlbias.store.run_folder import Run
 from vlbias.store.seals import fit_flaw
 from vlbias.studies.arms.work import write_examples
 from vlbias.studies.mitigation.conditions import Condition, Fit, Part, fits_of
@@ -126,7 +127,12 @@ class Work(AnyWork):
     def _damaged(self) -> set[Fit]:
         """The fits that are there and are not what was written."""
         places = {fit: self.folder / "fits" / key for fit, key in self.keys.fits.items()}
-        return {fit for fit, place in places.items() if place.is_dir() and fit_flaw(place)}
+        sealed = Run(self.folder).sealed
+        return {
+            fit
+            for fit, place in places.items()
+            if place.is_dir() and fit_flaw(place, sealed=sealed)
+        }
 
     def _untimed(self) -> list[tuple[Condition, Path]]:
         """Every method at its largest strength whose overhead is missing, and the file for it."""
@@ -140,12 +146,13 @@ class Work(AnyWork):
             for setting, fit in fits_of(self.plan.settings)
             if fit.role == "mitigated"
         ]
-        return [(condition, path) for condition, path in files if not _is_sound(path)]
+        sealed = Run(self.folder).sealed
+        return [(condition, path) for condition, path in files if not _is_sound(path, sealed)]
 
 
-def _is_sound(path: Path) -> bool:
+def _is_sound(path: Path, sealed: bool) -> bool:
     try:
-        return bool(read_sealed(path))
+        return bool(read_sealed(path, of=f"overhead/{path.stem}", always=sealed))
     except BadTable:
         return False
 

@@ -147,6 +147,7 @@ def choose_sites(
             "photos": len(photos),
             "singles": {s: singles[s] for s in ranked},
         },
+        of=path.stem,
     )
     tried.forget()
     return found.sites
@@ -165,14 +166,14 @@ class _Tried:
         self._path, self._compute, self._most, self._note = path, compute, most, note
         self._gaps: dict[str, float] = {}
         with suppress(BadTable):  # not there, or damaged: tried anew
-            self._gaps = read_sealed(path)
+            self._gaps = read_sealed(path, of=path.stem)
 
     def gap(self, sites: tuple[str, ...]) -> float:
         """The gap of a set, from the file if it is there."""
         name = " ".join(sites)
         if name not in self._gaps:
             self._gaps[name] = self._compute(sites)
-            write_sealed(self._path, self._gaps)
+            write_sealed(self._path, self._gaps, of=self._path.stem)
             self._note(f"choosing sites: {len(self._gaps)} sets tried of at most {self._most}")
         return self._gaps[name]
 
