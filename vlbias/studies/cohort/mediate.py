@@ -165,14 +165,11 @@ def mediate(
             "mediator", mediator, "one mediator with a graph; give covariates for several"
         )
     table = _table(frame)
-    for name in (
-        exposure,
-        *mediators,
-        outcome,
-        *(covariates or ()),
-        *([cluster] if cluster else []),
-    ):
-        if name not in table and graph is None:
+    needed = [cluster] if cluster else []
+    if graph is None:
+        needed += [exposure, *mediators, outcome, *(covariates or ())]
+    for name in needed:
+        if name not in table:
             raise UnknownName("column", name, map(str, table.columns))
     groups = None if cluster is None else pd.factorize(table[cluster])[0].astype(np.int64)
     if graph is None:

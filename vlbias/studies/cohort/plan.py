@@ -98,8 +98,17 @@ class CohortPlan(Plan):
     @property
     def summary(self) -> str:
         """See `Plan.summary`."""
-        controls = sum(one.control for one in self.testable)
-        return f"{len(self.testable) - controls} triples and {controls} negative controls"
+        said = []
+        for control, name in ((False, "triples"), (True, "negative controls")):
+            asked = [one for one in self.questions if one.control == control]
+            testable = sum(not one.why_not for one in asked)
+            said += [f"{testable} of {len(asked)} {name} can be tested"] if asked else []
+        why = (
+            ""
+            if len(self.testable) == len(self.questions)
+            else "; vlbias list triples says why not"
+        )
+        return ", ".join(said) + why
 
     @property
     def n_parts(self) -> int:
