@@ -54,6 +54,11 @@ def read_cohort(
     if not path.is_file():
         raise BadData(f"{path} is no file; name the table of the cohort")
     names = _names(path)
+    if patient not in names and len(names) == 1:
+        raise BadData(
+            f"{path} has one column, {names[0]!r}, when read with its separator; columns of a .csv file are "
+            "separated by commas, of a .tsv file by tabs"
+        )
     if patient not in names:
         raise BadData(
             f"{path} has no column {patient!r} with the patients' ids; its columns are "

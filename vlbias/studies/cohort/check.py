@@ -18,8 +18,8 @@ __all__ = ["remarks"]
 def remarks(study: Study) -> Iterator[Remark]:
     """Whether the files can be read, and which codes have no counterpart."""
     try:
-        options = {"relations": study.graph.relations, "icd10": study.graph.icd10}
-        graph = read_graph(study.graph.paths, **options)
+        table = study.graph
+        graph = read_graph(table.paths, relations=table.relations, icd10=table.icd10)
         yield Remark("graph", "ok", f"{len(graph.edges)} edges, {len(graph.drugs)} drugs")
     except VlbiasError as error:
         yield Remark("graph", "wrong", str(error))

@@ -21,7 +21,7 @@ from vlbias.data.cohort_rows import triple_rows
 from vlbias.data.graph import CausalGraph, Triple
 from vlbias.data.graph_files import read_graph
 from vlbias.errors import BadData, BadOption, BadTable, UnknownName
-from vlbias.studies.cohort.estimation import positivity
+from vlbias.studies.cohort.estimation import overlap, positivity
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -185,7 +185,7 @@ def mediate(
             code for code in adjustment.covariates if columns[code].min() < columns[code].max()
         )
         mediators = [*adjustment.intermediate, *mediators]
-        said = positivity(columns, adjustment, _LEAST)
+        said = positivity(columns, adjustment, _LEAST, overlap(columns, adjustment))
     _refuse_few(len(rows), 3 + len(mediators) + len(chosen))
     four = g_formula(
         columns,

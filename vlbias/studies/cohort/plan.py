@@ -124,7 +124,7 @@ def _counted(name: str, asked: Sequence[Question]) -> list[str]:
     lines = [
         f"{name:24} {len(asked)}, of these {len(testable)} testable",
         f"  natural effects        identified in {identified}",
-        f"  interventional effects in {between} with intermediate confounding",
+        f"  interventional effects  {between}, where there is intermediate confounding",
     ]
     reasons = Counter(_kind_of(one.why_not) for one in asked if one.why_not)
     return lines + [
