@@ -84,6 +84,7 @@ def test_a_column_becomes_numbers_late(tmp_path: Path) -> None:
         ("patient,a,a\n1,0,1\n", "columns that repeat: a"),
         ("patient,a\n1,yes\n", "yes"),
         ("patient,a\n", "no row"),
+        ("patient;a\n1;0\n", "one column, 'patient;a'.*separated by commas"),
         ("patient,code,date\n1,a,2020-01-05\n1,b,05/01/2020\n", "row 3: '05/01/2020' is no date"),
         ("patient,code,date\n1,,2020-01-05\n", "row 2: no code"),
         ("patient,code,date\n", "no event"),

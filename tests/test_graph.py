@@ -56,6 +56,7 @@ def test_files_are_joined_and_own_names_are_taken(tmp_path: Path) -> None:
     ("text", "error", "said"),
     [
         ("a\tb\n1\t2\n", BadData, "columns a, b; expected source, relation, target"),
+        ("source relation target\na causes b\n", BadData, "one column, 'source relation target'.*by tabs"),
         ("source\trelation\ttarget\n", BadData, "no edge"),
         ("source\trelation\ttarget\na\tcause-onset\tb\n", UnknownName, r"row 2\) is called 'cause-onset'"),
         ("source\trelation\ttarget\na\tcauses\t\n", BadData, "row 2: an edge needs a source and a target"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy import sparse
 
 from vlbias.data.cohort import Cohort, ObservationMap
+from vlbias.data.cohort_columns import SparseColumns
 from vlbias.errors import BadData
 from vlbias.files import hash_of_file
 
-__all__ = ["cohort_of", "read_cohort"]
+__all__ = ["codes_of", "cohort_of", "read_cohort"]
 
 _ROWS = 20_000
 _EVENT_COLUMNS = ("code", "date")
@@ -53,6 +54,11 @@ def read_cohort(
     if not path.is_file():
         raise BadData(f"{path} is no file; name the table of the cohort")
     names = _names(path)
+    if patient not in names and len(names) == 1:
+        raise BadData(
+            f"{path} has one column, {names[0]!r}, when read with its separator; columns of a .csv file are "
+            "separated by commas, of a .tsv file by tabs"
+        )
     if patient not in names:
         raise BadData(
             f"{path} has no column {patient!r} with the patients' ids; its columns are "
@@ -80,10 +86,24 @@ def read_cohort(
 def cohort_of(frame: pd.DataFrame) -> Cohort:
     """The cohort of a frame in memory: a row a patient, a column for each code; its index are the ids."""
     table = pa.Table.from_pandas(frame.astype(float), preserve_index=False)
-    builder = _Columns(list(frame.columns), "the frame")
+    builder = SparseColumns(list(frame.columns), "the frame")
     for batch in table.to_batches(_ROWS):
         builder.add(batch)
     return builder.cohort(np.asarray(frame.index, dtype=object), None, {})
+
+
+def codes_of(path: Path, patient: str, cluster: str | None) -> frozenset[str] | None:
+    """The columns of a wide table, of which only the head is read; None for a table of events.
+
+    Raises:
+        BadData: if the file is missing, or no table.
+    """
+    if not path.is_file():
+        raise BadData(f"{path} is no file; name the table of the cohort")
+    names = set(_names(path))
+    if set(_EVENT_COLUMNS) <= names:
+        return None
+    return frozenset(names - {patient, cluster})
 
 
 def _names(path: Path) -> list[str]:
@@ -101,8 +121,6 @@ def _names(path: Path) -> list[str]:
 
 
 def _parsed(head: str, path: Path) -> Iterator[list[str]]:
-    import csv
-
     yield from csv.reader([head.strip("\r\n")], delimiter=_separator(path))
 
 
@@ -137,7 +155,7 @@ def _wide(
 ) -> Cohort:
     texts = [patient] if cluster is None else [patient, cluster]
     codes = [name for name in names if name not in texts]
-    builder, ids, groups = _Columns(codes, str(path)), [], []
+    builder, ids, groups = SparseColumns(codes, str(path)), [], []
     for batch in _batches(path, texts, codes):
         ids.append(batch.column(patient).cast(pa.string()))
         if cluster is not None:
@@ -166,78 +184,6 @@ def _refuse_twice(path: Path, patients: NDArray[np.object_]) -> None:
         raise BadData(
             f"{path} has more than one row for {len(twice)} patients, {', '.join(twice[:5])} first; expected "
             "one row a patient. Events go into a table with the columns patient, code and date"
-        )
-
-
-class _Columns:
-    """Collects the columns of a wide table batch by batch.
-
-    Args:
-        names: Of the columns.
-        where: The file, for messages.
-    """
-
-    def __init__(self, names: Sequence[str], where: str) -> None:
-        self.names, self.where, self.rows = list(names), where, 0
-        self._ones: dict[str, list[NDArray[np.int64]]] = {name: [] for name in names}
-        self._missing: dict[str, list[NDArray[np.int64]]] = {name: [] for name in names}
-        self._dense: dict[str, list[NDArray[np.float64]]] = {}
-
-    def add(self, batch: pa.RecordBatch) -> None:
-        """Take some more rows."""
-        for name in self.names:
-            column = batch.column(batch.schema.get_field_index(name))
-            try:
-                values = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
-            except pa.ArrowException as error:
-                raise BadData(
-                    f"{self.where}: column {name!r} holds {column.type}, expected numbers; 0 and 1 for a code"
-                ) from error
-            self._take(name, values)
-        self.rows += batch.num_rows
-
-    def _take(self, name: str, values: NDArray[np.float64]) -> None:
-        absent = np.isnan(values)
-        if absent.any():
-            self._missing[name].append(np.flatnonzero(absent) + self.rows)
-        if np.isinf(values).any():
-            row = int(np.isinf(values).argmax()) + self.rows + 2
-            raise BadData(f"{self.where}, row {row}: {name!r} is infinite")
-        if name in self._dense:
-            self._dense[name].append(values)
-        elif ((values == 0) | (values == 1) | absent).all():
-            self._ones[name].append(np.flatnonzero(values == 1) + self.rows)
-        else:
-            self._dense[name] = [self._so_far(name), values]
-            self._ones.pop(name)
-
-    def _so_far(self, name: str) -> NDArray[np.float64]:
-        column = np.zeros(self.rows)
-        for rows in self._ones[name]:
-            column[rows] = 1.0
-        for rows in self._missing[name]:
-            column[rows[rows < self.rows]] = np.nan
-        return column
-
-    def cohort(
-        self,
-        patients: NDArray[np.object_],
-        clusters: NDArray[np.int64] | None,
-        files: dict[str, str],
-    ) -> Cohort:
-        """The cohort of all rows."""
-        codes = [name for name in self.names if name in self._ones]
-        none = np.zeros(0, np.int64)
-        rows = [np.concatenate([none, *self._ones[name]]).astype(np.int32) for name in codes]
-        starts = np.concatenate([[0], np.cumsum([len(one) for one in rows])])
-        inside = np.concatenate([none.astype(np.int32), *rows])
-        matrix = sparse.csc_array(
-            (np.ones(len(inside), np.int8), inside, starts), shape=(len(patients), len(codes))
-        )
-        missing = {name: np.concatenate(found) for name, found in self._missing.items() if found}
-        numbers = {name: np.concatenate(found) for name, found in self._dense.items()}
-        return Cohort(
-            patients, tuple(codes), matrix, numbers, missing, clusters=clusters, files=files
         )
 
 

@@ -145,9 +145,12 @@ def _edges(
             frame = frame.rename(columns=layout)
             break
     else:
+        found = f"the columns {', '.join(frame.columns)}"
+        if len(frame.columns) == 1:
+            found = f"one column, {frame.columns[0]!r}, when read with its separator"
         raise BadData(
-            f"{path} has the columns {', '.join(frame.columns)}; expected source, relation, target, or "
-            f"{', '.join(_PUBLISHED)}. Tables end in .tsv (tabs) or .csv (commas)"
+            f"{path} has {found}; expected source, relation, target, or {', '.join(_PUBLISHED)}. Columns of a "
+            ".tsv file are separated by tabs, of a .csv file by commas"
         )
     if frame.empty:
         raise BadData(f"{path} has no edge")

@@ -56,10 +56,9 @@ def answer(
         )
         kept = {"interaction": _INTERACTION[settings.interaction], "cluster": cluster}
         adjusted = _means(found.columns, chosen, chosen.covariates, kept)
-        about |= {
-            "overlap": overlap(found.columns, chosen),
-            "positivity": positivity(found.columns, chosen, settings.min_patients),
-        }
+        share = overlap(found.columns, chosen)
+        least = settings.min_patients
+        about |= {"overlap": share, "positivity": positivity(found.columns, chosen, least, share)}
     except (BadData, BadTable) as error:
         return [{**about, "adjustment": GRAPH, "status": str(error)}]
     row = {**about, "adjustment": GRAPH, "status": "ok", **_numbers(adjusted)}
@@ -175,8 +174,15 @@ def overlap(columns: Columns, chosen: AdjustmentSet) -> float:
     return float(patterns.weight[inside].sum() / patterns.n)
 
 
-def positivity(columns: Columns, chosen: AdjustmentSet, least: int) -> str:
-    """Why the data cannot tell some of the four means; empty if they can."""
+def positivity(columns: Columns, chosen: AdjustmentSet, least: int, share: float) -> str:
+    """Why the data cannot tell some of the four means; empty if they can.
+
+    Args:
+        columns: Of the triple.
+        chosen: What it is adjusted for.
+        least: At least so many patients have each combination of exposure and mediator.
+        share: From `overlap`.
+    """
     exposure, mediator = columns[chosen.triple.exposure], columns[chosen.triple.mediator]
     said = []
     if family_of(exposure) == family_of(mediator) == "binary":
@@ -185,7 +191,6 @@ def positivity(columns: Columns, chosen: AdjustmentSet, least: int) -> str:
                 count = int(((exposure == a) & (mediator == m)).sum())
                 if count < least:
                     said.append(f"{count} patients {who} the exposure and {what} the mediator")
-    share = overlap(columns, chosen)
     if share < _LEAST_OVERLAP:
         said.append(
             f"only {share:.0%} of patients have covariates that occur with and without exposure"

@@ -21,7 +21,7 @@ from vlbias.data.cohort_rows import triple_rows
 from vlbias.data.graph import CausalGraph, Triple
 from vlbias.data.graph_files import read_graph
 from vlbias.errors import BadData, BadOption, BadTable, UnknownName
-from vlbias.studies.cohort.estimation import positivity
+from vlbias.studies.cohort.estimation import overlap, positivity
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -165,14 +165,11 @@ def mediate(
             "mediator", mediator, "one mediator with a graph; give covariates for several"
         )
     table = _table(frame)
-    for name in (
-        exposure,
-        *mediators,
-        outcome,
-        *(covariates or ()),
-        *([cluster] if cluster else []),
-    ):
-        if name not in table and graph is None:
+    needed = [cluster] if cluster else []
+    if graph is None:
+        needed += [exposure, *mediators, outcome, *(covariates or ())]
+    for name in needed:
+        if name not in table:
             raise UnknownName("column", name, map(str, table.columns))
     groups = None if cluster is None else pd.factorize(table[cluster])[0].astype(np.int64)
     if graph is None:
@@ -188,7 +185,7 @@ def mediate(
             code for code in adjustment.covariates if columns[code].min() < columns[code].max()
         )
         mediators = [*adjustment.intermediate, *mediators]
-        said = positivity(columns, adjustment, _LEAST)
+        said = positivity(columns, adjustment, _LEAST, overlap(columns, adjustment))
     _refuse_few(len(rows), 3 + len(mediators) + len(chosen))
     four = g_formula(
         columns,

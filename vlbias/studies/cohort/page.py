@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pandas as pd
@@ -145,10 +146,16 @@ def _basis(run: Run, tables: Tables) -> Iterator[Block]:
         table=tables.untestable.head(_MOST_ROWS),
         folded=True,
     )
+    steps = [re.split(r"\s{2,}", line.strip(), maxsplit=1) for line in _funnel(run)]
     yield block(
         "The data",
-        "What is left after each step. " + run.manifest["data"]["funnel"].replace("\n", "; "),
+        "What is left after each step.",
+        table=pd.DataFrame(steps, columns=["step", "left"]),
     )
+
+
+def _funnel(run: Run) -> list[str]:
+    return str(run.manifest["data"]["funnel"]).splitlines()
 
 
 def _drawn(tables: Tables) -> Block:

@@ -98,8 +98,17 @@ class CohortPlan(Plan):
     @property
     def summary(self) -> str:
         """See `Plan.summary`."""
-        controls = sum(one.control for one in self.testable)
-        return f"{len(self.testable) - controls} triples and {controls} negative controls"
+        said = []
+        for control, name in ((False, "triples"), (True, "negative controls")):
+            asked = [one for one in self.questions if one.control == control]
+            testable = sum(not one.why_not for one in asked)
+            said += [f"{testable} of {len(asked)} {name} can be tested"] if asked else []
+        why = (
+            ""
+            if len(self.testable) == len(self.questions)
+            else "; vlbias list triples says why not"
+        )
+        return ", ".join(said) + why
 
     @property
     def n_parts(self) -> int:
@@ -115,7 +124,7 @@ def _counted(name: str, asked: Sequence[Question]) -> list[str]:
     lines = [
         f"{name:24} {len(asked)}, of these {len(testable)} testable",
         f"  natural effects        identified in {identified}",
-        f"  interventional effects in {between} with intermediate confounding",
+        f"  interventional effects  {between}, where there is intermediate confounding",
     ]
     reasons = Counter(_kind_of(one.why_not) for one in asked if one.why_not)
     return lines + [
