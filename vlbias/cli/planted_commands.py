@@ -31,7 +31,12 @@ def demo(out: OutOption = Path("runs")) -> None:
 
 
 def benchmark(
-    what: Annotated[str, typer.Argument(help="planted: the models that come with vlbias.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="planted: models whose bias is known; symbolic: nets whose heads are known."
+        ),
+    ],
     family: Annotated[str, typer.Option(help="Family of models.")] = "dual",
     seeds: Annotated[
         int, typer.Option(help="Sets of scenes; four times as many without bias.")
@@ -40,8 +45,11 @@ def benchmark(
     out: OutOption = Path("runs"),
 ) -> None:
     """Score methods on models whose bias is known; the same command goes on after a kill."""
+    if what == "symbolic":
+        _benchmark_symbolic(out)
+        return
     if what != "planted":
-        raise UnknownName("benchmark", what, ["planted"])
+        raise UnknownName("benchmark", what, ["planted", "symbolic"])
     from vlbias.studies.planted.benchmark import benchmark_planted
 
     with loading_quietly(), watched() as (events, _):
@@ -50,7 +58,21 @@ def benchmark(
     typer.echo(
         "right: seeds in which the encoders named are those of the plant (none, where unbiased). "
         "printed: the number whose cause is asked for, mean over seeds. "
-        "wrong share: of what both encoders change, what is put down to the wrong one; lo, hi: 95 % over seeds."
+        "wrong share: of what both encoders change, what is put down to the wrong one; lo, hi: 95 % over "
+        "seeds."
+    )
+    typer.echo(f"table: {found.path}")
+
+
+def _benchmark_symbolic(out: Path) -> None:
+    from vlbias.studies.symbolic.benchmark import benchmark_symbolic
+
+    with loading_quietly(), watched() as (events, _):
+        found = benchmark_symbolic(out, events=events)
+    _print(found.summary, "Nets of the identity-rule task")
+    typer.echo(
+        "right: types of heads, over nets, of which every head that carries it is named and no idle one. "
+        "quiet: types that no head of a net carries, and none is named."
     )
     typer.echo(f"table: {found.path}")
 
