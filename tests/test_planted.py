@@ -231,4 +231,6 @@ def test_the_command_prints_what_was_found(monkeypatch: pytest.MonkeyPatch, tmp_
     assert (asked["family"], asked["seeds"], asked["photos"]) == ("dual", 3, 1000)
     for said in ("effects", "1.250", "0.012", "0.031", "benchmark.csv"):
         assert said in printed
-    assert isinstance(CliRunner().invoke(cli.app, ["benchmark", "plnted"]).exception, UnknownName)
+    wrong = CliRunner().invoke(cli.app, ["benchmark", "plnted"])
+    assert wrong.exit_code == 2
+    assert "plnted" in wrong.output

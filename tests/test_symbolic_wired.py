@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from wired_net import ABSTRACTION, INDUCTION, RETRIEVAL, write_wired
 
 from vlbias.causal.staged_model import resolve
 from vlbias.models import load_model
@@ -21,10 +20,8 @@ from vlbias.studies.symbolic.scores import mediator_scores
 from vlbias.studies.symbolic.solving import Drawer
 from vlbias.studies.symbolic.steps import STEPS
 from vlbias.studies.symbolic.study import Study
+from vlbias.studies.symbolic.wired_net import WIRED, write_wired
 
-TRUTH = dict(
-    zip(("abstraction", "induction", "retrieval"), (ABSTRACTION, INDUCTION, RETRIEVAL), strict=True)
-)
 SHOTS = 3
 WORDS = [chr(code) for code in range(97, 123)]
 
@@ -89,10 +86,10 @@ def test_exactly_the_wired_heads_are_found(drawer: Drawer) -> None:
     for kind in HEAD_TYPES:
         part = table[table["type"] == kind.name].set_index(["layer", "head"])
         found = part.index[part["found"]].tolist()
-        assert found == [TRUTH[kind.name]]
-        assert part.loc[TRUTH[kind.name], "score"] == pytest.approx(20.0, abs=0.05)
-        assert part["score"].drop([TRUTH[kind.name]]).abs().max() < 0.01
-        assert abs(part.loc[TRUTH[kind.name], "score_other_pairs"]) < 0.01
+        assert found == [WIRED[kind.name]]
+        assert part.loc[WIRED[kind.name], "score"] == pytest.approx(20.0, abs=0.05)
+        assert part["score"].drop([WIRED[kind.name]]).abs().max() < 0.01
+        assert abs(part.loc[WIRED[kind.name], "score_other_pairs"]) < 0.01
 
 
 def test_the_score_is_the_language_study_s_effect_on_another_scale(drawer: Drawer) -> None:
@@ -101,7 +98,7 @@ def test_the_score_is_the_language_study_s_effect_on_another_scale(drawer: Drawe
         "one", drawn_items(WORDS, Format(SHOTS), np.random.default_rng(3)), Format(SHOTS)
     )
     model = drawer.model
-    layer, head = INDUCTION
+    layer, head = WIRED["induction"]
     score = mediator_scores(
         model, [pair], resolve(model, [f"lm/head.{layer}[{head}]@-1"]), 8
     ).score[0, 0]
@@ -146,7 +143,7 @@ def test_ablation_and_its_controls(drawer: Drawer) -> None:
     assert rows["abstraction", "top", 0] == pytest.approx(0.51, abs=0.05)
     assert rows["induction", "top", 0] == pytest.approx(0.51, abs=0.05)
     assert rows["retrieval", "top", 0] <= 0.05
-    for name in TRUTH:
+    for name in WIRED:
         assert rows[name, "same layers", 0] >= 0.99
         others = [
             value for (kind, arm, _), value in rows.items() if (kind, arm) == (name, "random")
@@ -159,7 +156,7 @@ def test_similarity_attention_and_decoding(drawer: Drawer) -> None:
     """B5: outputs of the first two types follow the rule, those of the third the token."""
     found = STEPS["probe"](drawer, Part("probe", "", "both", 0, 320, SHOTS))
     for kind in HEAD_TYPES:
-        layer, head = TRUTH[kind.name]
+        layer, head = WIRED[kind.name]
         rule, token = (
             found["similarity"][kind.site][name][layer][head] for name in ("abstract", "token")
         )
@@ -177,7 +174,7 @@ def test_similarity_attention_and_decoding(drawer: Drawer) -> None:
         "retrieval": "last token to the answer",
     }
     for name, target in expected.items():
-        layer, head = TRUTH[name]
+        layer, head = WIRED[name]
         assert found["attention"][target][layer][head] >= 0.99
 
 
@@ -185,6 +182,6 @@ def test_silenced_heads_come_back(drawer: Drawer) -> None:
     prompts = drawer.prompts("ABA", Format(SHOTS), 2, 11)
     ids = [drawer.ids(prompt) for prompt in prompts]
     before = drawer.model.next_token_logits(ids)
-    with silenced_heads(drawer.model, [RETRIEVAL], [len(ids[0]) - 1]):
+    with silenced_heads(drawer.model, [WIRED["retrieval"]], [len(ids[0]) - 1]):
         assert not torch.equal(drawer.model.next_token_logits(ids), before)
     assert torch.equal(drawer.model.next_token_logits(ids), before)

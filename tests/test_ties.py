@@ -25,7 +25,7 @@ def skew(top: np.ndarray, shares: dict[str, float]) -> float:
 
 @pytest.mark.parametrize("k", range(1, 8))
 def test_expectations_are_the_means_over_all_orders(k: int) -> None:
-    shares = {g: float((GROUPS == g).mean()) for g in "fmx"}
+    shares = {g: float((g == GROUPS).mean()) for g in "fmx"}
     ranked = orders()
     want = np.mean([skew(one[:k], shares) for one in ranked])
     assert max_skew(SCORES, GROUPS, k) == pytest.approx(want)
@@ -47,7 +47,7 @@ def test_divergence_is_the_mean_over_all_orders() -> None:
         total = np.zeros(8)
         for g in "fmx":
             q = np.cumsum(one == g) / place
-            total += np.where(q > 0, q * np.log(np.where(q > 0, q, 1) / (GROUPS == g).mean()), 0)
+            total += np.where(q > 0, q * np.log(np.where(q > 0, q, 1) / (g == GROUPS).mean()), 0)
         found.append((discount * total).sum() / discount.sum())
     assert ndkl(SCORES, GROUPS) == pytest.approx(np.mean(found))
 

@@ -32,8 +32,23 @@ EMPTY = "(none)"
 
 _FORMULA = re.compile("[=+@\\-\t\r＝＋－＠]")
 _MISSING = frozenset(
-    ["na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "none", "nil", "#n/a_n/a", "1.#ind"]
-    + ["-1.#ind", "1.#qnan", "-1.#qnan"]
+    (
+        "na",
+        "n/a",
+        "#n/a",
+        "#na",
+        "<na>",
+        "nan",
+        "-nan",
+        "null",
+        "none",
+        "nil",
+        "#n/a_n/a",
+        "1.#ind",
+        "-1.#ind",
+        "1.#qnan",
+        "-1.#qnan",
+    )  # fmt: skip
 )
 _RESERVED = {EMPTY} | {word for words in WORDS.values() for word in words.values()}
 _TRUTH = {"true", "false", "t", "f", "yes", "no", "y", "n", "on", "off"}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import typer
 
+from vlbias.cli import benchmark_commands
+from vlbias.cli.demo_command import demo
 from vlbias.cli.init_commands import check, init
 from vlbias.cli.listing import list_
 from vlbias.cli.output import echo, write_any_letter
-from vlbias.cli.planted_commands import benchmark, demo
 from vlbias.cli.report_commands import power, report
 from vlbias.cli.run_commands import resume, run
 from vlbias.cli.stopping import Stopped, stoppable
@@ -23,8 +24,10 @@ app = typer.Typer(
 )
 app.command("list")(list_)
 app.command("mitigate", help="Another word for run, for studies of mitigations.")(run)
-for command in (run, resume, report, init, check, demo, benchmark, power):
+for command in (run, resume, report, init, check, demo, power):
     app.command()(command)
+
+app.add_typer(benchmark_commands.app, name="benchmark")
 
 
 def main() -> None:

@@ -36,6 +36,26 @@ def _planted(family: str, target: str, what: str) -> dict[str, Entry]:
     }
 
 
+_SYMBOLIC = Path(__file__).parents[1] / "data" / "symbolic"
+
+
+def _symbolic() -> dict[str, Entry]:
+    """The nets of the identity-rule task that come with the package."""
+    abouts = {
+        "bottleneck": "small net that solves ABA and ABB through three types of heads",
+        "control": "small net that solves ABA and ABB without them",
+    }
+    return {
+        f"symbolic-{folder.name}": Entry(
+            "vlbias.models.language.loading:load",
+            abouts[folder.name.partition("-")[0]],
+            (("checkpoint", str(folder)),),
+        )
+        for folder in sorted(_SYMBOLIC.glob("*-*"))
+        if folder.is_dir()
+    }
+
+
 MODELS: Registry[Callable[..., StagedModel]] = Registry(
     "model",
     {
@@ -97,6 +117,7 @@ MODELS: Registry[Callable[..., StagedModel]] = Registry(
         ),
         **_planted("dual", "vlbias.models.dual:load", "small dual encoder of rendered scenes"),
         **_planted("detector", "vlbias.models.grounding:load", "small detector of rendered scenes"),
+        **_symbolic(),
     },
 )
 

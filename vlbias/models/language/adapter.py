@@ -134,10 +134,13 @@ class LanguageModel:
             ids: Tokens of the texts, of any lengths.
 
         Raises:
-            BadModel: if the model fills masks.
+            BadModel: if the model fills masks, or a text is longer than it takes.
         """
         if self.layout.masked:
             raise BadModel(f"{self.name} fills masks and gives no next token: give a causal model")
+        longest = max(ids, key=len)
+        if len(longest) > self._limit:
+            refuse_long_texts(self.name, [self.text_of(longest)], [longest], self._limit)
         device = next(self.net.parameters()).device
         rows = [torch.tensor(row) for row in ids]
         batch = pad_sequence(rows, batch_first=True, padding_value=self._pad).to(device)

@@ -14,18 +14,29 @@ import torch
 
 from vlbias.models.language.rule_net import SPECIAL, RuleNet, RuleNetConfig, rule_tokenizer
 
+__all__ = ["WIRED", "wired_net", "write_wired"]
+
 ABSTRACTION, INDUCTION, RETRIEVAL = (0, 1), (1, 2), (2, 0)
-HEADS = 4
-SHARP = 30.0
+WIRED = {"abstraction": ABSTRACTION, "induction": INDUCTION, "retrieval": RETRIEVAL}
+"""Type of heads to the layer and number of the head that is wired to be it."""
+_HEADS = 4
+_SHARP = 30.0
+"""Scale of queries: attention to one token alone."""
 
 
 def wired_net(vocabulary: int = 64, shots: int = 3, noise: float = 0.0) -> RuleNet:
-    """The net; `noise` is the standard deviation of the weights of the other heads."""
+    """The net.
+
+    Args:
+        vocabulary: Tokens, special ones included.
+        shots: Examples of the prompts that it reads.
+        noise: Standard deviation of the weights of all other heads.
+    """
     tokens = 6 * shots + 5
     symbol = vocabulary + tokens
     width, inner = 2 * vocabulary + tokens + 2, vocabulary + tokens
     config = RuleNetConfig(
-        vocab_size=vocabulary, hidden_size=width, num_hidden_layers=3, num_attention_heads=HEADS,
+        vocab_size=vocabulary, hidden_size=width, num_hidden_layers=3, num_attention_heads=_HEADS,
         head_dim=inner, max_position_embeddings=tokens, norm=False, scaling=1.0,
         tie_word_embeddings=False,
     )  # fmt: skip
@@ -51,22 +62,22 @@ def wired_net(vocabulary: int = 64, shots: int = 3, noise: float = 0.0) -> RuleN
     every = torch.arange(vocabulary)
 
     query, key, value, out = parts[ABSTRACTION]
-    query[every, every], key[every, every] = SHARP, 1.0
+    query[every, every], key[every, every] = _SHARP, 1.0
     for k in range(shots):
-        query[third[k], vocabulary + k] = SHARP
+        query[third[k], vocabulary + k] = _SHARP
         key[[first[k], second[k]], vocabulary + k] = 1.0
         value[first[k], 0], value[second[k], 0] = 1.0, -1.0
     out[0, symbol] = 1.0
 
     query, key, value, out = parts[INDUCTION]
-    query[ask, 0], key[third, 0] = SHARP, 1.0
+    query[ask, 0], key[third, 0] = _SHARP, 1.0
     value[symbol, 0], out[0, symbol + 1] = 1.0, 1.0
 
     query, key, value, out = parts[RETRIEVAL]
-    query[symbol + 1, 0] = SHARP
+    query[symbol + 1, 0] = _SHARP
     for k in range(shots + 1):
         key[first[k], 0], key[second[k], 0] = 1.0, -1.0
-        query[ask[k], 1 + k] = SHARP
+        query[ask[k], 1 + k] = _SHARP
         key[[first[k], second[k]], 1 + k] = 2.0
     value[every, every] = 1.0
     out[every, symbol + 2 + every] = 10.0
