@@ -85,7 +85,7 @@ def against_statsmodels(given: argparse.Namespace) -> None:
         print(rows[-1], flush=True)
     frame = pd.DataFrame(
         rows,
-        columns=["triple", "kind", "vlbias", "statsmodels", "gap", "s", "s_statsmodels", "ratio"],
+        columns=["triple", "plant", "vlbias", "statsmodels", "gap", "s", "s_statsmodels", "ratio"],
     )
     print(frame.to_string(index=False))
     print(

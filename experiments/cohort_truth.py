@@ -81,10 +81,10 @@ def kept(
 def by_kind(table: pd.DataFrame) -> pd.DataFrame:
     """Bias, coverage and rejections of each type of drug."""
     rows = []
-    for kind, part in table[table["method"] == "graph"].groupby("kind", sort=False):
+    for kind, part in table[table["method"] == "graph"].groupby("plant", sort=False):
         rows.append(
             {
-                "kind": kind,
+                "plant": kind,
                 "triples": len(part),
                 "mean truth": part["truth"].mean(),
                 "mean error": (part["estimate"] - part["truth"]).mean(),
@@ -104,7 +104,7 @@ def wrong_graph(right: pd.DataFrame, wrong: pd.DataFrame, seeds: range) -> str:
         ("wrong graph", wrong, "graph"),
         ("no adjustment", same, "none"),
     ):
-        part = table[(table["method"] == method) & (table["kind"] == "null_confounded")]
+        part = table[(table["method"] == method) & (table["plant"] == "null_confounded")]
         rows.append(
             {
                 "adjusted by": name,

@@ -45,9 +45,9 @@ def test_the_truth_is_that_of_an_experiment() -> None:
             arms.append(simulate(fixed, 40_000, 7 + value)[row["outcome"]].mean())
         assert arms[1] - arms[0] == pytest.approx(row["TE"], abs=0.012)
         assert row["ACME"] + row["ADE"] == pytest.approx(row["TE"], abs=1e-12)
-        if row["kind"].startswith("null"):
+        if row["plant"].startswith("null"):
             assert row["ACME"] == pytest.approx(0, abs=1e-12)
-        if row["kind"] in ("harm", "intermediate"):
+        if row["plant"] in ("harm", "intermediate"):
             assert row["ACME"] > 0.005
 
 

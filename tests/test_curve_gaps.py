@@ -10,7 +10,7 @@ import pytest
 from one_condition import data
 from sklearn.metrics import average_precision_score
 
-from vlbias.analysis.curve_gaps import ap_gaps, superiority_gaps
+from vlbias.analysis.curve_gaps import ap_gaps, auc_gaps, superiority_gaps
 from vlbias.analysis.panel import Panel
 
 

@@ -48,7 +48,7 @@ _MISSING = frozenset(
         "-1.#ind",
         "1.#qnan",
         "-1.#qnan",
-    )  # fmt: skip
+    )
 )
 _RESERVED = {EMPTY} | {word for words in WORDS.values() for word in words.values()}
 _TRUTH = {"true", "false", "t", "f", "yes", "no", "y", "n", "on", "off"}

@@ -143,22 +143,14 @@ class SweepPlan:
     def _views(self, tape: Tape, own: Tensor, donor: Tensor) -> Iterable[tuple[Tape, Tensor]]:
         if self.tower.causal is None or not self.narrow or not self._groups:
             return [(tape, torch.ones_like(own, dtype=torch.bool))]
-        return views(self.model, self.tower, tape, own, donor, self._first_replaced(tape))
-
-    def _first_replaced(self, tape: Tape) -> Tensor | None:
-        """The first token of each row at which a mediator replaces anything, [rows]; None if it may be any."""
-        sites = {}
-        for target in (target for targets in self._targets.values() for target in targets):
-            if not target.site.positions:
-                return None
-            sites[target.length, target.site.positions] = target.site
-        ids = tape.batch[self.tower.causal or ""]
-        firsts = []
-        for (length, _), site in sites.items():
-            lengths = () if length is None else (length,)
-            mask = Tokens.of(self.tower, tape.batch, lengths).mask(site, length, ids[:, :, None])
-            firsts.append(mask.expand(len(ids), -1).long().argmax(1))
-        return torch.stack(firsts).amin(0)
+        return views(
+            self.model,
+            self.tower,
+            tape,
+            own,
+            donor,
+            _first_replaced(self.tower, self._targets, tape),
+        )
 
     def is_cut(self, mediator: Mediator) -> bool:
         """Whether replacing the mediator replaces all that the tower passes on."""
@@ -232,3 +224,21 @@ def _block(encoded: Encoded, own: Tensor, aligned: Tensor, batch: UnitBatch) -> 
 
 def _device(batch: Batch) -> torch.device:
     return next(iter(batch.values())).device
+
+
+def _first_replaced(
+    tower: Tower, every: Mapping[str, Sequence[PatchTarget]], tape: Tape
+) -> Tensor | None:
+    """The first token of each row at which a mediator replaces anything, [rows]; None if it may be any."""
+    sites = {}
+    for target in (target for targets in every.values() for target in targets):
+        if not target.site.positions:
+            return None
+        sites[target.length, target.site.positions] = target.site
+    ids = tape.batch[tower.causal or ""]
+    firsts = []
+    for (length, _), site in sites.items():
+        lengths = () if length is None else (length,)
+        mask = Tokens.of(tower, tape.batch, lengths).mask(site, length, ids[:, :, None])
+        firsts.append(mask.expand(len(ids), -1).long().argmax(1))
+    return torch.stack(firsts).amin(0)

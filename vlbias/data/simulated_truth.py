@@ -30,7 +30,7 @@ def true_effects(world: World, patients: int = 100_000, seed: int = 99) -> pd.Da
         seed: Of their noise.
 
     Returns:
-        Columns exposure, mediator, outcome, kind, Y00, Y01, Y10, Y11, ACME, ADE, TE, se (the simulation error
+        Columns exposure, mediator, outcome, plant, Y00, Y01, Y10, Y11, ACME, ADE, TE, se (the simulation error
         of ACME), and ACME_interventional, where what the exposure causes is drawn anew for the mediator.
     """
     rng = np.random.default_rng(seed)
@@ -42,7 +42,7 @@ def true_effects(world: World, patients: int = 100_000, seed: int = 99) -> pd.Da
     rows = []
     for triple, kind in world.hypotheses:
         runs = _Runs(world, triple, base, noise, patients)
-        rows.append({**_named(triple), "kind": kind, **runs.effects(rng)})
+        rows.append({**_named(triple), "plant": kind, **runs.effects(rng)})
     return pd.DataFrame(rows)
 
 

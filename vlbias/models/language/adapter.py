@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 
 from vlbias.causal.cloze import Cloze
@@ -31,6 +30,7 @@ from vlbias.models.language.attention import (
     use_open_attention,
 )
 from vlbias.models.language.layouts import Layout, layout_of
+from vlbias.models.language.next_token import next_logits
 from vlbias.models.language.scoring import candidate_scores
 from vlbias.models.language.tokens import SPANS, Row, Tokenizer, batch_of
 from vlbias.models.long_texts import refuse_long_texts
@@ -126,7 +126,6 @@ class LanguageModel:
         """Entries of the vocabulary that match a pattern as a whole, with their ids."""
         return self._ready.words(pattern)
 
-    @torch.inference_mode()
     def next_token_logits(self, ids: Sequence[Sequence[int]]) -> Tensor:
         """Logits [N, vocabulary] of the token behind each text of a causal model.
 
@@ -141,17 +140,7 @@ class LanguageModel:
         longest = max(ids, key=len)
         if len(longest) > self._limit:
             refuse_long_texts(self.name, [self.text_of(longest)], [longest], self._limit)
-        device = next(self.net.parameters()).device
-        rows = [torch.tensor(row) for row in ids]
-        batch = pad_sequence(rows, batch_first=True, padding_value=self._pad).to(device)
-        base = self.net.get_submodule(self.layout.base)
-        hidden = base(input_ids=batch, use_cache=False).last_hidden_state
-        last = torch.tensor([len(row) - 1 for row in ids], device=device)
-        state = hidden[torch.arange(len(batch), device=device), last]
-        for name in self.layout.head:
-            state = self.net.get_submodule(name)(state)
-        logits = state.float()
-        return logits if self._cap is None else self._cap * torch.tanh(logits / self._cap)
+        return next_logits(self.net, self.layout, ids, self._pad, self._cap)
 
     @property
     def _ready(self) -> Tokenizer:

@@ -10,7 +10,7 @@ __all__ = ["CLAIMS", "claim"]
 _SIZE = (
     "B, the sum of the gaps over {n_objects} objects, lies between {lo:.3f} and {hi:.3f} (95 %). Its plug-in "
     "value "
-    "is {plugin:.3f}; photos with shuffled groups give {floor:.3f} on average. The cross-fit estimate, whose "
+    "is {plugin:.3f}; sampling error alone gives {floor:.3f} on average. The cross-fit estimate, whose "
     "expectation is at most B, is {crossfit:.3f}."
 )
 _GATE = "first of the page: level 5 %; all other findings are stated only behind it"

@@ -166,7 +166,7 @@ def conditions(table: pd.DataFrame) -> Figure:
     place = np.arange(len(table))
     axis.barh(place, table["B_plugin"], color=BLUE, alpha=0.45, height=0.6, label="B, plug-in")
     axis.vlines(table["floor"], place - 0.38, place + 0.38, color=ORANGE, lw=2.5,
-                label="noise floor: mean B with shuffled groups")  # fmt: skip
+                label="noise floor: mean B without any gap")  # fmt: skip
     axis.hlines(place, table["B_lo"], table["B_hi"], color="#000000", lw=1.2, label="limits of B")
     axis.plot(table["B_crossfit"], place, "o", ms=4, color="#000000", label="B, cross-fit")
     _dress(axis, list(table["world"]), "B: sum over objects of |FPR gap|")

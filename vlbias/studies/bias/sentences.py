@@ -169,11 +169,11 @@ def interaction_in_words(modalities: pd.DataFrame) -> list[Sentence]:
 
 
 def floor_in_words(conditions: pd.DataFrame) -> str:
-    """Which worlds' B cannot be told from what shuffled groups give."""
+    """Which worlds' B cannot be told from what sampling error alone gives."""
     within = conditions.loc[conditions["within_floor"].astype(bool), "world"].tolist()
     if not within:
-        return "In every world B is larger than 95 % of what shuffled groups give."
+        return "In every world B is larger than 95 % of what sampling error alone gives."
     return (
-        "Printed sums within the floor, so not told from what shuffled groups give: "
+        "Printed sums within the floor, so not told from what sampling error alone gives: "
         f"{', '.join(within)}. The column p is of a sharper test, which weighs every gap by its error."
     )

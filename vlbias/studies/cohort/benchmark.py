@@ -115,7 +115,7 @@ def answers_of_world(
         truth_patients: How many are simulated for the truth.
 
     Returns:
-        Columns world, exposure, mediator, outcome, kind, truth, truth_interventional, identified,
+        Columns world, exposure, mediator, outcome, plant, truth, truth_interventional, identified,
         intermediate, method, estimate, lo, hi, p, adjusted_for, seconds.
     """
     return pd.DataFrame(list(_answers(world, patients, methods, wrong_graph, truth_patients)))
@@ -139,7 +139,7 @@ def _answers(
                 "exposure": triple.exposure,
                 "mediator": triple.mediator,
                 "outcome": triple.outcome,
-                "kind": kind,
+                "plant": kind,
                 "truth": true["ACME"],
                 "truth_interventional": true["ACME_interventional"],
                 "identified": adjustment.identified,
@@ -168,7 +168,7 @@ def scores(table: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for method, part in table.groupby("method", sort=False):
-        real = ~part["kind"].isin(NULL_KINDS)
+        real = ~part["plant"].isin(NULL_KINDS)
         found = benjamini_hochberg(part["p"]) <= _LEVEL
         hits, covered = int((found & real).sum()), part["truth"].between(part["lo"], part["hi"])
         null = part.loc[~real, "p"]

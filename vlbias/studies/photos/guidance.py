@@ -71,13 +71,13 @@ WORDING = (
 GLOSSARY = (
     ("B, plug-in", "Sum over objects of the absolute gap in false-positive rate between the groups. "
      "Noise alone makes it positive."),
-    ("noise floor", "Mean of the plug-in B when the groups of the photos are shuffled."),
+    ("noise floor", "Mean of the plug-in B without any gap, from the sampling errors of the rates."),
     ("FPR", "False-positive rate: of the photos without an object, the share in which the model sees it."),
     ("B, cross-fit", "Signs of the gaps from one half of the photos, gaps from the other half: near 0 where "
-     "there is no bias, a little small where there is."),
+     "there is no bias; gaps below two standard errors count less."),
     ("B at least, at most", "95 % limits of B itself."),
     ("sum of signed gaps", "Gaps with their signs: a drift in one direction, which B hides."),
-    ("within the floor", "B, plug-in, is no larger than 95 % of what shuffled groups give."),
+    ("within the floor", "B, plug-in, is no larger than 95 % of what sampling error alone gives."),
     ("presence mAP", "Mean over objects of the average precision with which photos are sorted by whether the "
      "object is there."),
     ("B_lin", "The gaps summed in the direction that they have without intervention. Linear, so that "

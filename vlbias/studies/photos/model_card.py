@@ -13,7 +13,7 @@ __all__ = ["photo_metrics", "task_of"]
 _METRICS = {
     "B_crossfit": ("gender-bias-crossfit", "B, cross-fit: sum over objects of FPR gaps"),
     "B_plugin": ("gender-bias-plugin", "B, plug-in (inflated by noise)"),
-    "floor": ("gender-bias-noise-floor", "Mean plug-in B with shuffled groups"),
+    "floor": ("gender-bias-noise-floor", "Mean plug-in B without any gap"),
     "p": ("gender-bias-p-value", "p-value of no bias, groups permuted"),
     "mean_fpr": ("false-positive-rate", "Mean false-positive rate"),
     "presence_mAP": ("mean_average_precision", "Presence mAP"),

@@ -31,7 +31,7 @@ def disparity_blocks(tables: Tables, groups: Sequence[str]) -> Iterator[Block]:
     """How large the bias is: worlds, boxes, objects, operating points."""
     yield block(
         "B of every world beside its noise floor",
-        "Bars are the sum that is usually printed; the mark across is what shuffled groups give, the dot the "
+        "Bars are the sum that is usually printed; the mark across is what sampling error alone gives, the dot the "
         "cross-fit estimate, the line where B itself may lie. Every world at the same thresholds: a B that "
         "merely follows the mean false-positive rate is a matter of strictness. "
         f"{floor_in_words(tables.conditions)}",
@@ -64,29 +64,45 @@ def disparity_blocks(tables: Tables, groups: Sequence[str]) -> Iterator[Block]:
         )
     else:
         yield block("Gap of every object", lacking)
+    yield from _shape_blocks(tables)
+    yield from _operating_blocks(tables)
+
+
+def _shape_blocks(tables: Tables) -> Iterator[Block]:
+    """B in context, and whether few or many objects make it up."""
     yield block(
         "B in context",
         "B is an association of errors with groups. A prompt or a style of photos can raise all scores of one "
         "group: without the common offset, the mean gap is taken out of every gap. Photos of the groups can "
-        "show "
-        "different things: adjusted, photos are weighted (overlap weights) so that both groups show every "
-        "other "
-        "object equally often. What is left is still no proof of a cause. Limits are of B of each version.",
+        "show different things: adjusted, photos are weighted (overlap weights) so that both groups show every "
+        "other object equally often. What is left is no proof of a cause. Limits are of B of each version.",
         table=tables.context,
     )
-    if (curve := tables.operating[tables.operating["B_crossfit"].notna()]).size:
-        yield block(
-            "B over operating points",
-            "Thresholds set anew in every world, so that all are equally strict, on the "
-            f"{curve['photos'].max()} photos that every world has and the {curve['n_objects'].max()} objects "
-            "with enough false positives at all points that are drawn: worlds can be compared with each "
-            "other here, but not with the B above, which has more of both. Points at which no object has "
-            "enough are left out.",
-            table=tables.operating,
-            figure=figures.operating(tables.operating),
-            alt=alt.operating(tables.operating),
-            folded=True,
-        )
+    yield block(
+        "Few large gaps or many small ones",
+        "What an intervention can do depends on it: a few large gaps can be found and taken out, many small "
+        "ones cannot be told apart from none one by one.",
+        table=tables.shape,
+        folded=True,
+    )
+
+
+def _operating_blocks(tables: Tables) -> Iterator[Block]:
+    curve = tables.operating[tables.operating["B_crossfit"].notna()]
+    if curve.empty:
+        return
+    yield block(
+        "B over operating points",
+        "Thresholds set anew in every world, so that all are equally strict, on the "
+        f"{curve['photos'].max()} photos that every world has and the {curve['n_objects'].max()} objects "
+        "with enough false positives at all points that are drawn: worlds can be compared with each "
+        "other here, but not with the B above, which has more of both. Points at which no object has "
+        "enough are left out.",
+        table=tables.operating,
+        figure=figures.operating(tables.operating),
+        alt=alt.operating(tables.operating),
+        folded=True,
+    )
 
 
 def _gap_label(groups: Sequence[str]) -> str:
