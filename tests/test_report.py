@@ -179,7 +179,7 @@ def test_words_say_noise_where_it_is_noise() -> None:
     assert "cannot be told from noise" in bias_in_words(row)
     assert "cannot be told from noise" not in bias_in_words(pd.Series({**row, "p": 0.001}))
     worlds = pd.DataFrame({"world": ["null", "both"], "within_floor": [False, True]})
-    assert "shuffled groups give: both." in floor_in_words(worlds)
+    assert "sampling error alone gives: both." in floor_in_words(worlds)
     assert "larger" in floor_in_words(worlds.head(1))
 
 

@@ -31,8 +31,8 @@ def disparity_blocks(tables: Tables, groups: Sequence[str]) -> Iterator[Block]:
     """How large the bias is: worlds, boxes, objects, operating points."""
     yield block(
         "B of every world beside its noise floor",
-        "Bars are the sum that is usually printed; the mark across is what sampling error alone gives, the dot the "
-        "cross-fit estimate, the line where B itself may lie. Every world at the same thresholds: a B that "
+        "Bars are the sum that is usually printed; the mark across is what sampling error alone gives, the dot "
+        "the cross-fit estimate, the line where B itself may lie. Every world at the same thresholds: a B that "
         "merely follows the mean false-positive rate is a matter of strictness. "
         f"{floor_in_words(tables.conditions)}",
         table=tables.conditions,
