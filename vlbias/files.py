@@ -124,7 +124,8 @@ def _exchange(new: dict[Path, Path]) -> None:
         for path in reversed(new):
             _forget(path)
             if path.exists():
-                before[path] = path.rename(_beside(path, "old"))
+                before[path] = _beside(path, "old")
+                os.rename(path, before[path])
         for path, temporary in new.items():
             os.replace(temporary, path)
             moved.append(path)
@@ -133,7 +134,7 @@ def _exchange(new: dict[Path, Path]) -> None:
             path.unlink()
         for path in new:
             if path in before:
-                before[path].rename(path)
+                os.rename(before[path], path)
         raise
     for path in before.values():
         path.unlink()
