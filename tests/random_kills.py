@@ -17,6 +17,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ class Job(ABC):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.out = folder / "killed"
+        self.writes = 0
 
     @abstractmethod
     def do(self, out: Path, turn: int, *, workers: int = 1) -> None:
@@ -68,7 +70,7 @@ class Job(ABC):
         """Do it undisturbed; gives the seconds that it takes."""
         self.do(self.folder / "warm", 0)  # imports what every child would import again
         began = time.monotonic()
-        self.do(self.folder / "whole", 0)
+        self.writes = _counted(lambda: self.do(self.folder / "whole", 0))
         return time.monotonic() - began
 
 
@@ -175,20 +177,51 @@ def _job(what: str, folder: Path) -> Job:
     return RunJob(folder, lifecycle.make_plan(lifecycle.parse_study(study)))
 
 
+def _at_every_write(tell: Callable[[Path | None], None]) -> Callable[[], None]:
+    """Tells before a file is sent to the disk, and before it takes its place; gives how to end that."""
+    before = (files.to_disk, fits.to_disk, os.replace, os.rename)
+
+    def to_disk(path: Path) -> None:
+        tell(None if path.is_dir() else path)
+        before[0](path)
+
+    def replace(*names: Any) -> None:
+        tell(None)
+        before[2](*names)
+
+    def rename(*names: Any) -> None:
+        tell(None)
+        before[3](*names)
+
+    def set_all(*functions: Any) -> None:
+        files.to_disk, fits.to_disk, os.replace, os.rename = functions
+
+    set_all(to_disk, to_disk, replace, rename)
+    return lambda: set_all(*before)
+
+
+def _counted(do: Callable[[], None]) -> int:
+    """How many writes a job has."""
+    writes: list[Path | None] = []
+    end = _at_every_write(writes.append)
+    do()
+    end()
+    return len(writes)
+
+
 def _in_the_middle_of_a_file(after: int, cut: bool) -> None:
     """The process dies at one of its writes: with half a file, or with a whole one not in its place."""
-    to_disk, left = files.to_disk, after
+    left = after
 
-    def dying(path: Path) -> None:
+    def dying(path: Path | None) -> None:
         nonlocal left
-        left -= not path.is_dir()
+        left -= 1
         if left < 0:
-            if cut:
+            if cut and path is not None:
                 os.truncate(path, path.stat().st_size // 2)
             os.kill(os.getpid(), signal.SIGKILL)
-        to_disk(path)
 
-    files.to_disk = fits.to_disk = dying
+    _at_every_write(dying)
 
 
 def _killed(job: Job, turn: int, seconds: float | None, rng: np.random.Generator) -> bool:
@@ -198,7 +231,7 @@ def _killed(job: Job, turn: int, seconds: float | None, rng: np.random.Generator
     if child == 0:
         os.setsid()
         if seconds is None:
-            _in_the_middle_of_a_file(int(rng.integers(12)), bool(rng.integers(2)))
+            _in_the_middle_of_a_file(int(rng.integers(job.writes)), bool(rng.integers(2)))
         try:
             job.do(job.out, turn, workers=workers)
         except BaseException:

@@ -15,7 +15,8 @@ def test_a_cut_is_no_further_hypothesis():
     columns = ["effect", "functional", "p_adjusted", "p_bh"]
     expected = alone.loc[alone["mediator"] == "m", columns].reset_index(drop=True)
     pd.testing.assert_frame_equal(mine[columns].reset_index(drop=True), expected)
-    tested = own[own["p"].notna()]
+    tested = own[own["p_adjusted"].notna()]
+    assert set(own["functional"]) - set(tested["functional"]) == {"B_plugin"}
     assert (own["status"] == "cut").all()
     assert (tested["p_adjusted"] == tested["p"]).all()
 

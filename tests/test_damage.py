@@ -19,6 +19,7 @@ from damaged_runs import mitigations, small_study, tables_of
 from vlbias.errors import VlbiasError
 from vlbias.files import write_json, write_texts
 from vlbias.report.blocks import Section
+from vlbias.report.claims import Sentence
 from vlbias.report.page import Page, Reported, write_page
 from vlbias.report.page_folder import make_folder
 from vlbias.store.run_folder import Run
@@ -129,7 +130,9 @@ def written(folder: Path, target: Path, headline: str) -> Page:
     """A page with little on it."""
     make_folder(target, [Run(folder)])
     tables = Few(pd.DataFrame({"of": [headline]}))
-    return write_page(target, [Reported(Run(folder), tables, Section(headline, [], []))], [], 5)
+    return write_page(
+        target, [Reported(Run(folder), tables, Section(Sentence(headline, "any"), [], []))], [], 5
+    )
 
 
 @pytest.mark.parametrize("call", ["replace", "fsync"])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from vlbias.analysis.functionals import crossfit
+from vlbias.analysis.group_calibration import calibration_gap
 from vlbias.analysis.group_dimensions import (
     drop_dimensions,
     informative_dimensions,
@@ -12,7 +13,6 @@ from vlbias.analysis.group_dimensions import (
 from vlbias.analysis.ranking_fairness import (
     bias_amplification,
     bias_at_k,
-    calibration_gap,
     max_skew,
     ndkl,
     parity_gaps,

@@ -125,7 +125,8 @@ def _exchange(new: dict[Path, Path]) -> None:
         for path in reversed(new):
             _forget(path)
             if path.exists():
-                before[path] = path.rename(_beside(path, "old"))
+                before[path] = _beside(path, "old")
+                os.rename(path, before[path])
         for path, temporary in new.items():
             os.replace(temporary, path)
             moved.append(path)
@@ -134,8 +135,9 @@ def _exchange(new: dict[Path, Path]) -> None:
         if not whole:  # after an interrupt too: what is half exchanged would be mixed
             for path in moved:
                 path.unlink()
-            for path, old in before.items():
-                old.rename(path)
+            for path in new:
+                if path in before and before[path].exists():
+                    os.rename(before[path], path)
     for path in before.values():
         path.unlink()
 

@@ -1,4 +1,4 @@
-"""Fairness of rankings and retrieval, amplification of bias, and calibration by group."""
+"""Fairness of rankings and retrieval, and amplification of bias."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from vlbias.errors import BadStudy, BadTable
 __all__ = [
     "bias_amplification",
     "bias_at_k",
-    "calibration_gap",
     "correlation_signs",
     "max_skew",
     "ndkl",
@@ -269,34 +268,3 @@ def correlation_signs(attribute: npt.ArrayLike, task: npt.ArrayLike) -> npt.NDAr
     a, t = np.asarray(attribute, dtype=np.float64), np.asarray(task, dtype=np.float64)
     together = (a.T @ t) / len(a)
     return np.where(together > a.mean(axis=0)[:, None] * t.mean(axis=0), 1.0, -1.0)
-
-
-def calibration_gap(
-    probability: npt.ArrayLike, true: npt.ArrayLike, groups: npt.ArrayLike, *, bins: int = 10
-) -> pd.DataFrame:
-    """How far probabilities are from frequencies, by group, with the gap to the first group.
-
-    Args:
-        probability: [n] in 0..1.
-        true: [n] bool.
-        groups: [n].
-        bins: Of equal size, common to all groups.
-
-    Returns:
-        Columns group, n, in_the_large (mean probability minus frequency; unbiased), ece (expected
-        calibration error, biased upward in small groups), brier, and gap_in_the_large.
-    """
-    p, y = np.asarray(probability, dtype=np.float64), np.asarray(true, dtype=np.float64)
-    labels = np.asarray(groups, dtype=str)
-    if ((p < 0) | (p > 1)).any():
-        raise BadTable("probabilities must lie in 0..1; calibrate scores first")
-    edges = np.quantile(p, np.linspace(0, 1, bins + 1)[1:-1])
-    cell = np.searchsorted(edges, p, side="right")
-    rows = []
-    for name in np.unique(labels):
-        own = labels == name
-        off = np.abs(np.bincount(cell[own], p[own] - y[own], bins)).sum() / own.sum()
-        large, brier = float((p - y)[own].mean()), float(((p - y)[own] ** 2).mean())
-        rows.append((str(name), int(own.sum()), large, float(off), brier))
-    table = pd.DataFrame(rows, columns=["group", "n", "in_the_large", "ece", "brier"])
-    return table.assign(gap_in_the_large=table["in_the_large"] - table["in_the_large"].iloc[0])

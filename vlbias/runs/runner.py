@@ -18,7 +18,6 @@ from vlbias.runs.events import QUIET, Events, Progress
 from vlbias.runs.interfaces import BYTES_PER_ROW, Cell, MakeWork, Plan, Work
 from vlbias.runs.lock import locked
 from vlbias.runs.manifest import difference, log_session
-from vlbias.runs.study import ModelStudy
 from vlbias.runs.workers import in_this_process, in_workers
 from vlbias.store.run_folder import Run
 from vlbias.store.seals import UNDONE, sums_of
@@ -86,7 +85,7 @@ def run_plan(
     with locked(folder, range(index, plan.n_parts, parts), events.note):
         notes = remove_damaged(folder, events.note)
         refuse_changed(folder, plan.files)
-        events.note("loading the model" if isinstance(plan.study, ModelStudy) else "preparing")
+        events.note(plan.study.beginning)
         keep_memory()
         work = make_work(plan, folder, events.note)
         _start(work, plan)

@@ -81,6 +81,11 @@ class StudyBase(Frozen):
     seed: int = Field(0, ge=0, lt=2**63)
 
     @property
+    def beginning(self) -> str:
+        """What a run does before its first cell, for whom it keeps waiting."""
+        return "preparing"
+
+    @property
     def decisions(self) -> Mapping[str, str]:
         """What decides each statement of the page; the manifest of a new run fixes it."""
         return {}
@@ -151,6 +156,11 @@ class ModelStudy(StudyBase):
     model: str
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16"] = "float32"
+
+    @property
+    def beginning(self) -> str:
+        """See `StudyBase.beginning`."""
+        return "loading the model"
 
     def relative_to(self, folder: Path) -> Self:
         """See `StudyBase.relative_to`."""

@@ -104,10 +104,19 @@ def found_boxes(
         if not _path(folder, key).is_file():
             raise BadTable(f"{folder} keeps no boxes; run the study with keep_boxes above 0")
         filters = [("contrast", "==", contrast), ("mediator", "==", name), ("arm", "==", arm)]
-        parts.append(pq.read_table(_path(folder, key), filters=filters).to_pandas())
+        parts.append(_read(_path(folder, key), filters))
     columns = [field.name for field in _SCHEMA if field.name not in _NAMES]
     frame: pd.DataFrame = pd.concat(parts, ignore_index=True)[columns]
     return frame.astype({"sample_id": str, "target": str})
+
+
+def _read(path: Path, filters: list[tuple[str, str, str]]) -> pd.DataFrame:
+    """Rows of a file; folders of 0.1.0 have no checksums that would have told of damage."""
+    try:
+        frame: pd.DataFrame = pq.read_table(path, filters=filters).to_pandas()
+    except (OSError, ValueError, KeyError) as error:
+        raise BadTable(f"{path} is damaged ({error}): remove it and run the study again") from error
+    return frame
 
 
 def _path(folder: Path, key: str) -> Path:

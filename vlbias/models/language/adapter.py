@@ -137,9 +137,8 @@ class LanguageModel:
         """
         if self.layout.masked:
             raise BadModel(f"{self.name} fills masks and gives no next token: give a causal model")
-        longest = max(ids, key=len)
-        if len(longest) > self._limit:
-            refuse_long_texts(self.name, [self.text_of(longest)], [longest], self._limit)
+        longest = [max(ids, key=len)]
+        refuse_long_texts(self.name, [*map(self.text_of, longest)], longest, self._limit)
         return next_logits(self.net, self.layout, ids, self._pad, self._cap)
 
     @property

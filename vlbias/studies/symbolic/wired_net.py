@@ -24,6 +24,20 @@ _SHARP = 30.0
 """Scale of queries: attention to one token alone."""
 
 
+def _unwired(vocabulary: int, tokens: int, noise: float) -> RuleNet:
+    """The net with weights of this standard deviation."""
+    config = RuleNetConfig(
+        vocab_size=vocabulary, hidden_size=2 * vocabulary + tokens + 2, num_hidden_layers=3,
+        num_attention_heads=_HEADS, head_dim=vocabulary + tokens, max_position_embeddings=tokens,
+        norm=False, scaling=1.0, tie_word_embeddings=False,
+    )  # fmt: skip
+    net = RuleNet(config)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in net.parameters():
+        parameter.data.normal_(generator=generator).mul_(noise)
+    return net
+
+
 def wired_net(vocabulary: int = 64, shots: int = 3, noise: float = 0.0) -> RuleNet:
     """The net.
 
@@ -33,18 +47,8 @@ def wired_net(vocabulary: int = 64, shots: int = 3, noise: float = 0.0) -> RuleN
         noise: Standard deviation of the weights of all other heads.
     """
     tokens = 6 * shots + 5
-    symbol = vocabulary + tokens
-    width, inner = 2 * vocabulary + tokens + 2, vocabulary + tokens
-    config = RuleNetConfig(
-        vocab_size=vocabulary, hidden_size=width, num_hidden_layers=3, num_attention_heads=_HEADS,
-        head_dim=inner, max_position_embeddings=tokens, norm=False, scaling=1.0,
-        tie_word_embeddings=False,
-    )  # fmt: skip
-    net = RuleNet(config)
-    generator = torch.Generator().manual_seed(0)
-    for parameter in net.parameters():
-        parameter.data.normal_(generator=generator).mul_(noise)
-    parts = {}
+    symbol = inner = vocabulary + tokens
+    net, parts = _unwired(vocabulary, tokens, noise), {}
     for layer, head in (ABSTRACTION, INDUCTION, RETRIEVAL):
         attention = net.model.layers[layer].attention
         rows = slice(head * inner, (head + 1) * inner)
