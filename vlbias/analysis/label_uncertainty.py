@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from vlbias.analysis.arm_estimates import fit_null
+from vlbias.analysis.arm_estimates import Functional, fit_null
 from vlbias.analysis.cluster_limits import degrees_of_freedom
 from vlbias.analysis.inference import bounded, interval, multipliers
 from vlbias.analysis.panel import Floats, Panel
@@ -20,7 +20,7 @@ from vlbias.errors import BadStudy
 
 __all__ = ["uncertain_labels", "wrong_given"]
 
-_WANTED = frozenset({"plugin", "crossfit"})
+_WANTED: frozenset[Functional] = frozenset({"plugin", "crossfit"})
 
 
 def wrong_given(agreeing: npt.ArrayLike, caption_error: float) -> npt.NDArray[np.float64]:
