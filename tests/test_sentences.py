@@ -48,7 +48,7 @@ def test_only_statements_that_survive_correction_are_made() -> None:
         "Masking the persons in the image: B itself falls, by between 0.500 and 1.500 (95 %)."
     )
     assert "(B_lin), are smaller by 1.000 [0.500, 1.500] than in a model" in strict
-    assert placebo.endswith("B_lin changes by 1.000 [0.500, 1.500] lower than under this placebo.")
+    assert placebo.endswith("B_lin is lower by 1.000 [0.500, 1.500] than under this placebo.")
     assert [one.claim for one in (b, strict, placebo)] == [
         "B-changed", "beyond-strictness", "beyond-placebo",
     ]  # fmt: skip

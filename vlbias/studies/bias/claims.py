@@ -118,7 +118,7 @@ CLAIMS = (
     ),
     Claim(
         "beyond-placebo",
-        "{what}: at equal strictness, B_lin changes by {size} {way} than under this placebo.",
+        "{what}: at equal strictness, B_lin is {way} by {size} than under this placebo.",
         "beyond-strictness of the world minus that of its placebo, on photos that have both",
         "limits of the difference",
         _WORLDS,

@@ -127,8 +127,8 @@ def _found(page: Page) -> Demo:
     kept += ["attributable_share", "performance_verdict"]
     names = {
         "B_plugin": "B, plug-in", "B_crossfit": "B, cross-fit", "mean_fpr": "FPR", "presence_mAP": "mAP",
-        "bias_adjusted": "B", "over_threshold_adjusted": "gaps, as strict",
-        "attributable_adjusted": "gaps, placebo", "attributable_share": "its own",
+        "bias_adjusted": "B", "over_threshold_adjusted": "as strict",
+        "attributable_adjusted": "placebo", "attributable_share": "own",
         "performance_verdict": "performance",
     }  # fmt: skip
     worlds_shown, verdicts_shown = (
