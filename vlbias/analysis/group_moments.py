@@ -132,7 +132,7 @@ class UnitSums:
         mean = total.sum(axis=1, keepdims=True) / count.sum(axis=1, keepdims=True)
         pooled = mean * (1 - mean) / count
         if self.is_single:
-            return pooled
+            return np.asarray(pooled)
         plain = (value * (1 - value) / count).sum(axis=2, keepdims=True)
         # one factor for all objects: that of a rare object alone hangs on a handful of events
         effect = np.divide(
