@@ -15,6 +15,7 @@ PLANS = [
     {"n": 400, "objects": 12, "fpr": 0.1, "ratio": 0.5},
     {"n": 1500, "objects": 20, "fpr": 0.05, "ratio": 0.68},
     {"n": 1500, "objects": 40, "fpr": 0.05, "ratio": 0.68},
+    {"n": 3000, "objects": 79, "fpr": 0.05, "ratio": 0.68},
 ]
 
 

@@ -21,7 +21,6 @@ __all__ = ["AGREEMENT", "CORRELATION", "CorrelatedGaps", "PowerPlan", "detection
 CORRELATION = 0.45
 AGREEMENT = 0.6
 _DRAWS = 20_000
-_SPARE = 0.2  # of the misses: counts are found less often than normal gaps (experiments/power_promise.py)
 
 
 @dataclass(frozen=True)
@@ -132,9 +131,7 @@ def power(
         ratio=ratio,
         floor=float(np.sqrt(2 / np.pi) * spread.sum()) if k else nothing,
         floor_q95=gaps.floor(spread) if gaps else nothing,
-        minimal_bias=gaps.minimal_bias(spread, level, wanted + _SPARE * (1 - wanted))
-        if gaps
-        else nothing,
+        minimal_bias=gaps.minimal_bias(spread, level, wanted) if gaps else nothing,
         minimal_change=reach * np.sqrt(paired) if k else nothing,
         minimal_change_crossfit=reach * gaps.crossfit_error(spread, agreement) if gaps else nothing,
         power=wanted,
@@ -195,9 +192,12 @@ class CorrelatedGaps:
         drawn = float(np.quantile((self.own**2).sum(axis=1), 1 - level))
         critical = max(drawn, self._critical(level))  # the test asks for both
         unit = np.where(biased, side / spread, 0.0)
+        # correlations are estimated, and miss more the more they matter (experiments/power_promise.py)
+        spare = min(0.1 + 0.3 * (k - 1) * self.correlation**2, 0.45)
+        goal = wanted + spare * (1 - wanted)
 
         def missing(gap: float) -> float:
-            return float((((self.other + gap * unit) ** 2).sum(axis=1) > critical).mean()) - wanted
+            return float((((self.other + gap * unit) ** 2).sum(axis=1) > critical).mean()) - goal
 
         top = 10 * float(spread[biased].max()) * np.sqrt(max(critical, 1.0))
         return float(brentq(missing, 0.0, top, xtol=1e-3 * top)) * int(biased.sum())
