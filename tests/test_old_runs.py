@@ -27,6 +27,14 @@ from vlbias.studies.lifecycle import run, study_of
 
 OLD = Path(__file__).parent / "old_runs"
 DECIDED_ANEW = {"strictness", "placebo", "verdicts", "changes"}
+MOVED = {
+    *("floor", "floor_q05", "floor_q50", "floor_q95", "is_within_floor", "within_floor"),
+    *("p", "p_plugin", "p_bh", "p_adjusted"),
+    *("lo", "hi", "crossfit_lo", "crossfit_hi", "B_lo", "B_hi", "relative_lo", "relative_hi"),
+    "auc_gap_masculine_feminine",
+}
+"""Columns that another rule gives now: the floor is of sampling errors and not of shuffled groups; tests are
+studentised; limits are Student's and know the error of thresholds; the AUC gap is one of two AUCs."""
 KINDS = {"photos": "bias", "mitigations": "mitigation", "texts": "language"}
 
 
@@ -68,7 +76,8 @@ def test_a_gap_of_one_that_tables_left_out_is_counted(unpacked: Path) -> None:
 
 def without_changes_of_b(table: bytes) -> bytes:
     """A table without the lines of the change of B, whose limits were defined otherwise."""
-    return b"\n".join(line for line in table.splitlines() if b",B_plugin," not in line)
+    head, *lines = table.splitlines()
+    return b"\n".join([head, *(line for line in lines if b",B_plugin," not in line)])
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -85,12 +94,17 @@ def test_tables_are_the_same_to_the_byte(
     assert set(before) - set(tables) <= DECIDED_ANEW
     for table in set(before) - DECIDED_ANEW:
         now = without_changes_of_b(tables[table].to_csv(index=False).encode())
-        before[table] = without_changes_of_b(before[table])
-        if now != before[table]:
+        then = without_changes_of_b(before[table])
+        if now != then:
             # another processor may round the last digit otherwise; nothing else may move
-            then = pd.read_csv(io.BytesIO(before[table]), keep_default_na=False, na_values=[""])
-            same = pd.read_csv(io.BytesIO(now), keep_default_na=False, na_values=[""])
-            pd.testing.assert_frame_equal(same, then, rtol=1e-9, atol=1e-12, obj=table)
+            old_frame, frame = (
+                pd.read_csv(io.BytesIO(text), keep_default_na=False, na_values=[""])
+                for text in (then, now)
+            )
+            kept = [column for column in old_frame if column not in MOVED]
+            pd.testing.assert_frame_equal(
+                frame[kept], old_frame[kept], rtol=1e-9, atol=1e-12, obj=table
+            )
 
 
 @pytest.mark.integration

@@ -87,7 +87,8 @@ def _effective_rows(rates: Rates, variance: npt.NDArray[np.float64]) -> npt.NDAr
     own = np.divide(variance, plain, out=np.ones_like(plain), where=plain > 0)
     events = np.minimum(rates.value, 1 - rates.value) * rates.count
     effect = (events * own + _PRIOR * overall) / (events + _PRIOR)
-    return np.maximum(rates.count / np.maximum(effect, 1e-6), 1.0)
+    rows = np.maximum(rates.count / np.maximum(effect, 1e-6), 1.0)
+    return np.asarray(rows, dtype=np.float64)
 
 
 def _wilson(rate: Floats, size: Floats, reach: Floats) -> tuple[Floats, Floats]:

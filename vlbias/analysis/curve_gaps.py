@@ -217,7 +217,7 @@ def _studentised(
     by_cluster = np.argsort(cluster, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(cluster[by_cluster]) > 0])
     is_flat = len(starts) == len(cluster)
-    for column in np.flatnonzero(used):
+    for column in map(int, np.flatnonzero(used)):
         for start in range(0, draws, _BLOCK):
             part = slice(start, min(start + _BLOCK, draws))
             for place, one in enumerate(areas(column, part)):

@@ -262,7 +262,7 @@ def _tests(top: float, test: LabelTest, floor: Floats) -> dict[str, Any]:
 
 def _missing(
     panel: Panel, scores: Floats, rates: Rates, measure: Measure, used: npt.NDArray[np.intp]
-) -> dict[str, float]:
+) -> dict[str, Any]:
     found = missing_scores(panel, scores, rates, measure, used)
     return {"missing": found.share, "plugin_least": found.least, "plugin_most": found.most}
 
@@ -277,7 +277,7 @@ def _insufficient(
 ) -> Disparity:
     rates = measure_rates(panel, scores, measure, thresholds)
     none = np.zeros(0, dtype=np.intp)
-    gone = float("nan")
+    gone: Any = float("nan")
     return Disparity(
         **_head(panel, rates, none, measure, aggregate, level),
         **dict.fromkeys(_NUMBERS, gone),

@@ -29,6 +29,7 @@ class GroupMoments:
         variance: [R, k, K] of the rates. Of false positives it is that of the pooled rate, equal
             under the hypothesis, times each group's own design effect; of scores each group's own.
         correlation: [R, k, J] of a group's rates of two objects, for J pairs of objects.
+        chance: [R, k] expected square of a correlation of two objects that have none.
         first: [J] position of one object of the pair.
         second: [J] of the other.
         paired: How many objects are in pairs: J is all pairs of these.
@@ -37,6 +38,7 @@ class GroupMoments:
     value: Floats
     variance: Floats
     correlation: Floats
+    chance: Floats
     first: npt.NDArray[np.intp]
     second: npt.NDArray[np.intp]
     paired: int
@@ -67,10 +69,21 @@ class UnitSums:
             starts = np.flatnonzero(np.r_[True, np.diff(unit[order]) > 0])
             self.numerator = np.add.reduceat(top[order], starts, axis=0)
             self.denominator = np.add.reduceat(bottom[order], starts, axis=0)
+        self.rows = np.bincount(unit).astype(np.float64)
         count = np.maximum(self.denominator.sum(axis=0, dtype=np.float64), 1)
         self.rate = self.numerator.sum(axis=0, dtype=np.float64) / count
         self.centred = self.numerator - self.rate.astype(np.float32) * self.denominator
         self.first, self.second, self.paired = _pairs_of(self.numerator.shape[1])
+
+    def sizes(
+        self, own: npt.NDArray[np.int8], groups: int
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Of each group, the size of the unit that a row is in, on average, and how many units count."""
+        member = [(own[None] == g).astype(np.float32) for g in range(groups)]
+        mean = [
+            float((rows @ self.rows**2 / np.maximum(rows @ self.rows, 1))[0]) for rows in member
+        ]
+        return np.array(mean), 1 / self._chance(member)[0] + 1
 
     def moments(self, codes: npt.NDArray[np.int8], groups: int) -> GroupMoments:
         """Of every labelling [R, U] of the units with group codes."""
@@ -86,7 +99,18 @@ class UnitSums:
         own = spare / safe**2 * units / (units - 1)
         variance = self._pooled(total, safe, value, own) if self.is_rate else own
         correlation = self._correlations(member, value - self.rate, spare, weights)
-        return GroupMoments(value, variance, correlation, self.first, self.second, self.paired)
+        chance = self._chance(member)
+        return GroupMoments(
+            value, variance, correlation, chance, self.first, self.second, self.paired
+        )
+
+    def _chance(self, member: list[Floats]) -> Floats:
+        """Units of unequal size say as little as fewer of equal size; see `rates.Window`."""
+        square = np.square(self.rows, dtype=np.float64)
+        total = np.stack([rows @ square for rows in member], axis=1)
+        fourth = np.stack([rows @ square**2 for rows in member], axis=1)
+        count = np.divide(total**2, fourth, out=np.ones_like(total), where=fourth > 0)
+        return np.asarray(1 / np.maximum(count - 1, 1))
 
     def _squares(
         self, member: list[Floats], total: Floats, count: Floats, value: Floats
@@ -108,7 +132,7 @@ class UnitSums:
         mean = total.sum(axis=1, keepdims=True) / count.sum(axis=1, keepdims=True)
         pooled = mean * (1 - mean) / count
         if self.is_single:
-            return pooled
+            return np.asarray(pooled)
         plain = (value * (1 - value) / count).sum(axis=2, keepdims=True)
         # one factor for all objects: that of a rare object alone hangs on a handful of events
         effect = np.divide(

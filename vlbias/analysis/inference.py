@@ -22,6 +22,7 @@ __all__ = [
     "fieller",
     "interval",
     "largest_left_open",
+    "linearised",
     "multipliers",
     "p_value",
     "permutation_p",
@@ -137,6 +138,24 @@ def student(
     reach = float(t.ppf(0.5 + check_level(level) / 2, clusters - 1)) * se
     p = float(2 * t.sf(abs(estimate) / se, clusters - 1)) if se else p_value(estimate, se)
     return Interval(estimate, se, estimate - reach, estimate + reach, p)
+
+
+def linearised(
+    estimate: float, part: npt.NDArray[np.float64], level: float = 0.95
+) -> tuple[float, float]:
+    """Student's limits of a smooth function of means; infinite with one cluster.
+
+    Args:
+        estimate: The function of the means.
+        part: [C] each cluster's part in it, to first order; sums to 0.
+        level: Coverage wanted.
+    """
+    clusters = len(part)
+    if clusters < 2:
+        return -np.inf, np.inf
+    se = float(np.sqrt((part**2).sum() * clusters / (clusters - 1)))
+    reach = float(t.isf((1 - check_level(level)) / 2, clusters - 1)) * se
+    return estimate - reach, estimate + reach
 
 
 def bootstrap_t(

@@ -24,6 +24,8 @@ from vlbias.analysis.rates import Measure, Thresholds, group_pairs
 __all__ = ["LabelTest", "label_test"]
 
 _BLOCK = 250  # draws held at once
+_ALIKE = 1.5
+_MANY = 30
 _FOLDED = 2 / np.pi
 _SKEW_OF_ONE = 0.2180  # third cumulant of an absolute standard normal
 _SKEW_SHARED = 8 / (2 * np.pi) ** 1.5  # of the part of it that is a square, per unit of trace
@@ -68,7 +70,8 @@ def label_test(
     Basu, Kenthapadi & Agarwal, KDD 2020), so that unequal variances alone do not reject. The sum of
     Q over objects has variance 2 sum r^2, r the correlations of gaps: compared is
     (sum z^2 - K) / sqrt(2 sum r^2), after a cube root that takes out its skewness, which the
-    correlations give as well.
+    correlations give as well, with its permutations and with the normal distribution that it then nearly
+    has; see `_p_value`.
 
     Args:
         panel: Images and groups.
@@ -90,13 +93,27 @@ def label_test(
         for start in range(0, permutations, _BLOCK)
     ]
     every = {name: np.concatenate([one[name] for one in drawn]) for name in seen}
+    sizes = sums.sizes(own, k)
     return LabelTest(
-        permutation_p(float(seen["squares"][0]), every["squares"]),
-        permutation_p(float(seen["plugin"][0]), every["plugin"]),
+        _p_value(float(seen["squares"][0]), every["squares"], *sizes),
+        _p_value(float(seen["plugin"][0]), every["plugin"], *sizes),
         seen["single"][0],
         every["single"],
         float(seen["correlation"][0]),
     )
+
+
+def _p_value(observed: float, drawn: Floats, unit_size: Floats, units: Floats) -> float:
+    """By permutations, by the normal distribution, or the larger of both.
+
+    With fewer than 30 clusters in a group the normal distribution is not reached, and permutations
+    decide. Where clusters are larger in one group labels are no more exchangeable than cluster sizes,
+    and the normal distribution decides; permutations then reject never or too often.
+    """
+    permuted, normal = permutation_p(observed, drawn), float(ndtr(-observed))
+    if unit_size.max() > _ALIKE * unit_size.min():
+        return max(normal, 1 / (1 + len(drawn)))
+    return max(permuted, normal) if units.min() >= _MANY else permuted
 
 
 def _statistics(found: GroupMoments, aggregate: Aggregate) -> dict[str, Floats]:
@@ -139,7 +156,7 @@ def _spectrum(found: GroupMoments) -> tuple[Floats, Floats]:
     rows, columns = np.triu_indices(m, 1)
     matrix[:, rows, columns] = matrix[:, columns, rows] = r
     pairs, triples = m * (m - 1), m * (m - 1) * (m - 2)
-    squares = 2 * shared.sum(axis=1) / contrasts / max(pairs, 1)
+    squares = np.maximum(2 * shared.sum(axis=1) / contrasts / max(pairs, 1), 0)
     cubes = np.einsum("rij,rij->r", matrix @ matrix, matrix).astype(np.float64) / max(triples, 1)
     every = many * (many - 1)
     square = many + every * squares
@@ -155,7 +172,7 @@ def _single(found: GroupMoments) -> Floats:
 
 
 def _square_correlations(found: GroupMoments) -> Floats:
-    """[R, J] half the covariance of two objects' sums of squares."""
+    """[R, J] half the covariance of two objects' sums of squares, less what chance gives."""
     k = found.value.shape[1]
     # what a group's standardised rate leaves to the contrasts between groups
     share = 1 / np.maximum(found.variance, 1e-12)
@@ -166,7 +183,10 @@ def _square_correlations(found: GroupMoments) -> Floats:
             same = float(g == h)
             left = (same - root[:, g] * root[:, h])[:, found.first]
             right = (same - root[:, g] * root[:, h])[:, found.second]
-            total = total + left * right * found.correlation[:, g] * found.correlation[:, h]
+            own = found.correlation[:, g] * found.correlation[:, h]
+            if g == h:
+                own = own - found.chance[:, g, None] * (1 - own) ** 2
+            total = total + left * right * own
     return np.asarray(total)
 
 

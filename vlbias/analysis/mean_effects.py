@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from vlbias.errors import BadTable, MissingArms
 
 __all__ = ["EFFECTS", "mean_effects", "studentised_limits"]
 
-Sums = tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]
+Sums = tuple[npt.NDArray[Any], npt.NDArray[np.intp]]
 
 EFFECTS: dict[str, dict[str, float]] = {
     "TE": {"11": 1, "00": -1},

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import t as t_distribution
 
+from vlbias.analysis.inference import linearised
 from vlbias.analysis.ties import TopGroups, expected_share_logs
 from vlbias.errors import BadStudy, BadTable
 
@@ -32,7 +32,7 @@ def _checked(
     values, labels = np.asarray(scores, dtype=np.float64), np.asarray(groups, dtype=str)
     if values.shape != labels.shape or values.ndim != 1:
         raise BadTable(
-            f"scores {values.shape} and groups {labels.shape} must be equal-length lists"
+            f"scores {values.shape}, groups {labels.shape}: expected lists of one length"
         )
     if np.isnan(values).any():
         raise BadTable("scores contain NaN; leave these images out of the ranking")
@@ -195,8 +195,7 @@ def bias_amplification(
         predicted: [n, T] predicted tasks, or [n, A] predicted attributes for "task to attribute".
         direction: Which is predicted from which.
         signs: [A, T] sign of the correlation in the training data; see `correlation_signs`.
-        cluster: [n] what belongs together, such as images of one photographer; each image by itself if
-            not given.
+        cluster: [n] what belongs together, such as copies; each image by itself if not given.
         rng: Seeded generator of the halves.
         level: Of the interval.
 
@@ -214,7 +213,7 @@ def bias_amplification(
     rows = np.arange(len(a))
     together = rows if cluster is None else np.unique(np.asarray(cluster), return_inverse=True)[1]
     if len(together) != len(a):
-        raise BadTable(f"{len(together)} clusters for {len(a)} images: one for each is needed")
+        raise BadTable(f"{len(together)} clusters for {len(a)} images")
     if signs is None:
         half = rng.permutation(int(together.max()) + 1)
         rows, held = (np.flatnonzero(np.isin(together, half[i::2])) for i in (0, 1))
@@ -234,7 +233,8 @@ def bias_amplification(
     estimate = float(share.mean() / true.shape[1])
     part = ((gain - share * given[:, used]) / count[used]).mean(axis=1) / true.shape[1]
     names, place = np.unique(together[rows], return_inverse=True)
-    lo, hi = _student_limits(estimate, np.bincount(place, part), len(names), level)
+    parts = np.bincount(place, part, len(names)).astype(np.float64)
+    lo, hi = linearised(estimate, parts, level)
     delta = (given.T @ change) / np.maximum(count, 1)[:, None]
     table = pd.DataFrame(
         [
@@ -245,17 +245,6 @@ def bias_amplification(
         columns=["given", "predicted", "n", "sign", "delta", "status"],
     )  # fmt: skip
     return estimate, (lo, hi), table
-
-
-def _student_limits(
-    estimate: float, part: npt.NDArray[np.float64], clusters: int, level: float
-) -> tuple[float, float]:
-    """From each cluster's part [C] in the estimate."""
-    if clusters < 2:
-        return -np.inf, np.inf
-    se = float(np.sqrt((part**2).sum() * clusters / (clusters - 1)))
-    reach = float(t_distribution.isf((1 - level) / 2, clusters - 1)) * se
-    return estimate - reach, estimate + reach
 
 
 def correlation_signs(attribute: npt.ArrayLike, task: npt.ArrayLike) -> npt.NDArray[np.float64]:

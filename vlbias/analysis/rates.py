@@ -226,7 +226,8 @@ def _worth(cells: Floats, layout: PanelLayout) -> npt.NDArray[np.float64]:
     square = cells.astype(np.float64) ** 2
     total = np.stack([square[s].sum(axis=0) for s in layout.spans])
     fourth = np.stack([(square[s] ** 2).sum(axis=0) for s in layout.spans])
-    return np.divide(total**2, fourth, out=np.zeros_like(total), where=fourth > 0)
+    worth = np.divide(total**2, fourth, out=np.zeros_like(total), where=fourth > 0)
+    return np.asarray(worth, dtype=np.float64)
 
 
 def measure_rates(

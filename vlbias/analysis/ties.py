@@ -99,11 +99,13 @@ def expected_share_logs(
     ends = np.r_[starts[1:], len(values)]
     before = np.r_[0, np.cumsum(own)]
     found = np.empty(len(values))
-    for start, end in zip(starts, ends, strict=True):
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         size, there = end - start, int(before[end] - before[start])
         for place in range(start, end):
             drawn = place - start + 1
-            more = np.arange(max(0, drawn - size + there), min(drawn, there) + 1)
+            least: int = max(0, drawn - size + there)
+            most: int = min(drawn, there)
+            more = np.arange(least, most + 1)
             chance = hypergeom.pmf(more, size, there, drawn) if size > 1 else np.ones(1)
             q = (before[start] + more) / (place + 1)
             safe = np.where(q > 0, q, 1.0)

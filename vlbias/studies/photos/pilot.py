@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vlbias.analysis.pilot import pilot
-from vlbias.analysis.power import PowerPlan, power
+from vlbias.analysis.power import AGREEMENT, PowerPlan, power
 from vlbias.errors import BadTable
 from vlbias.store.run_folder import Run
 from vlbias.studies.photos.scores import PresenceScores
@@ -33,7 +33,6 @@ def plan_from(run: Run, n: int) -> PowerPlan:
         raise BadTable(
             f"{run.folder}: no object has 5 false positives; a pilot needs more photos or a lower threshold"
         )
-    known = {} if np.isnan(found.agreement) else {"agreement": found.agreement}
     return power(
         n,
         len(found.rates),
@@ -41,5 +40,5 @@ def plan_from(run: Run, n: int) -> PowerPlan:
         found.ratio,
         correlation=found.correlation,
         design_effect=max(found.design_effect, 1.0),
-        **known,
+        agreement=AGREEMENT if np.isnan(found.agreement) else found.agreement,
     )
