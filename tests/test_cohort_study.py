@@ -200,7 +200,7 @@ def test_check_names_codes_that_are_in_one_file_only(tmp_path: Path) -> None:
     assert notes[0].startswith("2 codes of the graph are not in the cohort: c, z;")
     assert notes[1].startswith("1 columns of the cohort are not in the graph: d;")
     assert said["wholeok"].startswith(
-        "1 of 2 triples can be tested; vlbias list triples says why not"
+        "1 of 3 triples can be tested; vlbias list triples says why not"
     )
 
 

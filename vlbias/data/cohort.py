@@ -16,7 +16,8 @@ from vlbias.errors import UnknownName
 __all__ = ["Cohort", "ObservationMap"]
 
 Rows = NDArray[np.int64]
-_KEPT_COLUMNS = 256
+_KEPT_BYTES = 2**29
+"""Dense columns that are kept for the next triple."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class ObservationMap:
             column[self.cohort.missing.get(member, np.zeros(0, np.int64))] = np.nan
         column[self.patients(code)] = 1.0
         self._dense[code] = column
-        if len(self._dense) > _KEPT_COLUMNS:
+        if len(self._dense) * column.nbytes > _KEPT_BYTES:
             self._dense.popitem(last=False)
         return column
 

@@ -26,7 +26,7 @@ class SparseColumns:
 
     def __init__(self, names: Sequence[str], where: str) -> None:
         self.names, self.where, self.rows = list(names), where, 0
-        self._ones: dict[str, list[NDArray[np.int64]]] = {name: [] for name in names}
+        self._ones: dict[str, list[NDArray[np.int32]]] = {name: [] for name in names}
         self._missing: dict[str, list[NDArray[np.int64]]] = {name: [] for name in names}
         self._dense: dict[str, list[NDArray[np.float64]]] = {}
 
@@ -53,7 +53,8 @@ class SparseColumns:
         if name in self._dense:
             self._dense[name].append(values)
         elif ((values == 0) | (values == 1) | absent).all():
-            self._ones[name].append(np.flatnonzero(values == 1) + self.rows)
+            ones = np.flatnonzero(values == 1) + self.rows
+            self._ones[name].append(ones.astype(np.int32))
         else:
             self._dense[name] = [self._so_far(name), values]
             self._ones.pop(name)
@@ -74,10 +75,10 @@ class SparseColumns:
     ) -> Cohort:
         """The cohort of all rows."""
         codes = [name for name in self.names if name in self._ones]
-        none = np.zeros(0, np.int64)
-        rows = [np.concatenate([none, *self._ones[name]]).astype(np.int32) for name in codes]
+        none = np.zeros(0, np.int32)
+        rows = [np.concatenate([none, *self._ones.pop(name)]) for name in codes]
         starts = np.concatenate([[0], np.cumsum([len(one) for one in rows])])
-        inside = np.concatenate([none.astype(np.int32), *rows])
+        inside = np.concatenate([none, *rows])
         matrix = sparse.csc_array(
             (np.ones(len(inside), np.int8), inside, starts), shape=(len(patients), len(codes))
         )

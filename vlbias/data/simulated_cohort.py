@@ -21,7 +21,7 @@ from vlbias.data.graph import CausalGraph, Triple
 
 __all__ = ["KINDS", "CohortSpec", "World", "make_world", "probability", "simulate"]
 
-KINDS = ("harm", "null", "null_confounded", "protect", "intermediate")
+KINDS = ("harm", "null_unconfounded", "null_confounded", "protect", "intermediate")
 """What a drug does to its outcome: raises it; nothing; nothing, but its second indication raises it
 (confounding by indication); lowers it; raises it, and so does what its indication causes, by
 which it is prescribed, too."""

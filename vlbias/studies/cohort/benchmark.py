@@ -26,7 +26,7 @@ from vlbias.studies.cohort.alternatives import METHODS, Case
 __all__ = ["CohortBenchmark", "answers_of_world", "benchmark_cohort", "scores"]
 
 _LEVEL = 0.05
-NULL_KINDS = ("null", "null_confounded")
+NULL_KINDS = ("null_unconfounded", "null_confounded")
 """Types of drugs without an effect of their own."""
 
 
