@@ -150,7 +150,7 @@ class LanguageModel:
         state = hidden[torch.arange(len(batch), device=device), last]
         for name in self.layout.head:
             state = self.net.get_submodule(name)(state)
-        logits = state.float()
+        logits: Tensor = state.float()
         return logits if self._cap is None else self._cap * torch.tanh(logits / self._cap)
 
     @property

@@ -9,6 +9,7 @@ prediction names, and writes it to the output.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -40,7 +41,7 @@ def wired_net(vocabulary: int = 64, shots: int = 3, noise: float = 0.0) -> RuleN
         head_dim=inner, max_position_embeddings=tokens, norm=False, scaling=1.0,
         tie_word_embeddings=False,
     )  # fmt: skip
-    net = RuleNet(config)
+    net: Any = RuleNet(config)
     generator = torch.Generator().manual_seed(0)
     for parameter in net.parameters():
         parameter.data.normal_(generator=generator).mul_(noise)
@@ -87,7 +88,8 @@ def wired_net(vocabulary: int = 64, shots: int = 3, noise: float = 0.0) -> RuleN
         torch.eye(tokens)
     )
     net.lm_head.weight.data.zero_()[:, symbol + 2 :].copy_(torch.eye(vocabulary))
-    return net.eval()
+    wired: RuleNet = net.eval()
+    return wired
 
 
 def write_wired(folder: Path, **shape: float) -> Path:
