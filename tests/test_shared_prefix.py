@@ -60,6 +60,24 @@ def swept(model: LanguageModel, short: bool, patterns: list[str]) -> Sweep:
     return plan.run(model.collate("lm", rows), pairs)
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "gemma2"])
+@pytest.mark.parametrize("positions", ["-1", "-2,-1", "word"])
+def test_jobs_that_replace_late_tokens_run_from_there_on(
+    loaded: Callable[[str], LanguageModel], kind: str, positions: str
+) -> None:
+    model = loaded(kind)
+    ports = ("head.*[*]", "weights.*[*]", "mlp.*", "resid.1")
+    patterns = [f"lm/{port}@{positions}" for port in ports]
+    short, whole = (swept(model, way, patterns) for way in (True, False))
+    for name, expected in whole.patched.items():
+        torch.testing.assert_close(
+            short.patched[name], expected, atol=1e-5, rtol=1e-5, equal_nan=True, msg=name
+        )
+    assert any(
+        not torch.allclose(v[0], whole.encoded[0], atol=1e-4) for v in whole.patched.values()
+    )
+
+
 @pytest.mark.parametrize("kind", CAUSAL)
 def test_the_short_path_gives_what_the_whole_one_gives(
     loaded: Callable[[str], LanguageModel], kind: str

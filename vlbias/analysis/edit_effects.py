@@ -155,7 +155,7 @@ def _sums(
     }
     return {
         name: (
-            np.bincount(code, np.where(where, values.to_numpy(float), 0.0), clusters),
+            np.bincount(code, np.where(where, values.to_numpy(float), 0.0), clusters).astype(float),
             np.bincount(code[where], minlength=clusters),
         )
         for name, (values, where) in parts.items()

@@ -77,7 +77,8 @@ def cohort(
         found = benchmark_cohort(
             out, worlds=worlds, patients=patients, methods=chosen, events=events
         )
-    print_frame(found.summary, f"Simulated cohorts, {worlds} worlds of {patients} patients")
+    shown = ["method", "found", "precision", "recall", "coverage", "null_below", "seconds"]
+    print_frame(found.summary[shown], f"Simulated cohorts, {worlds} worlds of {patients} patients")
     echo(
         "precision, recall: of the triples found, against the planted effects. coverage: of 95 % limits. "
         "null below: triples without effect with p < .05. Simulated: nothing follows for any real drug."

@@ -128,7 +128,10 @@ def _mediators(run: Run, parts: Sequence[dict[str, Any]], draws: int, seed: int)
     difference, code = deep - surface, np.unique(clusters[fine], return_inverse=True)[1]
     rng = np.random.default_rng(seed)
     test = sign_flip_test(difference, code, draws=draws, rng=rng)
-    limits = [student(np.bincount(code, column), np.bincount(code)) for column in difference.T]
+    limits = [
+        student(np.bincount(code, column).astype(float), np.bincount(code))
+        for column in difference.T
+    ]
     frame = pd.DataFrame(
         {
             "mediator": names,

@@ -95,10 +95,11 @@ def _sentences(run: Run, tables: Tables) -> Iterator[Sentence]:
     if run.manifest["study"]["random_weights"] is not None:
         yield _CLAIMS["comprehension-random-weights"].say(subject=subject)
     accuracy = rows.loc["accuracy"]
-    yield _CLAIMS["comprehension-accuracy"].say(
-        subject=subject, accuracy=accuracy["estimate"], lo=accuracy["lo"], hi=accuracy["hi"],
-        items=int(accuracy["items"]), chance=_chance(run),
-    )  # fmt: skip
+    if tables.answers["gold"].any():  # cues of scenes have no right answer
+        yield _CLAIMS["comprehension-accuracy"].say(
+            subject=subject, accuracy=accuracy["estimate"], lo=accuracy["lo"], hi=accuracy["hi"],
+            items=int(accuracy["items"]), chance=_chance(run),
+        )  # fmt: skip
     adce, aice, pn, ps = (rows.loc[name] for name in ("ADCE", "AICE", "PN", "PS"))
     if adce["items"]:
         yield _CLAIMS["comprehension-published"].say(
@@ -176,8 +177,9 @@ def _effect_blocks(tables: Tables) -> Iterator[Block]:
     )
     yield block(
         "Edit sizes",
-        "Words in which edits differ from the original, mean over items; difference with Student's limits. "
-        "Unequal arms make a subject that goes by form alone look as if it followed meaning.",
+        "Words, or pixels of a scene, in which edits differ from the original, mean over items; difference "
+        "with Student's limits. Unequal arms make a subject that goes by form alone look as if it followed "
+        "meaning.",
         table=tables.sizes,
     )
     yield block(

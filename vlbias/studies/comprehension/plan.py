@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from vlbias.causal.site import Mediator
 from vlbias.causal.staged_model import StagedModel, resolve
@@ -29,11 +30,11 @@ class Part:
 
     Args:
         step: "answers" or "mediators".
-        items: Of which.
+        items: Of which; texts or scenes.
     """
 
     step: str
-    items: tuple[Item, ...]
+    items: tuple[Any, ...]
 
     def __len__(self) -> int:
         return len(self.items)
@@ -52,7 +53,7 @@ class ComprehensionPlan(Plan):
     """
 
     study: Study
-    items: tuple[Item, ...]
+    items: tuple[Any, ...]
     mediators: tuple[Mediator, ...] = ()
     rows: int = 0
     files: Mapping[str, str] = field(default_factory=dict)
@@ -94,7 +95,7 @@ class ComprehensionPlan(Plan):
         return len(self.parts)
 
 
-def _shards(items: Sequence[Item], size: int) -> list[tuple[Item, ...]]:
+def _shards(items: Sequence[Any], size: int) -> list[tuple[Any, ...]]:
     return [tuple(items[start : start + size]) for start in range(0, len(items), size)]
 
 
@@ -132,22 +133,35 @@ def plan_of_items(study: Study, items: Sequence[Item] | None = None) -> Comprehe
         BadData: if items are missing or wrong; names the item.
     """
     with files_read() as read:
-        found = _items(study) if items is None else list(items)
-    refuse_items(found, scored=study.answers == "scored")
+        found = _items(study) if items is None else [*items]
+    if not study.of_scenes:
+        refuse_items(found, scored=study.answers == "scored")
     rows = sum(1 + len(item.deep) + len(item.surface) for item in found)
     files = {path.name: digest for path, digest in read.items()}
     return ComprehensionPlan(study, tuple(found), (), rows, files)
 
 
-def _items(study: Study) -> list[Item]:
+def _items(study: Study) -> list[Any]:
     if study.path is not None:
-        return read_items(study.path)[: study.count]
+        return list(read_items(study.path)[: study.count])
     count = _COUNT if study.count is None else study.count
+    if study.of_scenes:
+        from vlbias.studies.comprehension.scene_items import scene_items
+
+        return list(scene_items(study.task, count, study.seed, variants=study.variants))
     return generated_items(study.task, count, study.seed, edit=study.edit, variants=study.variants)
 
 
+def _channels(outline: StagedModel) -> set[str]:
+    return {channel for tower in outline.towers for channel in tower.channels}
+
+
 def _refuse_model(study: Study, outline: StagedModel) -> None:
-    if any(tower.channels != ("text",) for tower in outline.towers):
+    if study.of_scenes:
+        if "class_logits" not in outline.gives or "image" not in _channels(outline):
+            raise BadStudy("model", study.model, "a model that scores classes in an image")
+        return
+    if _channels(outline) != {"text"}:
         raise BadStudy("model", study.model, "a language model, or an endpoint that has one")
     layout = getattr(outline, "layout", None)
     if study.answers == "written" and (layout is None or layout.masked):

@@ -7,11 +7,14 @@ from typing import Any, Literal, Self
 
 from pydantic import Field
 
+from vlbias.data.prompts import prompt_named
 from vlbias.errors import BadStudy
 from vlbias.runs.study import Frozen, ModelStudy
 from vlbias.studies.comprehension.parsing import refuse_parser
 
-__all__ = ["Endpoint", "Study"]
+__all__ = ["SCENE_TASKS", "Endpoint", "Study"]
+
+SCENE_TASKS = ("scene-objects", "scene-image-cues", "scene-text-cues")
 
 
 class Endpoint(Frozen):
@@ -44,7 +47,9 @@ class Study(ModelStudy):
     """One run: one subject, one set of items.
 
     Args:
-        task: "multiplication", "unscrambling" or "entailment", made by seed; or "own", read from a file.
+        task: "multiplication", "unscrambling" or "entailment", made by seed; "own", read from a file; or
+            "scene-objects", "scene-image-cues" or "scene-text-cues", rendered for a vision-language model.
+        prompt: Text that goes with a scene, as the model was trained; see `vlbias list prompts`.
         path: JSONL file of one's own items.
         count: Items; of one's own the first so many, all if not given.
         edit: "replace" or "mask", for items made by seed.
@@ -60,9 +65,18 @@ class Study(ModelStudy):
     """
 
     kind: Literal["comprehension"] = "comprehension"
-    task: Literal["multiplication", "unscrambling", "entailment", "own"]
+    task: Literal[
+        "multiplication",
+        "unscrambling",
+        "entailment",
+        "own",
+        "scene-objects",
+        "scene-image-cues",
+        "scene-text-cues",
+    ]
     path: Path | None = None
     count: int | None = Field(None, ge=1)
+    prompt: str = "template"
     edit: Literal["replace", "mask"] = "replace"
     variants: int = Field(2, ge=1, le=2)
     answers: Literal["scored", "written"] = "scored"
@@ -79,10 +93,20 @@ class Study(ModelStudy):
         refuse_parser(self.parser)
         if (self.task == "own") != (self.path is not None):
             raise BadStudy("path", self.path, 'a file where task = "own", and only there')
+        if self.of_scenes:
+            prompt_named(self.prompt)
+        for field in ("endpoint", "mediators", "random_weights") if self.of_scenes else ():
+            if getattr(self, field) not in (None, ()):
+                raise BadStudy(field, getattr(self, field), f"none: {self.task} is asked of scenes")
         if self.endpoint is not None and self.answers == "scored":
             raise BadStudy("answers", self.answers, '"written": a server gives texts, not scores')
         if self.endpoint is not None and self.mediators:
             raise BadStudy("mediators", self.mediators, "none: a server's model cannot be opened")
+
+    @property
+    def of_scenes(self) -> bool:
+        """Whether items are rendered scenes."""
+        return self.task in SCENE_TASKS
 
     def relative_to(self, folder: Path) -> Self:
         """See `StudyBase.relative_to`."""
@@ -97,5 +121,5 @@ class Study(ModelStudy):
 
     def keyed(self) -> dict[str, Any]:
         """The fields that determine what is asked and how answers are read."""
-        fields = {"task", "edit", "variants", "answers", "parser", "seed", "dtype"}
+        fields = {"task", "prompt", "edit", "variants", "answers", "parser", "seed", "dtype"}
         return self.model_dump(mode="json", include=fields)

@@ -19,7 +19,7 @@ from vlbias.runs.events import QUIET, Events, Note, silent
 from vlbias.runs.interfaces import Cell
 from vlbias.runs.manifest import described
 from vlbias.store.cell_writer import cell_key
-from vlbias.studies.comprehension.items import Item, Question
+from vlbias.studies.comprehension.items import Question
 from vlbias.studies.comprehension.plan import ComprehensionPlan, Part
 from vlbias.studies.comprehension.subjects import Subject
 
@@ -99,7 +99,7 @@ class Work(interfaces.Work):
             {
                 "sample_id": item.id,
                 "cluster": item.cluster or item.id,
-                "original": item.original,
+                "original": item.original if isinstance(item.original, str) else "scene",
                 "answer": item.answer,
             }
             for item in self.plan.items
@@ -124,7 +124,7 @@ class Work(interfaces.Work):
         write_json(Cell(key, part, ".json").path(self.folder), {"step": part.step, **found})
 
 
-def _chance(items: tuple[Item, ...]) -> float | None:
+def _chance(items: tuple[Any, ...]) -> float | None:
     """Share that is right by guessing among the choices; None where some item has none."""
     shares = [1 / len(item.choices) for item in items if item.choices]
     return sum(shares) / len(shares) if len(shares) == len(items) else None
@@ -135,15 +135,19 @@ def _loaded(plan: ComprehensionPlan) -> Any:
     model: Any = load_model(
         study.model, device=study.device, dtype=study.dtype, random=study.random_weights
     )
-    return model.scores_only()
+    return model if study.of_scenes else model.scores_only()
 
 
-def _subject(plan: ComprehensionPlan, folder: Path, model: Any) -> Subject:
+def _subject(plan: ComprehensionPlan, folder: Path, model: Any) -> Any:
     study = plan.study
     if study.endpoint is not None:
         from vlbias.studies.comprehension.subjects.chat import ChatSubject
 
         return ChatSubject(study.model, study.endpoint, study.parser, folder / "answers")
+    if study.of_scenes:
+        from vlbias.studies.comprehension.subjects.scenes import SceneSubject
+
+        return SceneSubject(model, study.prompt)
     from vlbias.studies.comprehension.subjects.language import ScoringSubject, WritingSubject
 
     return (
@@ -151,10 +155,13 @@ def _subject(plan: ComprehensionPlan, folder: Path, model: Any) -> Subject:
     )
 
 
-def _answered(subject: Subject, items: tuple[Item, ...]) -> Iterator[dict[str, Any]]:
+def _answered(subject: Any, items: tuple[Any, ...]) -> Iterator[dict[str, Any]]:
     """One row for each text of each item."""
     asked = [(item, world, number, text) for item in items for world, number, text in item.worlds()]
-    questions = [Question(text, item.choices) for item, _, _, text in asked]
+    questions = [
+        Question(text, item.choices) if isinstance(text, str) else text
+        for item, _, _, text in asked
+    ]
     for (item, world, number, text), answer in zip(asked, subject.answers(questions), strict=True):
         yield {
             "item": item.id,

@@ -91,9 +91,9 @@ def silenced_heads(model: Any, heads: Sequence[Head], tokens: Sequence[int]) -> 
             numbers = torch.tensor([head for there, head in heads if there == layer])
 
             def write(tensor: Tensor, numbers: Tensor = numbers) -> Tensor:
-                parts = tensor.unflatten(-1, (port.units, -1)).clone()  # type: ignore[arg-type]
+                parts: Tensor = tensor.unflatten(-1, (port.units, -1)).clone()
                 parts[:, places[:, None], numbers] = 0
-                return parts.flatten(-2)
+                return parts.flatten(-2, -1)
 
             point = (port.path(layer), port.slot)
             hooks.callback(register_write_hook(model.net, point, write))

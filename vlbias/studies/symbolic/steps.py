@@ -162,7 +162,8 @@ def _similarities(drawer: Drawer, count: int) -> dict[str, Any]:
     sets = max(count // 4, 2)
     study = drawer.study
     rng = np.random.default_rng([study.seed, _STREAMS["probe"], 3])
-    prompts, labels = [], []
+    prompts: list[Prompt] = []
+    labels: list[tuple[str, str, str]] = []
     while len(labels) < 4 * sets:
         items = drawn_items(drawer.vocabulary.words, study.format, rng, lures=study.lures)
         four = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from vlbias.errors import BadModel, BadStudy
@@ -51,13 +52,15 @@ class Vocabulary:
     def __init__(self, model: Any, items: str, format: Format) -> None:
         self.model = model
         every = model.words(_LETTERS)
-        fits = {
+        fits: dict[str, Callable[[str], bool]] = {
             "all": lambda word: True,
             "letters": lambda word: len(word) == 1,
             "words": lambda word: word.lower() in _NOUNS,
             "nonsense": lambda word: _NO_VOWEL.fullmatch(word) is not None,
-        }[items]
-        self.ids: dict[str, int] = {word: number for word, number in every.items() if fits(word)}
+        }
+        self.ids: dict[str, int] = {
+            word: number for word, number in every.items() if fits[items](word)
+        }
         self.words = tuple(self.ids)
         least = 2 * (format.shots + 1)
         if len(self.words) < least:

@@ -9,6 +9,7 @@ prediction names, and writes it to the output.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -48,7 +49,8 @@ def wired_net(vocabulary: int = 64, shots: int = 3, noise: float = 0.0) -> RuleN
     """
     tokens = 6 * shots + 5
     symbol = inner = vocabulary + tokens
-    net, parts = _unwired(vocabulary, tokens, noise), {}
+    net: Any = _unwired(vocabulary, tokens, noise)
+    parts = {}
     for layer, head in (ABSTRACTION, INDUCTION, RETRIEVAL):
         attention = net.model.layers[layer].attention
         rows = slice(head * inner, (head + 1) * inner)
@@ -91,7 +93,8 @@ def wired_net(vocabulary: int = 64, shots: int = 3, noise: float = 0.0) -> RuleN
         torch.eye(tokens)
     )
     net.lm_head.weight.data.zero_()[:, symbol + 2 :].copy_(torch.eye(vocabulary))
-    return net.eval()
+    wired: RuleNet = net.eval()
+    return wired
 
 
 def write_wired(folder: Path, **shape: float) -> Path:

@@ -29,15 +29,17 @@ class Answer:
 
 
 class Subject(Protocol):
-    """Somebody who answers questions.
+    """Somebody who answers questions."""
 
-    Attributes:
-        name: Short name for tables.
-        revision: Identity, which enters the key of every cell.
-    """
+    @property
+    def name(self) -> str:
+        """Short name for tables."""
+        ...
 
-    name: str
-    revision: str
+    @property
+    def revision(self) -> str:
+        """Identity, which enters the key of every cell."""
+        ...
 
     def answers(self, questions: Sequence[Question]) -> list[Answer]:
         """One answer for each question."""

@@ -93,7 +93,7 @@ class WritingSubject:
 
     def answers(self, questions: Sequence[Question]) -> list[Answer]:
         """See `Subject.answers`."""
-        written = {}
+        written: dict[str, str] = {}
         for part in _parts(sorted({question.text for question in questions}, key=len), _ROWS):
             written |= zip(part, self._continued(part), strict=True)
         return [read_answer(written[q.text], self.parser, q.choices) for q in questions]

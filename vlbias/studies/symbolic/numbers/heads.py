@@ -154,7 +154,7 @@ def _gap(scored: Cells, kind: HeadType) -> float:
 
 def _per_cluster(column: Floats, clusters: NDArray[Any]) -> tuple[Floats, NDArray[np.intp]]:
     code = np.unique(clusters, return_inverse=True)[1]
-    return np.bincount(code, column), np.bincount(code)
+    return np.bincount(code, column).astype(float), np.bincount(code)
 
 
 def _weighted(layers: pd.Series[Any], scores: pd.Series[Any]) -> float:
