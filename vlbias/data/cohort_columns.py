@@ -61,10 +61,10 @@ class SparseColumns:
 
     def _so_far(self, name: str) -> NDArray[np.float64]:
         column = np.zeros(self.rows)
-        for rows in self._ones[name]:
-            column[rows] = 1.0
-        for rows in self._missing[name]:
-            column[rows[rows < self.rows]] = np.nan
+        for ones in self._ones[name]:
+            column[ones] = 1.0
+        for absent in self._missing[name]:
+            column[absent[absent < self.rows]] = np.nan
         return column
 
     def cohort(
