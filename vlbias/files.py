@@ -120,6 +120,7 @@ def _exchange(new: dict[Path, Path]) -> None:
     """Move files to their places, the last one last; after an error what was there is there again."""
     before: dict[Path, Path] = {}
     moved: list[Path] = []
+    done = False
     try:
         for path in reversed(new):
             _forget(path)
@@ -129,13 +130,14 @@ def _exchange(new: dict[Path, Path]) -> None:
         for path, temporary in new.items():
             os.replace(temporary, path)
             moved.append(path)
-    except BaseException:  # an interrupt too: what is half exchanged would be mixed
-        for path in moved:
-            path.unlink()
-        for path in new:
-            if path in before:
-                os.rename(before[path], path)
-        raise
+        done = True
+    finally:
+        if not done:  # an interrupt too: what is half exchanged would be mixed
+            for path in moved:
+                path.unlink()
+            for path in new:
+                if path in before and before[path].exists():
+                    os.rename(before[path], path)
     for path in before.values():
         path.unlink()
 

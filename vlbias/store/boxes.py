@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from vlbias.errors import BadTable
 from vlbias.files import whole
+from vlbias.store.parquet import read_frame
 
 __all__ = ["CORNERS", "BoxWriter", "found_boxes", "true_boxes", "write_true_boxes"]
 
@@ -104,7 +105,7 @@ def found_boxes(
         if not _path(folder, key).is_file():
             raise BadTable(f"{folder} keeps no boxes; run the study with keep_boxes above 0")
         filters = [("contrast", "==", contrast), ("mediator", "==", name), ("arm", "==", arm)]
-        parts.append(pq.read_table(_path(folder, key), filters=filters).to_pandas())
+        parts.append(read_frame(_path(folder, key), filters=filters))
     columns = [field.name for field in _SCHEMA if field.name not in _NAMES]
     frame: pd.DataFrame = pd.concat(parts, ignore_index=True)[columns]
     return frame.astype({"sample_id": str, "target": str})
@@ -130,5 +131,4 @@ def true_boxes(folder: Path) -> pd.DataFrame:
     path = folder / "objects.parquet"
     if not path.is_file():
         raise BadTable(f"{folder} keeps no boxes; run the study with keep_boxes above 0")
-    frame: pd.DataFrame = pd.read_parquet(path)
-    return frame
+    return read_frame(path, ("sample_id", "target", *CORNERS, "crowd"))
