@@ -63,10 +63,10 @@ def folders(toy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[
     """Two finished runs: the second is the first under another name and with other photos."""
     first, second = toy_folder, tmp_path_factory.mktemp("second") / "again"
     shutil.copytree(first, second, ignore=shutil.ignore_patterns("report"))
-    manifest = read_sealed(second / "manifest.json")
+    manifest = read_sealed(second / "manifest.json", of="manifest")
     manifest["study"]["name"] = "again"
     manifest["data"]["content_hash"] = "0" * 64
-    write_sealed(second / "manifest.json", manifest)
+    write_sealed(second / "manifest.json", manifest, of="manifest")
     return [first, second]
 
 

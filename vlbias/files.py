@@ -120,7 +120,7 @@ def _exchange(new: dict[Path, Path]) -> None:
     """Move files to their places, the last one last; after an error what was there is there again."""
     before: dict[Path, Path] = {}
     moved: list[Path] = []
-    whole = False
+    done = False
     try:
         for path in reversed(new):
             _forget(path)
@@ -130,9 +130,9 @@ def _exchange(new: dict[Path, Path]) -> None:
         for path, temporary in new.items():
             os.replace(temporary, path)
             moved.append(path)
-        whole = True
+        done = True
     finally:
-        if not whole:  # after an interrupt too: what is half exchanged would be mixed
+        if not done:  # an interrupt too: what is half exchanged would be mixed
             for path in moved:
                 path.unlink()
             for path in new:

@@ -38,7 +38,7 @@ class Registry(Generic[T]):
         return iter(self._entries)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        return isinstance(name, str) and name in self._entries  # a file may hold anything
 
     def entry(self, name: str) -> Entry:
         """The entry behind a name.

@@ -15,6 +15,7 @@ import pandas as pd
 
 from vlbias.errors import BadData
 from vlbias.files import whole
+from vlbias.store.parquet import read_frame
 from vlbias.store.run_folder import Run
 from vlbias.store.seals import wrong_sums
 
@@ -68,7 +69,7 @@ def refuse_changed(folder: Path, files: Files) -> None:
     """
     if not _is_run(folder) or not (folder / _TABLE).is_file():
         return
-    table = pd.read_parquet(folder / _TABLE)
+    table = read_frame(folder / _TABLE, ("file", "sha256"))
     before = dict(zip(table["file"], table["sha256"], strict=True))
     changed = [name for name, digest in files.items() if before.get(name, digest) != digest]
     if changed:

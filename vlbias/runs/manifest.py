@@ -15,6 +15,7 @@ from typing import Any
 from vlbias.files import write_sealed
 from vlbias.runs.study import StudyBase
 from vlbias.store.cell_writer import SCHEMA_VERSION
+from vlbias.store.manifest import MANIFEST
 from vlbias.store.run_folder import Run
 
 __all__ = ["described", "difference", "log_session", "updated"]
@@ -69,7 +70,7 @@ def log_session(
             "peak_memory_mib": round(peak_mib),
         }
     )
-    write_sealed(folder / "manifest.json", manifest)
+    write_sealed(folder / "manifest.json", manifest, of=MANIFEST)
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

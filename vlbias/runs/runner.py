@@ -19,6 +19,7 @@ from vlbias.runs.interfaces import BYTES_PER_ROW, Cell, MakeWork, Plan, Work
 from vlbias.runs.lock import locked
 from vlbias.runs.manifest import difference, log_session
 from vlbias.runs.workers import in_this_process, in_workers
+from vlbias.store.manifest import MANIFEST
 from vlbias.store.run_folder import Run
 from vlbias.store.seals import UNDONE, sums_of
 
@@ -101,7 +102,7 @@ def _start(work: Work, plan: Plan) -> None:
     """
     path, manifest = work.folder / "manifest.json", work.manifest()
     if not path.is_file():
-        write_sealed(path, {**manifest, "sums": _tables(work, plan)})
+        write_sealed(path, {**manifest, "sums": _tables(work, plan)}, of=MANIFEST)
         return
     before = Run(work.folder).manifest
     resumed = work.resumed(before, manifest)
@@ -116,7 +117,7 @@ def _start(work: Work, plan: Plan) -> None:
         gone = [name for name in before["sums"] if not (work.folder / name).is_file()]
         resumed = {**resumed, "sums": _tables(work, plan) if gone else before["sums"]}
     if resumed != before:
-        write_sealed(path, resumed)
+        write_sealed(path, resumed, of=MANIFEST)
 
 
 def _tables(work: Work, plan: Plan) -> dict[str, str]:

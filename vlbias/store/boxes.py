@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from vlbias.errors import BadTable
 from vlbias.files import whole
+from vlbias.store.parquet import read_frame
 
 __all__ = ["CORNERS", "BoxWriter", "found_boxes", "true_boxes", "write_true_boxes"]
 
@@ -104,19 +105,10 @@ def found_boxes(
         if not _path(folder, key).is_file():
             raise BadTable(f"{folder} keeps no boxes; run the study with keep_boxes above 0")
         filters = [("contrast", "==", contrast), ("mediator", "==", name), ("arm", "==", arm)]
-        parts.append(_read(_path(folder, key), filters))
+        parts.append(read_frame(_path(folder, key), filters=filters))
     columns = [field.name for field in _SCHEMA if field.name not in _NAMES]
     frame: pd.DataFrame = pd.concat(parts, ignore_index=True)[columns]
     return frame.astype({"sample_id": str, "target": str})
-
-
-def _read(path: Path, filters: list[tuple[str, str, str]]) -> pd.DataFrame:
-    """Rows of a file; folders of 0.1.0 have no checksums that would have told of damage."""
-    try:
-        frame: pd.DataFrame = pq.read_table(path, filters=filters).to_pandas()
-    except (OSError, ValueError, KeyError) as error:
-        raise BadTable(f"{path} is damaged ({error}): remove it and run the study again") from error
-    return frame
 
 
 def _path(folder: Path, key: str) -> Path:
@@ -139,5 +131,4 @@ def true_boxes(folder: Path) -> pd.DataFrame:
     path = folder / "objects.parquet"
     if not path.is_file():
         raise BadTable(f"{folder} keeps no boxes; run the study with keep_boxes above 0")
-    frame: pd.DataFrame = pd.read_parquet(path)
-    return frame
+    return read_frame(path, ("sample_id", "target", *CORNERS, "crowd"))

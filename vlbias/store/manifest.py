@@ -8,8 +8,10 @@ from typing import Any
 from vlbias.errors import BadTable
 from vlbias.files import read_sealed
 
-__all__ = ["read_manifest"]
+__all__ = ["MANIFEST", "read_manifest"]
 
+MANIFEST = "manifest"
+"""What a manifest is sealed as."""
 _TABLES = ("study", "packages", "machine", "data", "model", "contrasts", "mediators")
 _LISTS = {"cells": str, "targets": str, "sessions": dict}
 
@@ -27,7 +29,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
                 f"{path} does not say {key!r}: it is no manifest of a run, or is damaged"
             )
 
-    content = read_sealed(path, Part)
+    content = read_sealed(path, Part, of=MANIFEST)
     for name in _TABLES:
         if not isinstance(content.get(name, {}), dict):
             raise BadTable(f"{path}: {name!r} is {str(content[name])[:80]}, expected a table")

@@ -32,6 +32,7 @@ from vlbias.errors import BadTable, MissingArms, UnknownName
 from vlbias.store.cell_files import CellFiles
 from vlbias.store.cell_writer import SCHEMA_VERSION
 from vlbias.store.manifest import read_manifest
+from vlbias.store.parquet import read_frame
 from vlbias.store.seals import refuse_damaged
 
 __all__ = ["Run"]
@@ -87,8 +88,7 @@ class Run:
     def samples(self) -> pd.DataFrame:
         """One row an example, in the order of all arrays: sample_id, cluster, group, split, and more."""
         refuse_damaged(self.folder, self.manifest, "samples.parquet")
-        frame: pd.DataFrame = pd.read_parquet(self.folder / "samples.parquet")
-        return frame
+        return read_frame(self.folder / "samples.parquet", ("sample_id", "cluster"))
 
     @cached_property
     def targets(self) -> tuple[str, ...]:
@@ -99,10 +99,16 @@ class Run:
     def present(self) -> NDArray[np.bool_]:
         """Whether a target is truly there, [samples, targets]."""
         refuse_damaged(self.folder, self.manifest, "present.parquet")
-        frame = pd.read_parquet(self.folder / "present.parquet")
+        frame = read_frame(self.folder / "present.parquet", ("sample_id", "target"))
         matrix = np.zeros((len(self.samples), len(self.targets)), dtype=bool)
         place = {sample: i for i, sample in enumerate(self.samples["sample_id"])}
         column = {target: i for i, target in enumerate(self.targets)}
+        known = frame["sample_id"].isin(list(place)) & frame["target"].isin(list(column))
+        if not known.all():
+            raise BadTable(
+                f"{self.folder / 'present.parquet'} is damaged: it names samples or targets that the run "
+                "has not"
+            )
         matrix[[place[s] for s in frame["sample_id"]], [column[t] for t in frame["target"]]] = True
         return matrix
 

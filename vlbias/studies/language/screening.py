@@ -19,6 +19,7 @@ from vlbias.files import whole
 from vlbias.runs.data_files import keyed_data
 from vlbias.runs.events import Note
 from vlbias.store.cell_writer import cell_key
+from vlbias.store.parquet import read_frame
 from vlbias.studies.arms.plan import ArmsPlan
 from vlbias.studies.language.study import Study
 
@@ -46,7 +47,7 @@ def screened(
         table = _table(plan, model, note)
         with whole(path) as temporary:
             table.to_parquet(temporary)
-    table = pd.read_parquet(path)
+    table = read_frame(path, COLUMNS)
     part = table.drop_duplicates("mediator").set_index("mediator")["part"]
     skipped = frozenset(part.index[part == "skipped"])
     kept = tuple(mediator for mediator in plan.mediators if mediator.name not in skipped)

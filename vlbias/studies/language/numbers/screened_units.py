@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from vlbias.analysis.preselection import screening_quality
+from vlbias.store.parquet import read_frame
 from vlbias.studies.language.numbers.contrast_odds import ContrastOdds
 
 __all__ = ["screened_units"]
@@ -19,7 +20,7 @@ def screened_units(contrast: ContrastOdds) -> pd.DataFrame:
     """
     if "screen" not in contrast.run.manifest:
         return pd.DataFrame()
-    table = pd.read_parquet(contrast.run.folder / contrast.run.manifest["screen"]["table"])
+    table = read_frame(contrast.run.folder / contrast.run.manifest["screen"]["table"])
     exact = {
         name: float(np.nanmean(y01 - contrast.odds.y00)) if not np.isnan(y01).all() else np.nan
         for name, y01, _ in contrast.mediators
