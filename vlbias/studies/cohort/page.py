@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from vlbias.data.adjustment import adjustment_set
+from vlbias.data.adjustment import AdjustmentSet
 from vlbias.data.graph import CausalGraph, Triple
 from vlbias.report.blocks import Block, Part, Section, block
 from vlbias.report.claims import Sentence
@@ -163,17 +163,22 @@ def _drawn(tables: Tables) -> Block:
     drugs = tables.triples["mediator"]
     graph = CausalGraph(tables.edges, frozenset(drugs))
     chosen = tables.falls if len(tables.falls) else tables.triples
-    row = chosen.merge(tables.triples[[*KEY, "covariates"]], on=KEY).iloc[0]
+    row = chosen[KEY].merge(tables.triples, on=KEY).iloc[0]
     triple = Triple(*(str(row[name]) for name in KEY))
-    whole = adjustment_set(graph, triple)
-    said = "; ".join(f"{code} {why}" for code, why in whole.reasons.items()) or "nothing"
+    covariates, between = (_listed(row[name]) for name in ("covariates", "intermediate"))
+    used = AdjustmentSet(triple, covariates, reason=str(row["reason"]), intermediate=between)
+    said = row["why"] or "nothing"
     return block(
         f"The graph of {triple}",
         "Blue: exposure, mediator, outcome; the dashed arrow is in question. Green: adjusted for. Orange: "
         f"between. Grey: other causes. Adjusted for: {said}.",
-        figure=triple_graph(graph, whole),
-        alt=f"Causal graph of {triple}. {whole.reason}. Adjusted for: {said}.",
+        figure=triple_graph(graph, used),
+        alt=f"Causal graph of {triple}. {used.reason}. Adjusted for: {said}.",
     )
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(text.split("; ")) if text else ()
 
 
 def _controls(tables: Tables) -> Iterator[Block]:
