@@ -45,7 +45,7 @@ def wired_net(vocabulary: int = 64, shots: int = 3, noise: float = 0.0) -> RuleN
     generator = torch.Generator().manual_seed(0)
     for parameter in net.parameters():
         parameter.data.normal_(generator=generator).mul_(noise)
-    parts = {}
+    parts: dict[tuple[int, int], Any] = {}
     for layer, head in (ABSTRACTION, INDUCTION, RETRIEVAL):
         attention = net.model.layers[layer].attention
         rows = slice(head * inner, (head + 1) * inner)
@@ -55,7 +55,21 @@ def wired_net(vocabulary: int = 64, shots: int = 3, noise: float = 0.0) -> RuleN
             view.zero_()
         # maps from the stream to the head, and from the head to the stream
         parts[layer, head] = *(view.T for view in views[:3]), views[3].T
+    _wire(parts, vocabulary, shots)
     item, place = slice(0, vocabulary), vocabulary
+    net.model.embed_tokens.weight.data.zero_()[:, item].copy_(torch.eye(vocabulary))
+    net.model.embed_positions.weight.data.zero_()[:, place : place + tokens].copy_(
+        torch.eye(tokens)
+    )
+    net.lm_head.weight.data.zero_()[:, symbol + 2 :].copy_(torch.eye(vocabulary))
+    wired: RuleNet = net.eval()
+    return wired
+
+
+def _wire(parts: dict[tuple[int, int], Any], vocabulary: int, shots: int) -> None:
+    """Write what the three heads do into their maps: query, key, value and output of each, in place."""
+    tokens = 6 * shots + 5
+    symbol, place = vocabulary + tokens, vocabulary
     first, second, third, ask = (
         [place + start + 6 * k for k in range(count)]
         for start, count in ((1, shots + 1), (3, shots + 1), (5, shots), (4, shots + 1))
@@ -82,14 +96,6 @@ def wired_net(vocabulary: int = 64, shots: int = 3, noise: float = 0.0) -> RuleN
         key[[first[k], second[k]], 1 + k] = 2.0
     value[every, every] = 1.0
     out[every, symbol + 2 + every] = 10.0
-
-    net.model.embed_tokens.weight.data.zero_()[:, item].copy_(torch.eye(vocabulary))
-    net.model.embed_positions.weight.data.zero_()[:, place : place + tokens].copy_(
-        torch.eye(tokens)
-    )
-    net.lm_head.weight.data.zero_()[:, symbol + 2 :].copy_(torch.eye(vocabulary))
-    wired: RuleNet = net.eval()
-    return wired
 
 
 def write_wired(folder: Path, **shape: float) -> Path:
