@@ -60,7 +60,7 @@ def test_limits_cover(parameters: tuple[float, ...]) -> None:
     hits = dict.fromkeys(names, 0)
     for seed in range(500):
         items, _ = mixture(*parameters, items=300, seed=seed)
-        found = edit_effects(items, draws=200, seed=seed).set_index("quantity")
+        found = edit_effects(items, draws=400, seed=seed).set_index("quantity")
         for name in names:
             hits[name] += found.loc[name, "lo"] <= expected[name] <= found.loc[name, "hi"]
     assert {

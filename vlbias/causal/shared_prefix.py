@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from vlbias.causal.patching import PatchTarget, Tokens
 from vlbias.causal.resumption import Resumption
 from vlbias.causal.staged_model import Batch, CausalModel, Port, StagedModel, Tower
 from vlbias.causal.tape import Tape
 
-__all__ = ["narrowed", "views"]
+__all__ = ["first_replaced", "narrowed", "views"]
 
 
 def views(
@@ -62,6 +63,30 @@ def views(
         view = _between(tape, tower, start, end, model.ports)
         tail = end - start - 1 if alone else None
         yield replace(view, past=past if start else None, tail=tail), (kinds == kind).all(1)
+
+
+def first_replaced(
+    tower: Tower, tape: Tape, targets: Mapping[str, Sequence[PatchTarget]]
+) -> Tensor | None:
+    """The first token of each row at which any mediator replaces anything, [rows]; None if it may be any.
+
+    Args:
+        tower: A tower with `causal`.
+        tape: A recording of whole rows.
+        targets: Mediator name to its targets.
+    """
+    sites = {}
+    for target in (target for some in targets.values() for target in some):
+        if not target.site.positions:
+            return None
+        sites[target.length, target.site.positions] = target.site
+    ids = tape.batch[tower.causal or ""]
+    firsts = []
+    for (length, _), site in sites.items():
+        lengths = () if length is None else (length,)
+        mask = Tokens.of(tower, tape.batch, lengths).mask(site, length, ids[:, :, None])
+        firsts.append(mask.expand(len(ids), -1).long().argmax(1))
+    return torch.stack(firsts).amin(0)
 
 
 def _read(tower: Tower, tape: Tape) -> tuple[Tensor, Tensor]:

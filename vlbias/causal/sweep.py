@@ -21,8 +21,8 @@ from vlbias.causal.entry_groups import EntryGroup, entry_groups, patch_target
 from vlbias.causal.hooks import tree_fill_nan_, tree_index_select
 from vlbias.causal.jobs import Jobs
 from vlbias.causal.mediator_jobs import run_mediators
-from vlbias.causal.patching import PatchTarget, Tokens, aligned_pairs
-from vlbias.causal.shared_prefix import narrowed, views
+from vlbias.causal.patching import PatchTarget, aligned_pairs
+from vlbias.causal.shared_prefix import first_replaced, narrowed, views
 from vlbias.causal.site import Mediator, Site
 from vlbias.causal.staged_model import Batch, Encoded, StagedModel, Tower
 from vlbias.causal.tape import Tape, record
@@ -143,14 +143,8 @@ class SweepPlan:
     def _views(self, tape: Tape, own: Tensor, donor: Tensor) -> Iterable[tuple[Tape, Tensor]]:
         if self.tower.causal is None or not self.narrow or not self._groups:
             return [(tape, torch.ones_like(own, dtype=torch.bool))]
-        return views(
-            self.model,
-            self.tower,
-            tape,
-            own,
-            donor,
-            _first_replaced(self.tower, self._targets, tape),
-        )
+        replaced = first_replaced(self.tower, tape, self._targets)
+        return views(self.model, self.tower, tape, own, donor, replaced)
 
     def is_cut(self, mediator: Mediator) -> bool:
         """Whether replacing the mediator replaces all that the tower passes on."""
@@ -224,21 +218,3 @@ def _block(encoded: Encoded, own: Tensor, aligned: Tensor, batch: UnitBatch) -> 
 
 def _device(batch: Batch) -> torch.device:
     return next(iter(batch.values())).device
-
-
-def _first_replaced(
-    tower: Tower, every: Mapping[str, Sequence[PatchTarget]], tape: Tape
-) -> Tensor | None:
-    """The first token of each row at which a mediator replaces anything, [rows]; None if it may be any."""
-    sites = {}
-    for target in (target for targets in every.values() for target in targets):
-        if not target.site.positions:
-            return None
-        sites[target.length, target.site.positions] = target.site
-    ids = tape.batch[tower.causal or ""]
-    firsts = []
-    for (length, _), site in sites.items():
-        lengths = () if length is None else (length,)
-        mask = Tokens.of(tower, tape.batch, lengths).mask(site, length, ids[:, :, None])
-        firsts.append(mask.expand(len(ids), -1).long().argmax(1))
-    return torch.stack(firsts).amin(0)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -30,7 +29,7 @@ from vlbias.models.language.attention import (
     use_open_attention,
 )
 from vlbias.models.language.layouts import Layout, layout_of
-from vlbias.models.language.next_token import next_logits
+from vlbias.models.language.next_token import NextToken
 from vlbias.models.language.scoring import candidate_scores
 from vlbias.models.language.tokens import SPANS, Row, Tokenizer, batch_of
 from vlbias.models.long_texts import refuse_long_texts
@@ -40,7 +39,7 @@ __all__ = ["LanguageModel"]
 STAGE = "lm"
 
 
-class LanguageModel:
+class LanguageModel(NextToken):
     """A language model as a staged model.
 
     The probability of a candidate of several tokens is length-normalised: the geometric mean of its
@@ -113,33 +112,6 @@ class LanguageModel:
         texts, ids = [row.cloze.text for row in rows], [row.ids for row in tokenised]
         refuse_long_texts(self.name, texts, ids, self._limit)
         return batch_of(tokenised, self._pad, next(self.net.parameters()).device)
-
-    def tokens(self, text: str) -> list[int]:
-        """Ids of a whole text, with the special tokens that begin one."""
-        return self._ready.ids(text)
-
-    def text_of(self, ids: Sequence[int]) -> str:
-        """The text of some tokens."""
-        return self._ready.decoded(ids)
-
-    def words(self, pattern: re.Pattern[str]) -> dict[str, int]:
-        """Entries of the vocabulary that match a pattern as a whole, with their ids."""
-        return self._ready.words(pattern)
-
-    def next_token_logits(self, ids: Sequence[Sequence[int]]) -> Tensor:
-        """Logits [N, vocabulary] of the token behind each text of a causal model.
-
-        Args:
-            ids: Tokens of the texts, of any lengths.
-
-        Raises:
-            BadModel: if the model fills masks, or a text is longer than it takes.
-        """
-        if self.layout.masked:
-            raise BadModel(f"{self.name} fills masks and gives no next token: give a causal model")
-        longest = [max(ids, key=len)]
-        refuse_long_texts(self.name, [*map(self.text_of, longest)], longest, self._limit)
-        return next_logits(self.net, self.layout, ids, self._pad, self._cap)
 
     @property
     def _ready(self) -> Tokenizer:

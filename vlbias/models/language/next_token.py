@@ -1,38 +1,72 @@
-"""Logits of the token behind texts of any lengths."""
+"""What a causal language model says next, beside the candidates of a cloze: logits of its whole vocabulary."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from vlbias.errors import BadModel
 from vlbias.models.language.layouts import Layout
+from vlbias.models.language.tokens import Tokenizer
+from vlbias.models.long_texts import refuse_long_texts
 
-__all__ = ["next_logits"]
+__all__ = ["NextToken"]
 
 
-@torch.inference_mode()
-def next_logits(
-    net: nn.Module, layout: Layout, ids: Sequence[Sequence[int]], pad: int, cap: float | None
-) -> Tensor:
-    """Logits [N, vocabulary] behind each text of a causal model, in single precision.
+class NextToken:
+    """The part of a language model that works on whole texts and its own vocabulary."""
 
-    Args:
-        net: The model.
-        layout: Where its parts are.
-        ids: Tokens of the texts.
-        pad: Token that fills up short texts, on the right, where a causal model does not see it.
-        cap: Soft cap of the final logits, if the model has one.
-    """
-    device = next(net.parameters()).device
-    rows = [torch.tensor(row) for row in ids]
-    batch = pad_sequence(rows, batch_first=True, padding_value=pad).to(device)
-    hidden = net.get_submodule(layout.base)(input_ids=batch, use_cache=False).last_hidden_state
-    last = torch.tensor([len(row) - 1 for row in ids], device=device)
-    state = hidden[torch.arange(len(batch), device=device), last]
-    for name in layout.head:
-        state = net.get_submodule(name)(state)
-    logits: Tensor = state.float()
-    return logits if cap is None else cap * torch.tanh(logits / cap)
+    net: nn.Module
+    name: str
+    layout: Layout
+    _pad: int
+    _limit: int
+    _cap: Any
+
+    @property
+    def _ready(self) -> Tokenizer:
+        raise NotImplementedError
+
+    def tokens(self, text: str) -> list[int]:
+        """Ids of a whole text, with the special tokens that begin one."""
+        return self._ready.ids(text)
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        """The text of some tokens."""
+        return self._ready.decoded(ids)
+
+    def words(self, pattern: re.Pattern[str]) -> dict[str, int]:
+        """Entries of the vocabulary that match a pattern as a whole, with their ids."""
+        return self._ready.words(pattern)
+
+    @torch.inference_mode()
+    def next_token_logits(self, ids: Sequence[Sequence[int]]) -> Tensor:
+        """Logits [N, vocabulary] of the token behind each text of a causal model.
+
+        Args:
+            ids: Tokens of the texts, of any lengths.
+
+        Raises:
+            BadModel: if the model fills masks, or a text is longer than it takes.
+        """
+        if self.layout.masked:
+            raise BadModel(f"{self.name} fills masks and gives no next token: give a causal model")
+        longest = max(ids, key=len)
+        if len(longest) > self._limit:
+            refuse_long_texts(self.name, [self.text_of(longest)], [longest], self._limit)
+        device = next(self.net.parameters()).device
+        rows = [torch.tensor(row) for row in ids]
+        batch = pad_sequence(rows, batch_first=True, padding_value=self._pad).to(device)
+        base = self.net.get_submodule(self.layout.base)
+        hidden = base(input_ids=batch, use_cache=False).last_hidden_state
+        last = torch.tensor([len(row) - 1 for row in ids], device=device)
+        state = hidden[torch.arange(len(batch), device=device), last]
+        for name in self.layout.head:
+            state = self.net.get_submodule(name)(state)
+        logits: Tensor = state.float()
+        return logits if self._cap is None else self._cap * torch.tanh(logits / self._cap)

@@ -241,7 +241,7 @@ def _probe_blocks(tables: Tables) -> Iterator[Block]:
             "Heads of highest score silenced together on fresh solved prompts, against as many of lowest "
             "score in the same layers and random ones.",
             figure=figures.ablation_curves(tables.ablation),
-            table=tables.ablation,
+            table=tables.ablation.rename(columns={"arm": "silenced"}),
             alt="Accuracy against heads silenced, three arms a type; the numbers stand in the table.",
         )
     if not len(tables.attention):

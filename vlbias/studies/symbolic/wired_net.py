@@ -25,20 +25,6 @@ _SHARP = 30.0
 """Scale of queries: attention to one token alone."""
 
 
-def _unwired(vocabulary: int, tokens: int, noise: float) -> RuleNet:
-    """The net with weights of this standard deviation."""
-    config = RuleNetConfig(
-        vocab_size=vocabulary, hidden_size=2 * vocabulary + tokens + 2, num_hidden_layers=3,
-        num_attention_heads=_HEADS, head_dim=vocabulary + tokens, max_position_embeddings=tokens,
-        norm=False, scaling=1.0, tie_word_embeddings=False,
-    )  # fmt: skip
-    net = RuleNet(config)
-    generator = torch.Generator().manual_seed(0)
-    for parameter in net.parameters():
-        parameter.data.normal_(generator=generator).mul_(noise)
-    return net
-
-
 def wired_net(vocabulary: int = 64, shots: int = 3, noise: float = 0.0) -> RuleNet:
     """The net.
 
@@ -48,9 +34,18 @@ def wired_net(vocabulary: int = 64, shots: int = 3, noise: float = 0.0) -> RuleN
         noise: Standard deviation of the weights of all other heads.
     """
     tokens = 6 * shots + 5
-    symbol = inner = vocabulary + tokens
-    net: Any = _unwired(vocabulary, tokens, noise)
-    parts = {}
+    symbol = vocabulary + tokens
+    width, inner = 2 * vocabulary + tokens + 2, vocabulary + tokens
+    config = RuleNetConfig(
+        vocab_size=vocabulary, hidden_size=width, num_hidden_layers=3, num_attention_heads=_HEADS,
+        head_dim=inner, max_position_embeddings=tokens, norm=False, scaling=1.0,
+        tie_word_embeddings=False,
+    )  # fmt: skip
+    net: Any = RuleNet(config)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in net.parameters():
+        parameter.data.normal_(generator=generator).mul_(noise)
+    parts: dict[tuple[int, int], Any] = {}
     for layer, head in (ABSTRACTION, INDUCTION, RETRIEVAL):
         attention = net.model.layers[layer].attention
         rows = slice(head * inner, (head + 1) * inner)
@@ -60,7 +55,21 @@ def wired_net(vocabulary: int = 64, shots: int = 3, noise: float = 0.0) -> RuleN
             view.zero_()
         # maps from the stream to the head, and from the head to the stream
         parts[layer, head] = *(view.T for view in views[:3]), views[3].T
+    _wire(parts, vocabulary, shots)
     item, place = slice(0, vocabulary), vocabulary
+    net.model.embed_tokens.weight.data.zero_()[:, item].copy_(torch.eye(vocabulary))
+    net.model.embed_positions.weight.data.zero_()[:, place : place + tokens].copy_(
+        torch.eye(tokens)
+    )
+    net.lm_head.weight.data.zero_()[:, symbol + 2 :].copy_(torch.eye(vocabulary))
+    wired: RuleNet = net.eval()
+    return wired
+
+
+def _wire(parts: dict[tuple[int, int], Any], vocabulary: int, shots: int) -> None:
+    """Write what the three heads do into their maps: query, key, value and output of each, in place."""
+    tokens = 6 * shots + 5
+    symbol, place = vocabulary + tokens, vocabulary
     first, second, third, ask = (
         [place + start + 6 * k for k in range(count)]
         for start, count in ((1, shots + 1), (3, shots + 1), (5, shots), (4, shots + 1))
@@ -87,14 +96,6 @@ def wired_net(vocabulary: int = 64, shots: int = 3, noise: float = 0.0) -> RuleN
         key[[first[k], second[k]], 1 + k] = 2.0
     value[every, every] = 1.0
     out[every, symbol + 2 + every] = 10.0
-
-    net.model.embed_tokens.weight.data.zero_()[:, item].copy_(torch.eye(vocabulary))
-    net.model.embed_positions.weight.data.zero_()[:, place : place + tokens].copy_(
-        torch.eye(tokens)
-    )
-    net.lm_head.weight.data.zero_()[:, symbol + 2 :].copy_(torch.eye(vocabulary))
-    wired: RuleNet = net.eval()
-    return wired
 
 
 def write_wired(folder: Path, **shape: float) -> Path:

@@ -1,0 +1,96 @@
+"""Times the scores of all heads against one plain hook for each head and prompt, side by side.
+
+    python experiments/benchmarks/symbolic.py --model FOLDER_OR_GGUF_FILE --pairs 1
+
+Both give the same numbers: the largest difference is printed as a share of the logit gap.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from vlbias.models import load_model
+from vlbias.studies.symbolic.ablation import tokens_of_site
+from vlbias.studies.symbolic.head_types import SITES
+from vlbias.studies.symbolic.prompts import Pair
+from vlbias.studies.symbolic.recording import heads_port, recorded_heads
+from vlbias.studies.symbolic.scores import head_scores
+from vlbias.studies.symbolic.solving import Drawer
+from vlbias.studies.symbolic.study import Study
+
+
+def plain(drawer: Drawer, pair: Pair, heads: Sequence[tuple[int, int]]) -> dict[str, Any]:
+    """Scores [heads, 2] by name of a set of tokens: a whole pass of one prompt for each."""
+    model, port = drawer.model, heads_port(drawer.model)
+    worlds = list(pair.worlds)
+    found = {site: np.zeros((len(heads), 2)) for site in SITES}
+    for direction, (own, other) in enumerate((worlds, worlds[::-1])):
+        ids = [drawer.ids(pair.worlds[own])]
+        given = torch.tensor(recorded_heads(model, [drawer.ids(pair.worlds[other])]).output)
+        answer = drawer.vocabulary.ids[pair.worlds[own].answer]
+        rival = drawer.vocabulary.ids[pair.rival_of(own)]
+
+        def delta(ids: Any = ids, answer: int = answer, rival: int = rival) -> float:
+            logits = model.next_token_logits(ids)[0]
+            return float(logits[rival] - logits[answer])
+
+        before = delta()
+        for site in SITES:
+            tokens = tokens_of_site(site, drawer.study, drawer.vocabulary.begin)
+            for place, (layer, head) in enumerate(heads):
+
+                def patch(
+                    _: Any, args: Any, layer: int = layer, head: int = head, given: Any = given,
+                    tokens: Any = tokens,
+                ) -> Any:  # fmt: skip
+                    parts = args[0].unflatten(-1, (port.units, -1)).clone()
+                    parts[:, tokens, head] = given[:, layer, tokens, head]
+                    return (parts.flatten(-2),)
+
+                module = model.net.get_submodule(port.path(layer))
+                handle = module.register_forward_pre_hook(patch)
+                found[site][place, direction] = delta() - before
+                handle.remove()
+    return found
+
+
+def main() -> None:
+    """Prints both times, their ratio, and the largest difference."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--shots", type=int, default=4)
+    parser.add_argument("--pairs", type=int, default=1)
+    parser.add_argument("--share", type=int, default=1, help="time every n-th head by plain hooks")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    study = Study(name="timed", model=options.model, shots=options.shots)
+    loaded: Any = load_model(options.model)
+    drawer = Drawer(loaded.scores_only(), study)
+    pairs = drawer.pairs("abstract", "both", 0, options.pairs, 2, 0, 0).pairs
+    began = time.process_time()
+    gap, fast = head_scores(drawer.model, pairs, study.mediator_batch)
+    quick = time.process_time() - began
+    layers, count = next(iter(fast.values())).shape[:2]
+    heads = [(i // count, i % count) for i in range(0, layers * count, options.share)]
+    began, largest = time.process_time(), 0.0
+    with torch.inference_mode():
+        for number, pair in enumerate(pairs):
+            for site, slow in plain(drawer, pair, heads).items():
+                mine = np.array([fast[site][layer, head, number] for layer, head in heads])
+                largest = max(largest, float(np.abs(mine - slow).max()))
+    whole = (time.process_time() - began) * options.share
+    print(
+        f"{layers * count} heads at {len(SITES)} sets of tokens, {len(pairs)} pairs: {quick:.1f} s of CPU, "
+        f"by plain hooks {whole:.1f} s ({whole / quick:.1f} times), largest difference "
+        f"{largest / np.abs(gap).mean():.1e} of the logit gap"
+    )
+
+
+if __name__ == "__main__":
+    main()
