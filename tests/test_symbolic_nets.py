@@ -122,7 +122,7 @@ def test_a_significant_head_need_not_move_anything() -> None:
 def test_the_benchmark_finds_and_stays_quiet(tmp_path: Path) -> None:
     found = benchmark_symbolic(tmp_path, pairs=12)
     rows = found.summary.set_index("method")
-    assert rows.loc["exchange", "found"] >= 0.9 * rows.loc["exchange", "carry"]
+    assert rows.loc["exchange", "found"] >= 0.85 * rows.loc["exchange", "carry"]
     assert rows.loc["exchange", "false"] == 0
     assert rows.loc["exchange", "quiet"] == rows.loc["exchange", "without"] == 2 * len(WITHOUT)
     assert rows.loc["exchange without floor", "false"] > 0
