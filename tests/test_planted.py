@@ -162,7 +162,7 @@ def test_the_page_says_which_method_names_the_right_encoder(
     rows = found.summary[found.summary["method"] == "effects"].set_index("plant")
     biased = int(rows.loc[["image", "text", "both"], "right"].sum())
     quiet = int(rows.loc["unbiased", "right"])
-    assert f"effects names exactly the planted encoders in {biased} of 6 sets" in page.summary
+    assert f"Effects names exactly the planted encoders in {biased} of 6 sets" in page.summary
     assert f"none in {quiet} of 8 where there is no bias" in page.summary
     text = page.html.read_text()
     for said in (

@@ -34,6 +34,12 @@ class Cloze:
     after: str = ""
     joint: str = " "
 
+    def __repr__(self) -> str:
+        """As keys of runs hold it: a joint of one space stands in none."""
+        parts = [f"{name}={getattr(self, name)!r}" for name in ("text", "candidates", "spans", "after")]
+        parts += [f"joint={self.joint!r}"] if self.joint != " " else []
+        return f"Cloze({', '.join(parts)})"
+
     def __post_init__(self) -> None:
         if not self.text.strip() or self.text != self.text.strip():
             raise BadData(f"text {self.text!r}: expected words without space at the ends")

@@ -49,7 +49,7 @@ def list_(
     if what == "claims":
         from vlbias.studies import claims_document
 
-        typer.echo(claims_document(), nl=False)
+        echo(claims_document().removesuffix("\n"))
         return
     if what == "triples":
         _triples(model)

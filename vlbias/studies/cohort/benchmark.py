@@ -19,7 +19,7 @@ from vlbias.data.simulated_cohort import CohortSpec, World, make_world, simulate
 from vlbias.data.simulated_truth import true_effects
 from vlbias.errors import BadOption, UnknownName
 from vlbias.files import write_texts
-from vlbias.report.csv_files import csv_text, read_table
+from vlbias.report.csv_files import csv_text
 from vlbias.runs.events import QUIET, Events
 from vlbias.studies.cohort.alternatives import METHODS, Case
 
@@ -87,7 +87,7 @@ def benchmark_cohort(
         if not path.is_file():
             world = make_world(CohortSpec(seed + number))
             write_texts({path: csv_text(answers_of_world(world, patients, methods))})
-        frames.append(read_table(path))
+        frames.append(pd.read_csv(path))
         events.cells(number + 1, worlds, patients)
     table = pd.concat(frames, ignore_index=True)
     summary = scores(table)

@@ -128,16 +128,24 @@ class Conditions:
                     yield part["condition"], {name: arrays[name] for name in arrays.files}
 
     def overheads(self) -> list[dict[str, Any]]:
-        """What every method costs at run time, as `overhead/` holds it.
+        """What every method costs at run time, as `overhead/` holds it; nothing if the study times nothing.
 
         Raises:
-            BadTable: if a file is damaged.
+            BadTable: if a file is damaged, or is not there yet.
         """
-        keys = dict.fromkeys(self.frame["fit"])
-        paths = [self.run.folder / "overhead" / f"{key}.json" for key in keys if key]
-        return [
-            _sealed(path, self.run, of=f"overhead/{path.stem}") for path in paths if path.is_file()
-        ]
+        if not self.run.manifest["study"]["mitigation"]["timed"]:
+            return []
+        own = self.frame[self.frame["role"] == "mitigated"]
+        found = []
+        for key, setting in zip(own["fit"], own["setting"], strict=True):
+            path = self.run.folder / "overhead" / f"{key}.json"
+            if not path.is_file():
+                raise BadTable(
+                    f"{self.run.folder}: the overhead of {setting} is not there; run the study again, which "
+                    "times it"
+                )
+            found.append(_sealed(path, self.run, of=f"overhead/{path.stem}"))
+        return list({one["name"]: one for one in found}.values())
 
     def fits(self) -> list[dict[str, Any]]:
         """Seconds and photos of every fit, and what it noted.

@@ -95,4 +95,4 @@ def _placebos(spec: MethodSpec, protocol: Protocol) -> int:
 def _short(value: Any) -> str:
     if isinstance(value, list | tuple):
         return " ".join(map(_short, value))
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, default=str)
