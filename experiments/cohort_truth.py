@@ -19,7 +19,7 @@ import pandas as pd
 from vlbias.data.simulated_cohort import KINDS, CohortSpec, make_world
 from vlbias.studies.cohort.benchmark import answers_of_world, scores
 
-FAST = ("graph", "none", "linear probability", "product of coefficients")
+FAST = ("graph", "unadjusted", "linear probability", "product of coefficients")
 
 
 def main() -> None:
@@ -102,7 +102,7 @@ def wrong_graph(right: pd.DataFrame, wrong: pd.DataFrame, seeds: range) -> str:
     for name, table, method in (
         ("right graph", same, "graph"),
         ("wrong graph", wrong, "graph"),
-        ("no adjustment", same, "none"),
+        ("no adjustment", same, "unadjusted"),
     ):
         part = table[(table["method"] == method) & (table["plant"] == "null_confounded")]
         rows.append(

@@ -14,7 +14,7 @@ from vlbias.data.simulated_truth import true_effects
 from vlbias.errors import BadOption, UnknownName
 from vlbias.studies.cohort.benchmark import answers_of_world, benchmark_cohort, scores
 
-FAST = ("graph", "none", "linear probability", "product of coefficients")
+FAST = ("graph", "unadjusted", "linear probability", "product of coefficients")
 
 
 def test_worlds_repeat_and_their_graph_hides_what_is_asked() -> None:
@@ -56,8 +56,8 @@ def test_the_graph_finds_what_is_there_and_no_adjustment_finds_more() -> None:
     found = scores(table).set_index("method")
     assert found.loc["graph", "precision"] >= 0.93
     assert found.loc["graph", "recall"] == 1.0
-    assert found.loc["graph", "precision"] - found.loc["none", "precision"] >= 0.15
-    assert found.loc["graph", "coverage"] >= 0.85 > found.loc["none", "coverage"]
+    assert found.loc["graph", "precision"] - found.loc["unadjusted", "precision"] >= 0.15
+    assert found.loc["graph", "coverage"] >= 0.85 > found.loc["unadjusted", "coverage"]
     assert found.loc["graph", "r"] >= 0.99
     assert found.loc["graph", "mae"] <= 0.004
     assert np.isnan(found.loc["product of coefficients", "coverage"])
@@ -75,10 +75,10 @@ def test_slow_methods_answer_and_count_what_they_adjust_for() -> None:
 
 
 def test_the_benchmark_keeps_worlds_and_refuses_what_is_unknown(tmp_path: Path) -> None:
-    first = benchmark_cohort(tmp_path, worlds=1, patients=2000, methods=("graph", "none"))
+    first = benchmark_cohort(tmp_path, worlds=1, patients=2000, methods=("graph", "unadjusted"))
     kept = {path.name: path.stat().st_mtime_ns for path in first.path.parent.glob("world-*.csv")}
     shown = call(
-        "benchmark", "cohort", "--patients", 2000, "--methods", "graph,none", "-o", tmp_path
+        "benchmark", "cohort", "--patients", 2000, "--methods", "graph,unadjusted", "-o", tmp_path
     )
     assert shown.exit_code == 0, shown.output
     assert "nothing follows for any real drug" in shown.output

@@ -91,7 +91,7 @@ def test_intermediate_confounding_is_marked_with_its_reason(folder: Path) -> Non
 
 def test_controls_are_outside_the_family(folder: Path) -> None:
     tables = tables_of(folder)
-    assert set(tables["controls"]["adjustment"]) == {"graph", "none"}
+    assert set(tables["controls"]["adjustment"]) == {"graph", "unadjusted"}
     assert tables["calibration"]["controls"].max() == len(tables["controls"]) / 2
     assert len(tables["effects"]) == 8 * (len(tables["triples"]) + len(tables["unadjusted"]))
 

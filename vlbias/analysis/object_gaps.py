@@ -144,7 +144,7 @@ def _limits(
     gone = np.full(len(used), np.nan)
     if len(value) > 2:
         gap = value.max(axis=0) - value.min(axis=0)
-        return np.stack([gap, gone, gone, gone], axis=1), "none"
+        return np.stack([gap, gone, gone, gone], axis=1), "no limits"
     gap = value[0] - value[1]
     count = rates.count[:, used]
     events = value * count

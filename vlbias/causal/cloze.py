@@ -36,7 +36,9 @@ class Cloze:
 
     def __repr__(self) -> str:
         """As keys of runs hold it: a joint of one space stands in none."""
-        parts = [f"{name}={getattr(self, name)!r}" for name in ("text", "candidates", "spans", "after")]
+        parts = [
+            f"{name}={getattr(self, name)!r}" for name in ("text", "candidates", "spans", "after")
+        ]
         parts += [f"joint={self.joint!r}"] if self.joint != " " else []
         return f"Cloze({', '.join(parts)})"
 

@@ -45,6 +45,9 @@ HEADS = {
     "p_holm": "p, Holm",
     "p_max_t": "p, max-T",
     "pearson_controls": "pearson, controls",
+    "pooled": "gap, pooled",
+    "pooled_hi": "gap, pooled, at most",
+    "pooled_lo": "gap, pooled, at least",
     "presence_mAP": "presence mAP",
     "r_TE_both": "r of TE with NIE + NDE",
     "r_TE_parts": "r of TE with the sum of parts",
@@ -82,10 +85,10 @@ HEADS |= {
     for effect in ("ACME", "TE")
     for part, head in (
         ("se", "SE of {}"), ("lo", "{} at least"), ("hi", "{} at most"), ("p", "p of {}"),
-        ("unadjusted", "{}, unadjusted"),
     )
 }  # fmt: skip
 HEADS |= {
+    "ACME_unadjusted": "ACME, unadjusted",
     "found_unadjusted": "found, unadjusted",
     "left_out": "left out",
     "n_mediator": "n, mediator",

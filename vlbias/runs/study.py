@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ __all__ = [
     "StudyBase",
     "fields_at",
     "near",
+    "plain_values",
     "read_toml",
 ]
 
@@ -170,6 +172,21 @@ class ModelStudy(StudyBase):
         if self.model.startswith(("./", "../", "/")):
             raise BadStudy("model", self.model, f"a folder that exists (looked in {folder})")
         return self
+
+
+def plain_values(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Options as a manifest can hold them: a validator of fields that take any option.
+
+    Raises:
+        ValueError: if a value is no text, number, truth value, or a list or table of such, as dates are.
+    """
+    try:
+        json.dumps(options)
+    except TypeError as error:
+        raise ValueError(
+            f"texts, numbers, truth values, and lists and tables of them ({error})"
+        ) from None
+    return options
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -58,16 +58,7 @@ class Run:
 
     def __init__(self, folder: Path | str) -> None:
         object.__setattr__(self, "folder", Path(folder))
-        if not (self.folder / "manifest.json").is_file():
-            raise BadTable(
-                f"{self.folder} is no run folder: it has no manifest.json; give the folder that "
-                "`vlbias run` named"
-            )
-        version = self.manifest.get("schema")
-        if version != SCHEMA_VERSION:
-            raise BadTable(
-                f"{self.folder} has table schema {version}, this version reads {SCHEMA_VERSION}"
-            )
+        _refuse_others(self)
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -245,3 +236,17 @@ def _decoded(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], list[str]]:
 
 def _mapped(words: Sequence[str], place: Mapping[str, int]) -> NDArray[np.int64]:
     return np.array([place[word] for word in words], np.int64)
+
+
+def _refuse_others(run: Run) -> None:
+    """A folder that is no run, or one of another schema."""
+    if not (run.folder / "manifest.json").is_file():
+        raise BadTable(
+            f"{run.folder} is no run folder: it has no manifest.json; give the folder that "
+            "`vlbias run` named"
+        )
+    version = run.manifest.get("schema")
+    if version != SCHEMA_VERSION:
+        raise BadTable(
+            f"{run.folder} has table schema {version}, this version reads {SCHEMA_VERSION}"
+        )

@@ -178,7 +178,7 @@ def _normal(estimate: float, se: float, adjusted_for: int) -> Answer:
 
 METHODS: Mapping[str, Callable[[Case], Answer]] = {
     "graph": by_graph,
-    "none": unadjusted,
+    "unadjusted": unadjusted,
     "linear probability": linear_probability,
     "product of coefficients": product_of_coefficients,
     "all covariates": all_covariates,

@@ -22,7 +22,7 @@ from vlbias.studies.cohort.study import Estimator
 
 __all__ = ["GRAPH", "NONE", "answer", "overlap", "positivity"]
 
-GRAPH, NONE = "graph", "none"
+GRAPH, NONE = "graph", "unadjusted"
 """Adjusted by the graph, and not adjusted."""
 _LEAST_OVERLAP = 0.95
 _MOST_CANDIDATES = 10
@@ -91,7 +91,13 @@ def _means(
 
 def _about(question: Question) -> dict[str, Any]:
     chosen = question.adjustment
-    kind = "natural" if chosen.identified else "interventional" if chosen.intermediate else "none"
+    kind = (
+        "natural"
+        if chosen.identified
+        else "interventional"
+        if chosen.intermediate
+        else "unidentified"
+    )
     return {
         "exposure": chosen.triple.exposure,
         "mediator": chosen.triple.mediator,

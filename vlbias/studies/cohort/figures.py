@@ -25,8 +25,8 @@ def volcano(triples: pd.DataFrame) -> Figure:
     height = -np.log10(triples["ACME_p"].clip(lower=_LEAST_P))
     groups = (
         ("found", triples["found"], BLUE),
-        ("not found", ~triples["found"] & (triples["effects"] != "none"), GREY),
-        ("not identified", triples["effects"] == "none", ORANGE),
+        ("not found", ~triples["found"] & (triples["effects"] != "unidentified"), GREY),
+        ("not identified", triples["effects"] == "unidentified", ORANGE),
     )
     for mark, (name, rows, colour) in zip(MARKS, groups, strict=False):
         if rows.any():
@@ -120,7 +120,7 @@ def control_p_values(controls: pd.DataFrame) -> Figure:
     """Observed against expected p-values of negative controls, adjusted and not."""
     figure = Figure(figsize=(4.6, 4.2))
     axis = figure.subplots()
-    names = {"graph": "adjusted", "none": "not adjusted"}
+    names = {"graph": "adjusted", "unadjusted": "not adjusted"}
     for number, (adjustment, name) in enumerate(names.items()):
         p = np.sort(controls.loc[controls["adjustment"] == adjustment, "ACME_p"].dropna())
         expected = (np.arange(len(p)) + 0.5) / max(len(p), 1)

@@ -58,10 +58,10 @@ class MediationResult:
 
     @property
     def effects(self) -> str:
-        """Kind: "natural" (also without a graph), "interventional", or "none" if neither is identified."""
+        """Kind: "natural" (also without a graph), "interventional", or "unidentified" if neither is identified."""
         if self.adjustment is None or self.adjustment.identified:
             return "natural"
-        return "interventional" if self.adjustment.intermediate else "none"
+        return "interventional" if self.adjustment.intermediate else "unidentified"
 
     @property
     def share(self) -> Share:

@@ -66,7 +66,7 @@ def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) 
     estimated = rows[rows["status"] == "ok"].reset_index(drop=True)
     asked, controls = (estimated[estimated["control"] == value] for value in (False, True))
     adjusted = judged(asked[asked["adjustment"] == "graph"])
-    plain = judged(asked[asked["adjustment"] == "none"])
+    plain = judged(asked[asked["adjustment"] == "unadjusted"])
     frames = {}
     for name in ("untestable", "edges"):
         refuse_damaged(run.folder, run.manifest, f"{name}.parquet")
@@ -92,7 +92,7 @@ def judged(rows: pd.DataFrame) -> pd.DataFrame:
     p_bh ≤ `LEVEL` and every mean is supported by patients (positivity).
     """
     rows = rows.copy()
-    family = rows["effects"] != "none"
+    family = rows["effects"] != "unidentified"
     rows["p_bh"] = benjamini_hochberg(rows["ACME_p"].where(family).to_numpy(float))
     rows["found"] = (rows["p_bh"] <= LEVEL) & (rows["positivity"] == "")
     return rows.sort_values(["ACME_p", *KEY], kind="stable").reset_index(drop=True)

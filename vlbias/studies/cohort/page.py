@@ -74,8 +74,8 @@ def _said(tables: Tables, simulated: bool) -> Iterator[Sentence]:
     counts = triples["effects"].value_counts()
     if counts.get("interventional"):
         yield claims.INTERVENTIONAL.say(number=int(counts["interventional"]))
-    if counts.get("none"):
-        yield claims.UNIDENTIFIED.say(number=int(counts["none"]))
+    if counts.get("unidentified"):
+        yield claims.UNIDENTIFIED.say(number=int(counts["unidentified"]))
     yield from _of_controls(tables.calibration)
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from vlbias.causal.contrast import Contrast
 from vlbias.data import TEXTS
 from vlbias.data.world import World
 from vlbias.errors import UnknownName
-from vlbias.runs.study import Frozen, Split
+from vlbias.runs.study import Frozen, Split, plain_values
 from vlbias.studies.arms.study import ArmsStudy
 
 __all__ = ["Study", "TextSet"]
@@ -34,7 +34,7 @@ class TextSet(Frozen):
     path: Path | None = None
     splits: tuple[Split, ...] = ("dev", "test")
     groups: tuple[str, ...] = ("masculine", "feminine")
-    options: Mapping[str, Any] = {}
+    options: Annotated[Mapping[str, Any], AfterValidator(plain_values)] = {}
     limit: int | None = Field(None, ge=1)
 
 

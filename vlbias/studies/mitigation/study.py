@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from vlbias.runs.study import Frozen, Split
+from vlbias.runs.study import Frozen, Split, plain_values
 from vlbias.studies.photos.study import PhotoSet, PhotoStudy
 
 __all__ = ["SPLITS", "MethodSpec", "Protocol", "SiteSelection", "SplitPhotos", "Study"]
@@ -62,9 +62,9 @@ class MethodSpec(Frozen):
     """
 
     name: str
-    options: Mapping[str, Any] = {}
+    options: Annotated[Mapping[str, Any], AfterValidator(plain_values)] = {}
     pick: SiteSelection | None = None
-    vary: Mapping[str, tuple[Any, ...]] = {}
+    vary: Annotated[Mapping[str, tuple[Any, ...]], AfterValidator(plain_values)] = {}
     strengths: tuple[float, ...] = ()
     placebos: int | None = Field(None, ge=0)
 
