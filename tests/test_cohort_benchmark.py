@@ -85,7 +85,7 @@ def test_the_benchmark_keeps_worlds_and_refuses_what_is_unknown(tmp_path: Path) 
     after = {path.name: path.stat().st_mtime_ns for path in first.path.parent.glob("world-*.csv")}
     assert kept == after
     pd.testing.assert_frame_equal(pd.read_csv(first.path), first.table)
-    assert first.table["kind"].notna().all(), "no type may look like a missing value in a CSV file"
+    assert first.table["plant"].notna().all(), "no type may look like a missing value in a CSV file"
     assert first.summary["nulls"].tolist() == [15, 15]
     with pytest.raises(UnknownName, match="grahp"):
         benchmark_cohort(tmp_path, methods=("grahp",))

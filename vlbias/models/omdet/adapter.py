@@ -101,7 +101,7 @@ class OmDet(GroundedModel[TaskReader]):
         ).last_hidden_state
         at_end = batch["end"][..., None].expand(-1, -1, hidden.shape[-1])
         classes = hidden.gather(1, at_end) @ language.text_projection
-        longest = int(batch["task_length"].max())
+        longest = int(batch["task_width"][0])
         told = batch["text"][:, :longest] == IS_TASK
         task = hidden[:, :longest] * told[..., None]
         return self.net.get_submodule(CLASSES)(classes), self.net.get_submodule(TASK)(task), told

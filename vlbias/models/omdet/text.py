@@ -116,7 +116,7 @@ class TaskReader:
         Returns:
             input_ids, place (in its own text) and text (0 the task, then class by class, negative
             padding) [R, T]; end (last token of a class name) and owner (number of that class) [R, K];
-            classes, length and task_length [R]. Rows of fewer classes repeat their first one.
+            classes, length, task_length and task_width [R]. Rows of fewer classes repeat their first one.
 
         Raises:
             BadData: if a text holds a special token.
@@ -144,6 +144,8 @@ class TaskReader:
             "classes": classes,
             "length": total,
             "task_length": torch.tensor([row[0] for row in lengths]),
+            # a part of the rows is as wide as the whole, which was recorded
+            "task_width": torch.full((len(rows),), max(row[0] for row in lengths)),
         }
 
     def _checked(self, piece: TaskText) -> list[list[int]]:

@@ -58,7 +58,7 @@ class MediationResult:
 
     @property
     def effects(self) -> str:
-        """Kind: "natural" (also without a graph), "interventional", or "unidentified" if neither is identified."""
+        """Kind: "natural" (also without a graph), "interventional", or "unidentified" if it is neither."""
         if self.adjustment is None or self.adjustment.identified:
             return "natural"
         return "interventional" if self.adjustment.intermediate else "unidentified"

@@ -136,16 +136,8 @@ class Conditions:
         if not self.run.manifest["study"]["mitigation"]["timed"]:
             return []
         own = self.frame[self.frame["role"] == "mitigated"]
-        found = []
-        for key, setting in zip(own["fit"], own["setting"], strict=True):
-            path = self.run.folder / "overhead" / f"{key}.json"
-            if not path.is_file():
-                raise BadTable(
-                    f"{self.run.folder}: the overhead of {setting} is not there; run the study again, which "
-                    "times it"
-                )
-            found.append(_sealed(path, self.run, of=f"overhead/{path.stem}"))
-        return list({one["name"]: one for one in found}.values())
+        timed = dict(zip(own["fit"], own["setting"], strict=True))
+        return [_overhead(self.run, key, setting) for key, setting in timed.items()]
 
     def fits(self) -> list[dict[str, Any]]:
         """Seconds and photos of every fit, and what it noted.
@@ -191,6 +183,15 @@ class Conditions:
     def _path(self, key: str) -> Path:
         ending = "npz" if self.parts[key]["kind"] == "map" else "parquet"
         return self.run.folder / "cells" / f"{key}.{ending}"
+
+
+def _overhead(run: Run, key: str, setting: str) -> dict[str, Any]:
+    path = run.folder / "overhead" / f"{key}.json"
+    if not path.is_file():
+        raise BadTable(
+            f"{run.folder}: the overhead of {setting} is not there; run the study again, which times it"
+        )
+    return _sealed(path, run, of=f"overhead/{path.stem}")
 
 
 def _sealed(path: Path, run: Run, *, of: str) -> dict[str, Any]:
