@@ -235,6 +235,12 @@ def _decoded(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], list[str]]:
 
 
 def _mapped(words: Sequence[str], place: Mapping[str, int]) -> NDArray[np.int64]:
+    unknown = [word for word in words if word not in place]
+    if unknown:
+        raise BadTable(
+            f"a cell is damaged: it names {unknown[0]!r}, which the run has not; move it away and run "
+            "`vlbias resume`"
+        )
     return np.array([place[word] for word in words], np.int64)
 
 
