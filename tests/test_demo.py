@@ -100,8 +100,8 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("dual", "text", "text-neutral", "feature-blur"),
         # tokens of the detector's last block know of the person wherever they are, so that blurring
         # others takes a part of the cue too: docs/planted.md
-        ("detector", "image", "pixel-blur", "text-neutral"),
-        ("detector", "text", "text-neutral", "feature-blur"),
+        pytest.param("detector", "image", "pixel-blur", "text-neutral", marks=pytest.mark.slow),
+        pytest.param("detector", "text", "text-neutral", "feature-blur", marks=pytest.mark.slow),
     ],
 )
 def test_the_right_mitigation_removes_the_plant_and_no_other_does(
