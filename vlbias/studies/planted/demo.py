@@ -49,7 +49,7 @@ class Demo:
     following: str
 
 
-def demo(out: Path, events: Events = QUIET, *, photos: int = 700) -> Demo:
+def demo(out: Path, events: Events = QUIET, *, photos: int = 1000) -> Demo:
     """Measure, mediate, mitigate and report a planted model; a killed one goes on where it was.
 
     In the scenes no object goes with anybody: what the model does by gender, it brought along.
