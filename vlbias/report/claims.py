@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Claim", "Sentence", "document"]
+__all__ = ["Claim", "Sentence", "claim_named", "document"]
 
 
 class Sentence(str):
@@ -64,6 +64,11 @@ class Claim:
         said = self.text.format(**values)
         marked = f"Exploratory: {said}" if self.exploratory else said
         return Sentence(marked, self.name, self.exploratory)
+
+
+def claim_named(claims: Sequence[Claim], name: str) -> Claim:
+    """The claim of a name among those of a kind of study."""
+    return next(one for one in claims if one.name == name)
 
 
 _HEAD = """# Claims: what a page can say

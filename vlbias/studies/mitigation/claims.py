@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from vlbias.report.claims import Claim
+from functools import partial
+
+from vlbias.report.claims import Claim, claim_named
 from vlbias.studies.photos import decisions
 
 __all__ = ["CLAIMS", "claim"]
@@ -52,7 +54,5 @@ CLAIMS = (
     ),
 )
 
-
-def claim(name: str) -> Claim:
-    """The claim of a name."""
-    return next(one for one in CLAIMS if one.name == name)
+claim = partial(claim_named, CLAIMS)
+"""The claim of a name."""
