@@ -117,7 +117,7 @@ class Engine:
     def share(
         self, examples: Sequence[Example], *, cell: int = 1, batch_rows: int = 128
     ) -> tuple[str, ...]:
-        """Encode once, for all calls to come, the towers whose rows recur between these examples.
+        """Encode once, for all calls to come, the towers whose rows recur here; gives their names.
 
         A tower is shared when its distinct rows are fewer than half of those that contrasts use, example
         by example. One that reads photos must also have each row in two cells on average.
@@ -126,9 +126,6 @@ class Engine:
             examples: All that will be run.
             cell: So many of them, in this order, are run at a time.
             batch_rows: About so many rows are recorded at once.
-
-        Returns:
-            The towers that are shared now.
         """
         with in_turn(self.model):
             for tower in self.model.towers:
@@ -141,14 +138,10 @@ class Engine:
             return tuple(self._shared)
 
     def run(self, examples: Sequence[Example], *, mediated: bool = True) -> Iterator[Arm]:
-        """All arms of these examples, contrast by contrast, mediators in order.
+        """All arms of these examples, contrast by contrast; not `mediated`, "00" and "11" alone.
 
         Examples that lack one of a contrast's worlds are left out of that contrast's rows. A mediator
         is left out of a contrast that alters no channel it can see: its effects are zero.
-
-        Args:
-            examples: What is run.
-            mediated: Whether with mediators; without, arms "00" and "11" alone.
 
         Raises:
             BadData: if a tower is shared and a row of these examples was not among those shared.
