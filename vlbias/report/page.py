@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from vlbias.report.blocks import Block, Guidance, Section
 from vlbias.report.csv_files import table_texts
 from vlbias.report.drawing import numbered
 from vlbias.report.export import card_text, frames, json_text
+from vlbias.report.glance import stories
 from vlbias.report.page_folder import names_of_tables
 from vlbias.store.run_folder import Run
 
@@ -111,19 +111,23 @@ def _page_text(
 ) -> str:
     content = {
         "sections": [{**one.said, "parts": one.section.parts} for one in done],
+        "stories": stories([(one.run, one.section) for one in done]),
         "comparison": comparison,
         "limits": guidance.limits,
         "wording": guidance.wording,
         "glossary": guidance.glossary,
         "draws": draws,
     }
-    template = files("vlbias.report").joinpath("templates", "page.html.j2").read_text("utf-8")
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.PackageLoader("vlbias.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     figures = count(1)
     environment.globals["numbered"] = lambda svg: numbered(svg, next(figures))
-    return environment.from_string(template).render(content)
+    return environment.get_template("page.html.j2").render(content)
 
 
 def _together(every: Sequence[Guidance]) -> Guidance:

@@ -60,10 +60,12 @@ def report(
         note(f"figures of {run.folder.name}")
         done.append(Reported(run, tables, kind.section(run, tables, with_images=with_images)))
         kinds.append(kind)
-    return write_page(target, done, _side_by_side(done, kinds), draws)
+    return write_page(target, done, _side_by_side(done, kinds, draws, seed), draws)
 
 
-def _side_by_side(done: Sequence[Reported], kinds: Sequence[Kind]) -> list[Block]:
+def _side_by_side(
+    done: Sequence[Reported], kinds: Sequence[Kind], draws: int, seed: int
+) -> list[Block]:
     """Blocks of every comparison; runs whose kinds share one are compared with each other."""
     groups: dict[Compare, list[Reported]] = {}
     for one, kind in zip(done, kinds, strict=True):
@@ -72,5 +74,5 @@ def _side_by_side(done: Sequence[Reported], kinds: Sequence[Kind]) -> list[Block
     return [
         block
         for compare, members in groups.items()
-        for block in compare([(one.run, one.tables) for one in members])
+        for block in compare([(one.run, one.tables) for one in members], draws=draws, seed=seed)
     ]

@@ -14,6 +14,7 @@ from vlbias.report.tables import with_limits
 from vlbias.store.run_folder import Run
 from vlbias.studies.language import figures
 from vlbias.studies.language.claims import claim
+from vlbias.studies.language.glance import at_a_glance
 from vlbias.studies.language.guidance import GUIDANCE
 from vlbias.studies.language.numbers import Tables
 
@@ -35,6 +36,7 @@ def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
     return Section(
         headline=_headline(run, tables),
         readings=_readings(tables),
+        glance=at_a_glance(run, tables),
         parts=(
             Part("Effects", list(_effect_blocks(tables))),
             Part("Exactness", [exact]),
@@ -238,7 +240,7 @@ def _screening_block(table: pd.DataFrame) -> Block:
     return block("Screening", text, table=table)
 
 
-def compare(runs: Sequence[tuple[Run, Tables]]) -> list[Block]:
+def compare(runs: Sequence[tuple[Run, Tables]], *, draws: int = 2000, seed: int = 0) -> list[Block]:
     """Blocks that set runs side by side, one for every data set that several models saw."""
     blocks = []
     every = pd.concat([_first_contrast(run, tables) for run, tables in runs])

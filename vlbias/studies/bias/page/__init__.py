@@ -8,6 +8,7 @@ from dataclasses import replace
 from vlbias.report.blocks import Block, Part, Section, block
 from vlbias.report.funnel import data_part
 from vlbias.store.run_folder import Run
+from vlbias.studies.bias.glance import at_a_glance
 from vlbias.studies.bias.numbers import Tables
 from vlbias.studies.bias.page.columns import group_columns
 from vlbias.studies.bias.page.mediators import mediator_blocks
@@ -42,6 +43,7 @@ def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
     return replace(
         said,
         parts=parts,
+        glance=at_a_glance(run, tables),
         guidance=photo_guidance(run),
         task=task_of(run),
         metrics=photo_metrics(run, tables.conditions.iloc[0], point.get("split", "dev")),
