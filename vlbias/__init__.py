@@ -32,14 +32,19 @@ _PUBLIC = {
     "run": "vlbias.studies.lifecycle",
 }
 
-__all__ = [*_PUBLIC]
+_MODULES = ("plots",)
+"""Public modules that are used under the package's own name."""
+
+__all__ = [*_PUBLIC, *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"vlbias.{name}")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'vlbias' has no attribute {name!r}")
     return getattr(import_module(_PUBLIC[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(_PUBLIC)
+    return sorted(__all__)

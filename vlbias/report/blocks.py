@@ -36,6 +36,7 @@ class Block:
         folded: Whether the table waits behind its title.
         gallery: HTML of pictures, or nothing.
         columns: Heads of the table and what each means, as far as it is known.
+        figure: What `svg` was drawn from, for files of figures.
     """
 
     title: str
@@ -46,6 +47,7 @@ class Block:
     folded: bool = False
     gallery: str = ""
     columns: Sequence[tuple[str, str]] = ()
+    figure: Figure | None = None
 
 
 @dataclass(frozen=True)
@@ -137,5 +139,12 @@ def block(
     drawn = "" if figure is None else svg(figure)
     columns = [] if table is None or table.empty else explained(table.columns)
     return Block(
-        title, text, shown, drawn, alt or f"{title}. {text}", folded, columns=tuple(columns)
+        title,
+        text,
+        shown,
+        drawn,
+        alt or f"{title}. {text}",
+        folded,
+        columns=tuple(columns),
+        figure=figure,
     )

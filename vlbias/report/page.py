@@ -15,7 +15,9 @@ from vlbias.report.blocks import Block, Guidance, Section
 from vlbias.report.csv_files import table_texts
 from vlbias.report.drawing import numbered
 from vlbias.report.export import card_text, frames, json_text
+from vlbias.report.figure_files import write_figures
 from vlbias.report.glance import stories
+from vlbias.report.latex import latex_table
 from vlbias.report.page_folder import names_of_tables
 from vlbias.store.run_folder import Run
 
@@ -34,6 +36,8 @@ class Page:
         summary: The headline of every run in words.
         json: The words and tables of the page as one file.
         card: A block for a model card, with `model-index` as front matter.
+        latex: The metrics of every run as a LaTeX table.
+        figures: Files of figures, if they were asked for.
     """
 
     html: Path
@@ -41,6 +45,8 @@ class Page:
     summary: str
     json: Path
     card: Path
+    latex: Path
+    figures: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,12 @@ class Reported:
 
 
 def write_page(
-    target: Path, done: Sequence[Reported], comparison: Sequence[Block], draws: int
+    target: Path,
+    done: Sequence[Reported],
+    comparison: Sequence[Block],
+    draws: int,
+    *,
+    with_figures: bool = False,
 ) -> Page:
     """Write page, tables, JSON and model card of analysed runs, all whole.
 
@@ -81,6 +92,7 @@ def write_page(
         done: The runs, in order.
         comparison: Blocks that set them side by side.
         draws: Resampling draws of every interval and test.
+        with_figures: Write figures/RUN/*.png and *.svg too.
 
     Raises:
         BadTable: if the disk is full, or the folder cannot be written; an old page stays as it was.
@@ -92,6 +104,7 @@ def write_page(
         page: _page_text(done, comparison, guidance, draws),
         target / "report.json": json_text(said),
         target / "model-card.md": card_text(said, guidance.limits),
+        target / "headline.tex": latex_table([(one.run, one.section) for one in done]),
     }
     names = names_of_tables([one.run for one in done])
     for name, one in zip(names, done, strict=True):
@@ -100,10 +113,22 @@ def write_page(
         for name in names:
             (tables / name).mkdir(parents=True, exist_ok=True)
         write_texts(texts, seal=page)
+        figures = _figures(target, names, done, comparison) if with_figures else []
     except OSError as error:
         raise unwritable(target, error) from error
     summary = "\n".join(f"{one.said['name']}: {one.said['headline']}" for one in done)
-    return Page(page, tables, summary, target / "report.json", target / "model-card.md")
+    files = (target / name for name in ("report.json", "model-card.md", "headline.tex"))
+    return Page(page, tables, summary, *files, figures)
+
+
+def _figures(
+    target: Path, names: Sequence[str], done: Sequence[Reported], comparison: Sequence[Block]
+) -> list[Path]:
+    written = write_figures(target / "figures" / "comparison", comparison)
+    for name, one in zip(names, done, strict=True):
+        blocks = [block for part in one.section.parts for block in part.blocks]
+        written += write_figures(target / "figures" / name, blocks)
+    return written
 
 
 def _page_text(

@@ -24,6 +24,7 @@ def report(
     draws: int = 2000,
     seed: int = 0,
     with_images: bool = False,
+    with_figures: bool = False,
     note: Note = silent,
 ) -> Page:
     """Analyse finished runs and write their page and tables; needs no model.
@@ -35,6 +36,7 @@ def report(
         seed: Of the draws.
         with_images: Show example photos whose licence allows it; see
             `vlbias.studies.photos.example_photos`. Rendered scenes are shown in any case.
+        with_figures: Write every figure as PNG and SVG into `figures` too.
         note: Told what is being done.
 
     Raises:
@@ -60,7 +62,8 @@ def report(
         note(f"figures of {run.folder.name}")
         done.append(Reported(run, tables, kind.section(run, tables, with_images=with_images)))
         kinds.append(kind)
-    return write_page(target, done, _side_by_side(done, kinds, draws, seed), draws)
+    comparison = _side_by_side(done, kinds, draws, seed)
+    return write_page(target, done, comparison, draws, with_figures=with_figures)
 
 
 def _side_by_side(

@@ -34,8 +34,8 @@ def read_coco_zhao(
 
     Reads the layout of `coco` and, beside it, `images_val2014.csv` with a row per photo: `id`, `bb_gender`
     (Male, Female, Unsure, Both) and `bb_skin` (Light, Dark, Unsure, Both). Photos without a row are in the
-    group "not annotated". The file is had on request only: this reader was written to its published columns and to
-    code that reads it, and its values were not seen in full.
+    group "not annotated". The file is had on request only: this reader was written to its published columns
+    and to code that reads it, and its values were not seen in full.
 
     Args:
         path: Folder of COCO, with the annotations' file in it or in `annotations`.
