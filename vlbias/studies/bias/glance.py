@@ -33,9 +33,8 @@ def _where(effects: pd.DataFrame) -> Iterator[Glance]:
     """The encoders that carry what the contrast with the largest total effect changes."""
     rows = effects[(effects["functional"] == "B_lin") & ~effects["mediator"].str.contains("/")]
     parts = rows[(rows["effect"] == "NIE") & (rows["mediator"] != "")]
-    # where one tower alone is changed, all passes through it by construction
-    open_ones = parts[~parts["cut"] | (parts.groupby("contrast")["mediator"].transform("size") > 1)]
-    tested = open_ones[open_ones["p_adjusted"].notna()]
+    # through a cut all passes by construction, which is no finding
+    tested = parts[~parts["cut"].astype(bool) & parts["p_adjusted"].notna()]
     if tested.empty:
         return
     fitting = tested["contrast"] == "null->both"

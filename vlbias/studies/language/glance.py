@@ -32,7 +32,7 @@ def at_a_glance(run: Run, tables: Tables) -> list[Glance]:
     name = "glance-odds-shown" if shown else "glance-odds-not-shown"
     times, least, most = (float(np.exp(row[key])) for key in ("estimate", "lo", "hi"))
     limits = f"95 % limits {least:.2f} to {most:.2f}"
-    number = f"odds of the two words times {times:.2f} ({limits}), {row['n']} texts"
+    number = f"odds of the two words times {times:.2f} ({limits}), {int(row['n'])} texts"
     said = claim(name).say(when=contrast_in_words(contrast))
     first = Glance("How much?", said, number, "shown" if shown else "not shown")
     return [first, *_where(tables.effects, contrast, str(row["target"]))] if shown else [first]

@@ -96,9 +96,18 @@ def not_comparable(first: Run, second: Run) -> str:
         return "their groups differ"
     if set(first.targets) != set(second.targets):
         return "their classes differ"
+    bases = [_base(run) for run in (first, second)]
+    if bases[0] != bases[1]:
+        return f"B of one is of the world {bases[0]!r}, of the other of {bases[1]!r}"
     points = [study["operating_point"] for study in studies]
     other = [name for name in _POINT if points[0].get(name) != points[1].get(name)]
     return f"their operating points differ in {', '.join(other)}" if other else ""
+
+
+def _base(run: Run) -> str:
+    """The world that B is of; see `PresenceScores.null_contrast`."""
+    bases = [name.partition("->")[0] for name in run.manifest["contrasts"]]
+    return "null" if "null" in bases else bases[0]
 
 
 def comparison_of(runs: Sequence[Run], *, draws: int, seed: int) -> Comparison:

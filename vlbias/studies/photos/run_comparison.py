@@ -70,7 +70,7 @@ def _is_one_story(runs: Measured) -> bool:
     about = [(run.manifest["model"], run.manifest["data"]["content_hash"]) for run, _ in runs]
     same = len({(model["name"], model.get("revision"), data) for model, data in about}) == 1
     measured = sum("strictness" in frames(tables) for _, tables in runs)
-    return same and measured <= 1
+    return same and measured == 1
 
 
 def _differences(runs: Sequence[Run], draws: int, seed: int) -> Iterator[Block]:
