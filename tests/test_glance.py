@@ -70,7 +70,7 @@ def test_how_much_where_and_what_helps_with_numbers_and_without_codes() -> None:
     )
     assert "image encoder" in answers[1].said
     assert (
-        "2.0 percentage points per object on average (95 % limits 1.5 to 2.5) less"
+        "2.0 percentage points less per object on average (95 % limits 1.5 to 2.5)"
         in answers[1].number
     )
     assert "the persons in the photo are blurred" in answers[2].said

@@ -80,7 +80,7 @@ def test_it_sorts_and_filters_in_a_browser(tmp_path: Path) -> None:
     assert said["names"] == ["alpha x", "beta", "delta x", "e", "f", gamma]
     assert said["filtered"] == ["alpha x"]
     assert said["count"] == "1 of 6 rows"
-    assert said["copied"] == '"name","value"\n"alpha x","1.0e-12"', (
+    assert said["copied"] == '"condition","value"\n"alpha x","1.0e-12"', (
         "what is filtered out is not copied"
     )
     assert said["told"] == ["first\n+1.0", "second\n-1.0", "first\n+1.0"]

@@ -113,7 +113,7 @@ def test_maps_of_one_run_have_one_scale() -> None:
 
 
 def test_the_picture_has_the_order_of_the_model_its_placebo_and_its_cuts() -> None:
-    frame = plots.stage_effects(EFFECTS, "null->both", placebo="null->placebo-both")
+    frame = plots.stage_effects(EFFECTS, "null->both", placebos=["null->placebo-both"])
     assert frame["stage"].tolist() == ["image_encoder", "text_encoder", "fusion_encoder"]
     assert frame["inputs"].tolist() == [["image"], ["text"], []]
     assert frame["placebo"].tolist() == pytest.approx([-0.04, 0.005, -0.05])
@@ -121,7 +121,7 @@ def test_the_picture_has_the_order_of_the_model_its_placebo_and_its_cuts() -> No
     axis = plots.model_picture(frame, figure.subplots())
     words = {text.get_text(): text.get_position() for text in axis.texts}
     image, fusion = (
-        next(k for k in words if k.startswith(w)) for w in ("image encoder", "part that")
+        next(k for k in words if k.startswith(w)) for w in ("image encoder", "fusion of")
     )
     assert words["photo"][0] < words[image][0] < words[fusion][0] < words["output"][0]
     assert "placebo -0.040" in image

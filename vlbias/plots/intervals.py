@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from vlbias.plots.axes import axis_of, dress, needed, points
 from vlbias.report.drawing import BLUE, GREY, MARKS, ORANGE, SERIES
+from vlbias.report.names import world_label
 from vlbias.report.told import tell
 
 __all__ = ["gaps", "intervals", "operating_points", "worlds"]
@@ -20,6 +21,7 @@ def gaps(
     ax: Axes | None = None,
     *,
     most: int = 40,
+    level: float = 0.025,
     label: str = "gap of the false-positive rate, first group minus second",
 ) -> Axes:
     """Gap of every object with support, largest first, with its limits.
@@ -28,6 +30,7 @@ def gaps(
         frame: Columns object, status, gap, lo, hi, p_max_t: `objects` of a report or of `vlbias.bias`.
         ax: Where; the current axis if not given.
         most: Objects that are drawn.
+        level: Of the correction over objects; that of a page, which keeps the other half of 5 % for worlds.
         label: What the gap is a difference of.
 
     Raises:
@@ -38,7 +41,7 @@ def gaps(
     rows = frame[frame["status"] == "ok"]
     rows = rows.reindex(rows["gap"].abs().sort_values(ascending=False).index).head(most)
     rows = rows.sort_values("gap").rename(columns={"gap": "estimate"})
-    sure = rows["p_max_t"] < 0.05
+    sure = rows["p_max_t"] <= level
     for chosen, colour, told in (
         (~sure, GREY, "cannot be told from chance"),
         (sure, ORANGE, "survives correction over objects"),
@@ -80,7 +83,7 @@ def worlds(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
     )
     known = frame["B_crossfit"].notna()
     tell(dots, [text for text, one in zip(said, known, strict=True) if one])
-    dress(axis, list(frame["world"]), "B: sum over objects of |FPR gap|")
+    dress(axis, [world_label(name) for name in frame["world"]], "B: sum over objects of |FPR gap|")
     return axis
 
 

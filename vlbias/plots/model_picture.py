@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -27,7 +27,7 @@ _GRAPH: Mapping[str, Mapping[str, Any]] = {
     "decoder": {"channels": ["image", "text"], "parents": ["fusion_encoder"]},
 }
 """Stages of runs that do not say how theirs are joined: those of version 0.1.0."""
-_WIDE, _HIGH, _STEP = 1.5, 0.62, 2.35
+_WIDE, _HIGH, _STEP = 1.85, 0.78, 2.7
 _THICKEST = 9.0
 
 
@@ -36,7 +36,7 @@ def stage_effects(
     contrast: str,
     stages: Mapping[str, Mapping[str, Any]] | None = None,
     *,
-    placebo: str = "",
+    placebos: Sequence[str] = (),
     functional: str = "B_lin",
 ) -> pd.DataFrame:
     """What `model_picture` draws, from a table of effects.
@@ -46,7 +46,8 @@ def stage_effects(
         contrast: Whose effect is drawn.
         stages: `manifest["stages"]` of the run: name to channels and parents; the stages that have effects
             are joined as in a detector if not given.
-        placebo: Contrast of the placebo; none if empty.
+        placebos: Contrasts of placebos; of several, that with the largest effect through a stage stands
+            beside it.
         functional: The quantity that changes.
 
     Returns:
@@ -55,7 +56,8 @@ def stage_effects(
     """
     rows = effects[(effects["functional"] == functional) & (effects["effect"] == "NIE")]
     own = rows[rows["contrast"] == contrast].set_index("mediator")
-    other = rows[rows["contrast"] == placebo].set_index("mediator")
+    other = rows[rows["contrast"].isin(list(placebos))].sort_values("estimate", key=abs)
+    other = other.drop_duplicates("mediator", keep="last").set_index("mediator")
     graph = stages or {name: one for name, one in _GRAPH.items() if name in own.index}
     found = []
     for name, about in graph.items():
@@ -121,7 +123,7 @@ def model_picture(
         )
     xs, ys = zip(*place.values(), strict=True)
     axis.set_xlim(min(xs) - 0.7, max(xs) + 0.7)
-    axis.set_ylim(min(ys) - 0.75, max(ys) + 0.75)
+    axis.set_ylim(min(ys) - 0.6, max(ys) + 0.6)
     axis.set_axis_off()
     axis.set_title(
         f"effect on {what} through each stage when it is replaced on its own", fontsize=8

@@ -58,9 +58,21 @@ def _headline(section: Section) -> Glance:
     return Glance("What was found?", said, "", "exploratory" if said.exploratory else "see below")
 
 
-def per_object(estimate: float, lo: float, hi: float, objects: int) -> str:
-    """A sum over objects and its limits as percentage points per object, as a reader pictures them."""
+def per_object(estimate: float, lo: float, hi: float, objects: int, *, less: bool = False) -> str:
+    """A sum over objects and its limits as percentage points per object, as a reader pictures them.
+
+    Args:
+        estimate: The sum of rates.
+        lo: Its lower limit.
+        hi: Its upper limit.
+        objects: How many it is a sum of.
+        less: Whether it is a reduction, told as a positive number.
+    """
+    if less:
+        estimate, lo, hi = -estimate, -hi, -lo
     points = [100 * value / objects for value in (estimate, lo, hi)]
-    return "{:.1f} percentage points per object on average (95 % limits {:.1f} to {:.1f})".format(
-        *points
+    word = " less" if less else ""
+    return (
+        f"{points[0]:.1f} percentage points{word} per object on average (95 % limits {points[1]:.1f} to "
+        f"{points[2]:.1f})"
     )

@@ -6,42 +6,54 @@ import re
 from typing import NamedTuple
 
 __all__ = [
-    "CONTRASTED",
-    "WORLDS",
-    "contrast_in_words",
-    "part_in_words",
-    "quantity_in_words",
-    "world_in_words",
-]
+    "CONTRASTED", "WORLDS", "contrast_in_words", "contrast_label", "part_in_words", "quantity_in_words",
+    "world_in_words", "world_label",
+]  # fmt: skip
 
 
 class _World(NamedTuple):
-    """A world: as the subject of a sentence, and as what was done."""
+    """A world: as the subject of a sentence, as what was done, and in few words for a figure."""
 
     doing: str
     done: str
+    short: str
 
 
 WORLDS = {
-    "null": _World("Nothing", "photo and text as they are"),
+    "null": _World("Nothing", "photo and text are as they are", "as it is"),
     "mask-gender": _World(
-        "Masking the persons in the image", "the persons in the photo are blurred"
+        "Masking the persons in the image",
+        "the persons in the photo are blurred",
+        "persons blurred",
     ),
     "replace-gender": _World(
-        "Replacing gendered words in the text", "words like man and woman become person"
+        "Replacing gendered words in the text",
+        "words like man and woman become person",
+        "neutral words",
     ),
-    "swap-gender": _World("Swapping gendered words in the text", "man and woman change places"),
+    "swap-gender": _World(
+        "Swapping gendered words in the text", "man and woman change places", "words swapped"
+    ),
     "both": _World(
         "Masking the persons and replacing gendered words",
         "the persons are blurred and words like man and woman become person",
+        "persons blurred, neutral words",
     ),
-    "placebo-image": _World("The image placebo", "as many pixels away from persons are blurred"),
-    "placebo-text": _World("The text placebo", "as many words that tell no gender are replaced"),
+    "placebo-image": _World(
+        "The image placebo", "as many pixels away from persons are blurred", "other pixels blurred"
+    ),
+    "placebo-text": _World(
+        "The text placebo", "as many words that tell no gender are replaced", "other words replaced"
+    ),
     "placebo-both": _World(
-        "Both placebos", "pixels away from persons and words of no gender change"
+        "Both placebos", "pixels away from persons and words of no gender change", "both placebos"
     ),
-    "background-blur": _World("Blurring all but the persons", "all but the persons is blurred"),
-    "object-mask": _World("Masking one random object", "one random object is hidden"),
+    "background-blur": _World(
+        "Blurring all but the persons", "all but the persons is blurred", "background blurred"
+    ),
+    "object-mask": _World(
+        "Masking one random object", "one random object is hidden", "an object hidden"
+    ),
 }
 """Name of a world to words; worlds of a study's own keep their names."""
 
@@ -62,7 +74,7 @@ _QUANTITIES = {
 _PARTS = {
     "image_encoder": "image encoder",
     "text_encoder": "text encoder",
-    "fusion_encoder": "part that joins image and text",
+    "fusion_encoder": "fusion of image and text",
     "decoder": "decoder",
     "lm": "language model",
 }
@@ -97,6 +109,17 @@ def contrast_in_words(contrast: str) -> str:
     base, _, other = contrast.partition("->")
     when = f"when {world_in_words(other)}"
     return when if base == "null" else f"{when}, from {base!r}"
+
+
+def world_label(name: str) -> str:
+    """A world for the side of a figure: in few words, and under its name in the tables."""
+    return f"{WORLDS[name].short} ({name})" if name in WORLDS else name
+
+
+def contrast_label(contrast: str) -> str:
+    """A contrast for the side of a figure."""
+    base, _, other = contrast.partition("->")
+    return world_label(other) if base == "null" else contrast
 
 
 def quantity_in_words(functional: str) -> str:

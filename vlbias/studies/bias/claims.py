@@ -40,7 +40,8 @@ CLAIMS = (
     ),
     Claim(
         "glance-world",
-        "The differences get smaller when {done}, by more than a stricter model would explain.",
+        "The differences get smaller when {done}, by more than a stricter model would explain. That is a test "
+        "of the cause, and no remedy.",
         "as beyond-strictness",
         "as beyond-strictness",
         _WORLDS,

@@ -14,6 +14,7 @@ from vlbias.plots.axes import dress, points
 from vlbias.plots.sites import with_sites
 from vlbias.report.columns import headed
 from vlbias.report.drawing import BLUE, GREY, MARKS, ORANGE, SERIES
+from vlbias.report.names import contrast_label
 
 __all__ = [
     "by_layer", "changes", "conditions", "encoders", "heads", "intervals", "largest_unit", "objects",
@@ -28,6 +29,7 @@ def encoders(effects: pd.DataFrame, functional: str = "B_lin") -> Figure:
     total = effects[whole & (effects["effect"] == "TE") & (effects["mediator"] == "")]
     rows = pd.concat([total.assign(mediator="total effect"), rows])
     contrasts = list(dict.fromkeys(effects["contrast"]))
+    labels = [contrast_label(name) for name in contrasts]
     names = list(dict.fromkeys(rows["mediator"]))
     figure = Figure(figsize=(7.2, 0.42 * len(contrasts) * max(len(names), 2) / 1.6 + 1.0))
     axis = figure.subplots()
@@ -37,8 +39,8 @@ def encoders(effects: pd.DataFrame, functional: str = "B_lin") -> Figure:
         part = rows[rows["mediator"] == name].set_index("contrast").reindex(contrasts)
         place = (np.arange(len(contrasts)) + (number - (len(names) - 1) / 2) * height).tolist()
         colour, mark = palette[number % len(palette)], MARKS[number % 10]
-        points(axis, part, place, contrasts, colour=colour, label=name, mark=mark)
-    dress(axis, contrasts, f"effect on {headed(functional)} (negative: less disparity)")
+        points(axis, part, place, labels, colour=colour, label=name, mark=mark)
+    dress(axis, labels, f"effect on {headed(functional)} (negative: less disparity)")
     return figure
 
 
@@ -46,12 +48,12 @@ def stages(
     effects: pd.DataFrame,
     contrast: str,
     graph: Mapping[str, Mapping[str, Any]] | None,
-    placebo: str = "",
+    placebos: Sequence[str] = (),
     functional: str = "B_lin",
 ) -> Figure:
     """The picture of the model: how much of a contrast's effect passes through each stage."""
-    frame = plots.stage_effects(effects, contrast, graph, placebo=placebo, functional=functional)
-    figure = Figure(figsize=(7.2, 2.6))
+    frame = plots.stage_effects(effects, contrast, graph, placebos=placebos, functional=functional)
+    figure = Figure(figsize=(8.2, 2.9))
     plots.model_picture(frame, figure.subplots(), what=headed(functional))
     return figure
 
@@ -148,14 +150,15 @@ def changes(table: pd.DataFrame, functional: str = "B_lin") -> Figure:
     """What every contrast changes, what thresholds as strict do, and the difference, with limits."""
     rows = table[(table["functional"] == functional) & table["effect"].isin(_COMPARED)]
     contrasts = list(dict.fromkeys(rows["contrast"]))
+    labels = [contrast_label(name) for name in contrasts]
     figure = Figure(figsize=(7.2, 0.5 * len(contrasts) + 1.0))
     axis = figure.subplots()
     for number, name in enumerate(_COMPARED):
         part = rows[rows["effect"] == name].set_index("contrast").reindex(contrasts)
         place = (np.arange(len(contrasts)) + (number - 1) * 0.22).tolist()
         colour = (GREY, ORANGE, BLUE)[number % 3]
-        points(axis, part, place, contrasts, colour=colour, label=name, mark=MARKS[number])
-    dress(axis, contrasts, f"change of {headed(functional)} (negative: less disparity)")
+        points(axis, part, place, labels, colour=colour, label=name, mark=MARKS[number])
+    dress(axis, labels, f"change of {headed(functional)} (negative: less disparity)")
     return figure
 
 

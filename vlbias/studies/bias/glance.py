@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
@@ -68,6 +69,5 @@ def _what_helps(statements: pd.DataFrame, objects: int) -> Iterator[Glance]:
     yield Glance("What helps?", said, _less(row, objects), "shown")
 
 
-def _less(row: pd.Series, objects: int) -> str:
-    """How much smaller, as a positive number."""
-    return f"{per_object(-row['estimate'], -row['hi'], -row['lo'], objects)} less"
+def _less(row: pd.Series[Any], objects: int) -> str:
+    return per_object(row["estimate"], row["lo"], row["hi"], objects, less=True)

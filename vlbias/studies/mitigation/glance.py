@@ -36,6 +36,6 @@ def _what_helps(chosen: pd.DataFrame, objects: int) -> Glance:
     row, others = ranked.iloc[0], len(ranked) - 1
     further = f"; the same holds for {others} more" if others else ""
     said = claim(name).say(setting=row["setting"], further=further)
-    values = (-row["attributable"], -row["attributable_hi"], -row["attributable_lo"])
-    number = f"{per_object(*values, objects)} less than with its placebo"
+    values = (row["attributable"], row["attributable_lo"], row["attributable_hi"])
+    number = f"{per_object(*values, objects, less=True)}, beyond its placebo"
     return Glance("What helps?", said, number, "shown")

@@ -47,10 +47,11 @@ def mediator_blocks(run: Run, tables: Tables) -> Iterator[Block]:
 
 
 _PLACEBO = {
-    "mask-gender": "placebo-image",
-    "replace-gender": "placebo-text",
-    "both": "placebo-both",
+    "mask-gender": ("placebo-image",),
+    "replace-gender": ("placebo-text",),
+    "both": ("placebo-both", "placebo-image", "placebo-text"),
 }
+"""World to the placebos that stand beside it in the picture of the model."""
 
 
 def _picture(run: Run, effects: pd.DataFrame) -> Iterator[Block]:
@@ -62,12 +63,12 @@ def _picture(run: Run, effects: pd.DataFrame) -> Iterator[Block]:
     ranked = [c for c in ("null->both", "null->mask-gender", "null->replace-gender") if c in there]
     contrast = (ranked or there)[0]
     base, _, other = contrast.partition("->")
-    placebo = f"{base}->{_PLACEBO.get(other, '')}"
-    placebo = placebo if placebo in there else ""
+    placebos = [name for one in _PLACEBO.get(other, ()) if (name := f"{base}->{one}") in there]
     what = contrast_in_words(contrast)
     beside = (
-        f" Beside it stands what its placebo does ({contrast_in_words(placebo)})."
-        if placebo
+        f" Beside it stands what a placebo does ({', or '.join(map(contrast_in_words, placebos))}); an effect "
+        "that is no larger than that is none of gender."
+        if placebos
         else ""
     )
     graph = run.manifest.get("stages")
@@ -76,8 +77,8 @@ def _picture(run: Run, effects: pd.DataFrame) -> Iterator[Block]:
         f"What changes {what}, stage by stage: each is given its values of the other world, alone. An arrow "
         f"is as wide as the effect, blue for less disparity and red for more.{beside} Effects of single stages "
         "do not add up.",
-        figure=figures.stages(effects, contrast, graph, placebo),
-        alt=alt.encoders(effects[effects["contrast"].isin([contrast, placebo])]),
+        figure=figures.stages(effects, contrast, graph, placebos),
+        alt=alt.encoders(effects[effects["contrast"].isin([contrast, *placebos])]),
     )
 
 
