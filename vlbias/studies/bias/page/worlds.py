@@ -16,6 +16,7 @@ from vlbias.studies.bias.page.columns import (
     effect_columns,
     modality_columns,
     object_columns,
+    world_columns,
 )
 from vlbias.studies.bias.sentences import floor_in_words
 
@@ -35,7 +36,7 @@ def disparity_blocks(tables: Tables, groups: Sequence[str]) -> Iterator[Block]:
         "the cross-fit estimate, the line where B itself may lie. Every world at the same thresholds: a B that "
         "merely follows the mean false-positive rate is a matter of strictness. "
         f"{floor_in_words(tables.conditions)}",
-        table=tables.conditions,
+        table=world_columns(tables.conditions),
         figure=figures.conditions(tables.conditions),
         alt=alt.conditions(tables.conditions),
     )
