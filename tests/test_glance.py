@@ -13,7 +13,7 @@ import pytest
 from vlbias.report.blocks import Glance, Section
 from vlbias.report.claims import Sentence
 from vlbias.report.glance import stories
-from vlbias.report.names import contrast_in_words, part_in_words, quantity_in_words
+from vlbias.report.names import contrast_in_words, method_in_words, part_in_words, quantity_in_words
 from vlbias.studies import KINDS
 from vlbias.studies.bias.glance import at_a_glance
 from vlbias.studies.mitigation import glance as of_mitigations
@@ -58,7 +58,8 @@ def _statement(contrast: str, said: str, estimate: float) -> dict[str, Any]:
 
 def test_how_much_where_and_what_helps_with_numbers_and_without_codes() -> None:
     tables = _tables(
-        [_effect("image_encoder", -0.24, 0.001), _effect("text_encoder", -0.12, 0.3)],
+        [_effect("image_encoder", -0.24, 0.001), _effect("text_encoder", -0.12, 0.3),
+         {**_effect("", -0.30, 0.001), "effect": "TE"}],
         [_statement("null->mask-gender", "reduced", -0.36), _statement("null->both", "reduced", -0.18),
          _statement("null->placebo-image", "reduced", -0.9)],
     )  # fmt: skip
@@ -69,10 +70,7 @@ def test_how_much_where_and_what_helps_with_numbers_and_without_codes() -> None:
         "2.0 percentage points per object on average (95 % limits 1.0 to 4.0)" in answers[0].number
     )
     assert "image encoder" in answers[1].said
-    assert (
-        "2.0 percentage points less per object on average (95 % limits 1.5 to 2.5)"
-        in answers[1].number
-    )
+    assert answers[1].number.startswith("2.0 (95 % limits 1.5 to 2.5) of the 2.5 percentage points")
     assert "the persons in the photo are blurred" in answers[2].said
     assert "3.0 percentage points" in answers[2].number
     for one in answers:
@@ -161,4 +159,8 @@ def test_names_are_translated_in_one_table() -> None:
         "image encoder, attention of block 3 and text encoder"
     )
     assert part_in_words("lm/mlp.2@word") == "language model, MLP of block 2, at word"
+    assert method_in_words("own-method") == "own-method"
+    assert method_in_words("pixel-blur (region=head)").startswith(
+        "the persons in the photo blurred (pixel"
+    )
     assert quantity_in_words("B_lin") == "the differences that the model had"

@@ -146,7 +146,7 @@ def _places(frame: pd.DataFrame) -> dict[str, tuple[float, float]]:
 
 
 def _colour(effect: float, most: float) -> Any:
-    if np.isnan(effect):
+    if np.isnan(effect) or abs(effect) < 0.01 * most:  # the middle of the scale is white
         return GREY
     # from the middle outwards, so that a small effect is not white on white
     shade = 0.5 + np.sign(effect) * (0.22 + 0.28 * min(abs(effect) / most, 1.0))

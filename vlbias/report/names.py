@@ -6,8 +6,8 @@ import re
 from typing import NamedTuple
 
 __all__ = [
-    "CONTRASTED", "WORLDS", "contrast_in_words", "contrast_label", "part_in_words", "quantity_in_words",
-    "world_in_words", "world_label",
+    "CONTRASTED", "WORLDS", "contrast_in_words", "contrast_label", "method_in_words", "part_in_words",
+    "quantity_in_words", "world_in_words", "world_label",
 ]  # fmt: skip
 
 
@@ -71,6 +71,18 @@ _QUANTITIES = {
     "B_lin": "the differences that the model had",
     "score_gap_lin": "the differences of the scores that the model had",
 }
+_METHODS = {
+    "feature-blur": "what the image encoder sees of persons smoothed",
+    "pixel-blur": "the persons in the photo blurred",
+    "text-neutral": "gendered words replaced by neutral ones",
+    "mean-ablation": "chosen parts of the model held at their mean",
+    "folded-ablation": "chosen parts of the model held at their mean",
+    "leace": "what tells gender erased from features",
+    "inlp": "directions that tell gender projected out",
+    "sfid": "the features that tell gender given a neutral value",
+    "clip-clip": "the dimensions that tell gender dropped",
+    "prompt-projection": "gender projected out of the text",
+}
 _PARTS = {
     "image_encoder": "image encoder",
     "text_encoder": "text encoder",
@@ -125,6 +137,12 @@ def contrast_label(contrast: str) -> str:
 def quantity_in_words(functional: str) -> str:
     """What a functional is, for those who do not know its name."""
     return _QUANTITIES.get(functional, functional)
+
+
+def method_in_words(setting: str) -> str:
+    """A mitigation, with the name of its setting; the name alone if the method is one's own."""
+    method = re.split(r"[ (@]", setting, maxsplit=1)[0]
+    return f"{_METHODS[method]} ({setting})" if method in _METHODS else setting
 
 
 def part_in_words(mediator: str) -> str:

@@ -52,7 +52,9 @@ def _said(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _number(value: float) -> str:
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
+    if value == 0:
+        return "0"  # no minus before a zero
+    if 1e-3 <= abs(value) < 1e5:
         return f"{value:.4f}".rstrip("0").rstrip(".")
     return f"{value:.1e}"
 

@@ -49,7 +49,17 @@ def _where(effects: pd.DataFrame) -> Iterator[Glance]:
     said = claim("glance-where").say(
         part=part_in_words(row["mediator"]), done=world_in_words(contrast.partition("->")[2])
     )
-    yield Glance("Where?", said, _less(row, int(row["n_objects"])), "exploratory")
+    whole = rows[
+        (rows["effect"] == "TE") & (rows["mediator"] == "") & (rows["contrast"] == contrast)
+    ]
+    objects = int(row["n_objects"])
+    total = -100 * float(whole["estimate"].iloc[0]) / objects if len(whole) else float("nan")
+    part, least, most = (-100 * row[name] / objects for name in ("estimate", "hi", "lo"))
+    number = (
+        f"{part:.1f} (95 % limits {least:.1f} to {most:.1f}) of the {total:.1f} percentage points per "
+        "object by which the differences shrink then"
+    )
+    yield Glance("Where?", said, number, "exploratory")
 
 
 def _what_helps(statements: pd.DataFrame, objects: int) -> Iterator[Glance]:

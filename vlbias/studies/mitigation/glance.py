@@ -6,6 +6,7 @@ import pandas as pd
 
 from vlbias.report.blocks import Glance
 from vlbias.report.glance import per_object
+from vlbias.report.names import method_in_words
 from vlbias.store.run_folder import Run
 from vlbias.studies.mitigation.claims import claim
 from vlbias.studies.mitigation.numbers import Tables
@@ -35,7 +36,7 @@ def _what_helps(chosen: pd.DataFrame, objects: int) -> Glance:
         return Glance("What helps?", said, "", "not shown")
     row, others = ranked.iloc[0], len(ranked) - 1
     further = f"; the same holds for {others} more" if others else ""
-    said = claim(name).say(setting=row["setting"], further=further)
+    said = claim(name).say(setting=method_in_words(row["setting"]), further=further)
     values = (row["attributable"], row["attributable_lo"], row["attributable_hi"])
     number = f"{per_object(*values, objects, less=True)}, beyond its placebo"
     return Glance("What helps?", said, number, "shown")

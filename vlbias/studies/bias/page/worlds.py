@@ -125,8 +125,8 @@ def change_blocks(tables: Tables) -> Iterator[Block]:
         "What is stated on each world",
         "Three statements, kept apart: B itself changed; the gaps in their direction (B_lin) changed by more "
         "than equal strictness of every class explains; by more than under the placebo at equal strictness. "
-        "Limits and p are of one statement alone; p, Holm and the word are of all of them together. The last "
-        "column is the largest change that the data leave open (two one-sided tests at 5 %).",
+        "Limits and p are of one statement alone; p, Holm and the word are of all of them together. 'Largest "
+        "left open' is the largest change that the data do not exclude (two one-sided tests at 5 %).",
         table=tables.statements,
     )
     if len(tables.levels):
