@@ -20,7 +20,8 @@ def axis_of(ax: Axes | None) -> Axes:
         return ax
     import matplotlib.pyplot as plt  # chooses a backend, which a page never needs
 
-    return plt.gca()
+    current: Axes = plt.gca()
+    return current
 
 
 def needed(frame: pd.DataFrame, *columns: str) -> pd.DataFrame:

@@ -53,10 +53,11 @@ def pareto(frame: pd.DataFrame, ax: Axes | None = None, *, metric: str = "perfor
 
 def _line(axis: Axes, frame: pd.DataFrame, setting: str, look: dict[str, Any]) -> None:
     part = frame[frame["setting"] == setting].sort_values("strength")
-    for role, drawn in (
+    looks: tuple[tuple[str, dict[str, Any]], ...] = (
         ("mitigated", {"lw": 1, "alpha": 0.9, "label": setting}),
         ("placebo", {"mfc": "none", "ls": "none", "alpha": 0.7}),
-    ):
+    )
+    for role, drawn in looks:
         rows = part[(part["role"] == role) & part[["bias", "performance"]].notna().all(axis=1)]
         if rows.empty:
             continue

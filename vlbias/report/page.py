@@ -118,8 +118,8 @@ def write_page(
     except OSError as error:
         raise unwritable(target, error) from error
     summary = "\n".join(f"{one.said['name']}: {one.said['headline']}" for one in done)
-    files = (target / name for name in ("report.json", "model-card.md", "headline.tex"))
-    return Page(page, tables, summary, *files, figures)
+    json, card, latex = (target / name for name in ("report.json", "model-card.md", "headline.tex"))
+    return Page(page, tables, summary, json, card, latex, figures)
 
 
 def _figures(
