@@ -91,7 +91,8 @@ def compare(runs: Sequence[tuple[Any, Any]]) -> list[Block]:
 def _sentences(run: Run, tables: Tables) -> Iterator[Sentence]:
     subject = run.manifest["model"]["name"]
     rows = tables.effects.set_index("quantity")
-    yield _headline(subject, rows.loc["unconditioned"], tables.sizes.iloc[0])
+    yield _headline(run, subject, rows.loc["unconditioned"], tables.sizes.iloc[0])
+    yield from _strengths(tables.sizes)
     if run.manifest["study"]["random_weights"] is not None:
         yield _CLAIMS["comprehension-random-weights"].say(subject=subject)
     accuracy = rows.loc["accuracy"]
@@ -115,17 +116,42 @@ def _sentences(run: Run, tables: Tables) -> Iterator[Sentence]:
     yield from _mediators(tables)
 
 
-def _headline(subject: str, row: pd.Series, sizes: pd.Series) -> Sentence:
+def _headline(run: Run, subject: str, row: pd.Series, sizes: pd.Series) -> Sentence:
     said = {
         "subject": subject,
         **row[["estimate", "lo", "hi"]].to_dict(),
         "items": int(row["items"]),
     }
     if not sizes["matched"]:
-        said |= {"deep": sizes["deep"], "surface": sizes["surface"]}
+        said |= {"deep": sizes["deep"], "surface": sizes["surface"], "unit": _unit(run)}
         return _CLAIMS["comprehension-sizes-differ"].say(**said)
     name = "comprehension-follows-meaning" if row["lo"] > 0 else "comprehension-not-shown"
     return _CLAIMS[name].say(**said)
+
+
+def _unit(run: Run) -> str:
+    return (
+        "pixels"
+        if "-objects" in (task := run.manifest["study"]["task"]) or "-image-" in task
+        else "words"
+    )
+
+
+def _strengths(sizes: pd.DataFrame) -> Iterator[Sentence]:
+    """Of images whose edits are of equal area: whether they change pixels as much."""
+    rows = sizes.set_index("measure")
+    if "strength" not in rows.index or rows.loc["strength", "matched"]:
+        return
+    deep, surface = rows.loc["strength", ["deep", "surface"]]
+    yield _CLAIMS["comprehension-strengths-differ"].say(
+        deep=deep,
+        surface=surface,
+        consequence=(
+            "The contrast may be due to that."
+            if deep > surface
+            else "A contrast above 0 is in spite of that."
+        ),
+    )
 
 
 def _chance(run: Run) -> str:
@@ -177,9 +203,9 @@ def _effect_blocks(tables: Tables) -> Iterator[Block]:
     )
     yield block(
         "Edit sizes",
-        "Words, or pixels of a scene, in which edits differ from the original, mean over items; difference "
-        "with Student's limits. Unequal arms make a subject that goes by form alone look as if it followed "
-        "meaning.",
+        "Words, or pixels, that edits change, mean over items; difference with Student's limits. The strength "
+        "of edits of images is the sum of what pixels differ by, in pixels that turn from black to white. "
+        "Unequal arms make a subject that goes by form alone look as if it followed meaning.",
         table=tables.sizes,
     )
     yield block(
