@@ -155,9 +155,9 @@ def test_a_run_on_photos_and_its_page(photos: Path, tmp_path: Path) -> None:
     assert tables.sizes["matched"].iloc[0]
     page = report(folder, draws=50).html.read_text()
     assert "Edits of the two arms are of equal area and not of equal strength" in page
-    copy = tmp_path / "moved"
-    photos_moved = write_photos(copy)
-    plans: list[Any] = [lifecycle.make_plan(s) for s in (asked, study(photos_moved, "photo-objects", surfaces=("colour", "blur"), shard_size=4))]  # fmt: skip
+    elsewhere = write_photos(tmp_path / "moved")
+    moved = study(elsewhere, "photo-objects", surfaces=("colour", "blur"), shard_size=4)
+    plans: list[Any] = [lifecycle.make_plan(one) for one in (asked, moved)]
     keys = [[item.key for item in plan.items] for plan in plans]
     assert keys[0] == keys[1]  # photos may lie elsewhere
 
@@ -169,7 +169,7 @@ def test_a_run_on_photos_and_its_page(photos: Path, tmp_path: Path) -> None:
         ({"dataset": {"name": "coco"}}, BadStudy, "dataset.path"),
         ({"dataset": {"name": "cocoa", "path": "x"}}, UnknownName, "coco"),
         ({"dataset": {"name": "coco", "path": "x", "limit": 3}}, BadStudy, "`count` says"),
-        ({"prompt": "caption"}, BadStudy, "without {caption}"),
+        ({"prompt": "caption"}, BadStudy, r"without \{caption\}"),
         ({"task": "photo-text-cues", "surfaces": ["blur"]}, BadStudy, "edits no image"),
         ({"task": "entailment", "surfaces": ["blur"], "dataset": None}, BadStudy, "edits no image"),
         ({"mediators": ["x"]}, BadStudy, "asked of images"),
@@ -188,12 +188,13 @@ def test_edits_that_change_nothing_are_refused(photos: Path) -> None:
     for task in ("photo-text-cues", "scene-text-cues"):
         dataset = {"dataset": None} if task.startswith("scene") else {}
         asked = study(photos, task, prompt="template-neutral", count=3, **dataset)
-        with pytest.raises(BadStudy, match="with {person}"):
+        with pytest.raises(BadStudy, match=r"with \{person\}"):
             lifecycle.make_plan(asked)
 
 
 def test_photos_that_give_no_item(photos: Path) -> None:
+    none = {"name": "coco", "path": str(photos), "splits": ["fit"]}
     with pytest.raises(BadStudy, match=r"dataset\.splits"):
-        lifecycle.make_plan(study(photos, "photo-objects", dataset={"name": "coco", "path": str(photos), "splits": ["fit"]}))  # fmt: skip
+        lifecycle.make_plan(study(photos, "photo-objects", dataset=none))
     with pytest.raises(BadData):
         lifecycle.make_plan(study(photos / "nowhere", "photo-objects"))

@@ -1,4 +1,4 @@
-"""What `vlbias check` says of a study of comprehension: its items, the size of their edits, and who is asked."""
+"""What `vlbias check` says of a study of comprehension: its items, sizes of edits, and who is asked."""
 
 from __future__ import annotations
 
