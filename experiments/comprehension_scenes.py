@@ -41,17 +41,11 @@ def measured(
 ) -> dict[str, object]:
     """One row: the unconditioned contrast with its limits, and the sizes of edits."""
     name = "-".join((task, plant, *surfaces, str(seed)))
-    study = lifecycle.parse_study(
-        {
-            "kind": "comprehension",
-            "name": name,
-            "model": f"planted-dual-{plant}",
-            "task": task,
-            "surfaces": surfaces,
-            "count": given.count,
-            "seed": seed,
-        }  # fmt: skip
-    )
+    content = {
+        "kind": "comprehension", "name": name, "model": f"planted-dual-{plant}", "task": task,
+        "surfaces": surfaces, "count": given.count, "seed": seed,
+    }  # fmt: skip
+    study = lifecycle.parse_study(content)
     tables = numbers(Run(lifecycle.run(study, given.out).folder), draws=1000)
     row = tables.effects.set_index("quantity").loc["unconditioned"]
     sizes = tables.sizes.set_index("measure")

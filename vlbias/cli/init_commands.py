@@ -24,7 +24,8 @@ def init(
     data: Annotated[
         Path,
         typer.Argument(
-            help="Folder of photos (COCO, PASCAL-Sentence, your own table), or a set of texts."
+            help="Folder of photos (COCO, PASCAL-Sentence, your own table), a set of texts, items (symbolic), "
+            "or a task (comprehension)."
         ),
     ],
     model: Annotated[str, typer.Option(help="A registered name, a hub name or a folder.")],

@@ -70,6 +70,6 @@ def _of_items(items: Sequence[Any]) -> Iterator[Remark]:
         yield Remark(
             "items",
             "note",
-            f"deep edits change {sizes.deep:.2f} words or pixels, surface edits {sizes.surface:.2f}: a contrast "
-            "may be due to size alone; give edits of equal size",
+            f"deep edits change {sizes.deep:.2f} words or pixels, surface edits {sizes.surface:.2f}: a "
+            "contrast may be due to size alone; give edits of equal size",
         )

@@ -17,6 +17,8 @@ from vlbias.studies.comprehension.numbers import Tables
 __all__ = ["compare", "section"]
 
 _CLAIMS = {claim.name: claim for claim in CLAIMS}
+_IMAGE_TASKS = ("scene-objects", "scene-image", "photo-objects", "photo-image")
+"""Beginnings of tasks whose edits are of images."""
 
 GUIDANCE = Guidance(
     limits=(
@@ -130,11 +132,8 @@ def _headline(run: Run, subject: str, row: pd.Series, sizes: pd.Series) -> Sente
 
 
 def _unit(run: Run) -> str:
-    return (
-        "pixels"
-        if "-objects" in (task := run.manifest["study"]["task"]) or "-image-" in task
-        else "words"
-    )
+    """What sizes of edits count."""
+    return "pixels" if run.manifest["study"]["task"].startswith(_IMAGE_TASKS) else "words"
 
 
 def _strengths(sizes: pd.DataFrame) -> Iterator[Sentence]:
