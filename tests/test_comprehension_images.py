@@ -155,7 +155,7 @@ def test_a_run_on_photos_and_its_page(photos: Path, tmp_path: Path) -> None:
     assert tables.sizes["matched"].iloc[0]
     page = report(folder, draws=50).html.read_text()
     assert "Edits of the two arms are of equal area and not of equal strength" in page
-    elsewhere = write_photos(tmp_path / "moved")
+    elsewhere = write_photos(tmp_path / "moved" / photos.name)
     moved = study(elsewhere, "photo-objects", surfaces=("colour", "blur"), shard_size=4)
     plans: list[Any] = [lifecycle.make_plan(one) for one in (asked, moved)]
     keys = [[item.key for item in plan.items] for plan in plans]
@@ -180,7 +180,7 @@ def test_studies_of_images_that_cannot_be(
     photos: Path, changes: dict[str, Any], error: Any, message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        study(photos, changes.get("task", "photo-objects"), **changes)
+        study(photos, **{"task": "photo-objects", **changes})
 
 
 def test_edits_that_change_nothing_are_refused(photos: Path) -> None:

@@ -14,7 +14,7 @@ from vlbias.studies.comprehension.asking import ask
 from vlbias.studies.comprehension.numbers import numbers
 from vlbias.studies.reporting import report
 
-ADDS, GOES_BY_CUE, MIXED = (0.0, 700), (0.99, 40), (0.9, 200)
+ADDS, GOES_BY_CUE, MIXED = (0.0, 300), (0.99, 25), (0.9, 100)
 """Share of texts in which the cue agrees, and steps."""
 
 
