@@ -65,6 +65,13 @@ def deviations(tables: Tables) -> Iterator[str]:
         ]
         if lacking:
             yield f"{name}: not found {', '.join(lacking)}"
+        more = [
+            f"L{row.layer}H{row.head}"
+            for row in part[part["found"]].itertuples()
+            if f"L{row.layer}H{row.head}" not in wanted
+        ]
+        if more:
+            yield f"{name}: found besides {', '.join(more)}"
     if len(tables.order) != 2 or not (tables.order["estimate"] > 0).all():
         yield "layers are not in the order abstraction, induction, retrieval"
     elif not (tables.order["lo"] > 0).all():
@@ -99,7 +106,7 @@ def main() -> None:
         print("\nPairs drawn:\n\n" + markdown(tables.draws))
         print("\nAccuracy:\n\n" + markdown(tables.accuracy))
         if len(tables.ablation):
-            print("\nAblation:\n\n" + markdown(tables.ablation))
+            print("\nAblation:\n\n" + markdown(tables.ablation.rename(columns={"arm": "silenced"})))
         found = list(deviations(tables))
         print("\nDeviations: " + ("; ".join(found) if found else "none") + ".\n")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from vlbias.causal.example import ImageEdit
@@ -63,20 +64,21 @@ class MovePicture:
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """The image in RGB, of the same size."""
-        pixels = np.asarray(image.convert("RGB")).astype(float)
+        pixels = np.asarray(image.convert("RGB")).astype(np.float64)
         for axis, by in ((1, self.dx), (0, self.dy)):
             pixels = _moved(pixels, by, axis)
         return Image.fromarray(np.rint(pixels).astype(np.uint8))
 
 
-def _moved(pixels: np.ndarray, by: float, axis: int) -> np.ndarray:
+def _moved(pixels: NDArray[np.float64], by: float, axis: int) -> NDArray[np.float64]:
     """Values along an axis, read so far before each place, between two pixels in proportion."""
     last = pixels.shape[axis] - 1
     at = np.clip(np.arange(last + 1) - by, 0, last)
     low = np.floor(at).astype(int)
     share = np.expand_dims(at - low, [d for d in range(3) if d != axis])
     before, after = (np.take(pixels, np.minimum(low + k, last), axis) for k in (0, 1))
-    return (1 - share) * before + share * after
+    moved: NDArray[np.float64] = (1 - share) * before + share * after
+    return moved
 
 
 def edited_area(edit: ImageEdit, size: tuple[int, int]) -> float:

@@ -13,7 +13,7 @@ from vlbias.studies.comprehension.generated_items import GENERATORS
 from vlbias.studies.comprehension.items import refuse_items
 from vlbias.studies.comprehension.own_items import read_items
 from vlbias.studies.comprehension.plan import refuse_model
-from vlbias.studies.comprehension.study import SCENE_TASKS, Study
+from vlbias.studies.comprehension.study import PHOTO_TASKS, SCENE_TASKS
 from vlbias.studies.start import (
     Start,
     commented_head,
@@ -29,8 +29,7 @@ __all__ = ["start"]
 
 _TITLE = "do answers follow the meaning of items or their form? (Han et al., ICLR 2025)"
 _COUNT, _SCENES = 1000, 200
-_PHOTO_TASK = "photo-objects"
-_PHOTO_TASKS = '"photo-image-cues", "photo-text-cues"'
+_PHOTO_TASK, *_OTHERS = PHOTO_TASKS
 
 
 @dataclass(frozen=True)
@@ -70,8 +69,8 @@ def start(data: Path, model: str, out: Path) -> Start:
     here, name = out.resolve().parent, study_name(out)
     outline = outline_model(model)
     choices = _choices(data, here, outline)
-    # the fields that say which task it is are enough to see whether the model can be asked
-    refuse_model(Study.model_construct(model=model, task=choices.task, answers="scored"), outline)
+    of_images = choices.task in (*SCENE_TASKS, *PHOTO_TASKS)
+    refuse_model(model, outline, of_images=of_images)
     lines = [
         *commented_head(_TITLE, name, choices.remarks),
         commented_line("kind", "comprehension", "see `vlbias list kinds`"),
@@ -166,5 +165,5 @@ def _photos(data: Path, here: Path, outline: StagedModel) -> _Choices:
         commented_line("path", path_from(data, here), "relative to this file"),
         commented_line("splits", ["dev", "test"], "that items are made of"),
     ]
-    remarks = [f"items are made of photos in {data.name}; other tasks: {_PHOTO_TASKS}"]
+    remarks = [f"items are made of photos in {data.name}; other tasks: {', '.join(_OTHERS)}"]
     return _Choices(_PHOTO_TASK, lines, remarks, tables)

@@ -122,7 +122,7 @@ def make_plan(study: Study, note: Note = silent) -> ComprehensionPlan:
         return plan
     note("reading the model's outline")
     outline = outline_model(study.model)
-    refuse_model(study, outline)
+    refuse_model(study.model, outline, of_images=study.of_images, answers=study.answers)
     return replace(plan, mediators=tuple(resolve(outline, study.mediators)))
 
 
@@ -163,20 +163,26 @@ def _channels(outline: StagedModel) -> set[str]:
     return {channel for tower in outline.towers for channel in tower.channels}
 
 
-def refuse_model(study: Study, outline: StagedModel) -> None:
-    """Nothing, if a model can be asked the items of a study.
+def refuse_model(
+    model: str, outline: StagedModel, *, of_images: bool, answers: str = "scored"
+) -> None:
+    """Nothing, if a model can be asked.
+
+    Args:
+        model: As the study names it.
+        outline: Of the model.
+        of_images: Whether items are images.
+        answers: "scored" or "written".
 
     Raises:
         BadStudy: otherwise.
     """
-    if study.of_images:
+    if of_images:
         if "class_logits" not in outline.gives or "image" not in _channels(outline):
-            raise BadStudy("model", study.model, "a model that scores classes in an image")
+            raise BadStudy("model", model, "a model that scores classes in an image")
         return
     if _channels(outline) != {"text"}:
-        raise BadStudy("model", study.model, "a language model, or an endpoint that has one")
+        raise BadStudy("model", model, "a language model, or an endpoint that has one")
     layout = getattr(outline, "layout", None)
-    if study.answers == "written" and (layout is None or layout.masked):
-        raise BadStudy(
-            "answers", study.answers, '"scored": this model fills masks and writes nothing'
-        )
+    if answers == "written" and (layout is None or layout.masked):
+        raise BadStudy("answers", answers, '"scored": this model fills masks and writes nothing')
