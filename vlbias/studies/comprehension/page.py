@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from vlbias.report.blocks import Block, Guidance, Part, Section, block
+from vlbias.report import blocks
+from vlbias.report.blocks import Block, Guidance, Part, Section
 from vlbias.report.claims import Sentence
 from vlbias.store.run_folder import Run
 from vlbias.studies.comprehension import figures
 from vlbias.studies.comprehension.claims import CLAIMS
+from vlbias.studies.comprehension.meanings import MEANINGS
 from vlbias.studies.comprehension.numbers import Tables
 
 __all__ = ["compare", "section"]
 
 _CLAIMS = {claim.name: claim for claim in CLAIMS}
+block = partial(blocks.block, meanings=MEANINGS)
 _IMAGE_TASKS = ("scene-objects", "scene-image", "photo-objects", "photo-image")
 """Beginnings of tasks whose edits are of images."""
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from vlbias.report.blocks import Block, Guidance, Part, Section, block
+from vlbias.report import blocks
+from vlbias.report.blocks import Block, Guidance, Part, Section
 from vlbias.report.claims import Sentence
 from vlbias.store.run_folder import Run
 from vlbias.studies.symbolic import figures
 from vlbias.studies.symbolic.claims import CLAIMS
+from vlbias.studies.symbolic.meanings import MEANINGS
 from vlbias.studies.symbolic.numbers import Tables
 
 __all__ = ["compare", "section"]
 
 _CLAIMS = {claim.name: claim for claim in CLAIMS}
+block = partial(blocks.block, meanings=MEANINGS)
 _SHOWN = 20
 
 GUIDANCE = Guidance(
