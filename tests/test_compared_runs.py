@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
@@ -110,3 +111,23 @@ def test_runs_that_cannot_be_paired_are_refused(runs: list[Path]) -> None:
     write_sealed(second / "manifest.json", manifest, of="manifest")
     with pytest.raises(BadTable, match="photos or labels differ"):
         vb.compare(first, second)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["the same bias", "less in the second"])
+def test_size_and_coverage(name: str) -> None:
+    """The whole table: `python experiments/model_differences.py`."""
+    folder = Path(__file__).resolve().parents[1] / "experiments"
+    spec = spec_from_file_location("simulated_differences", folder / "model_differences.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = module_from_spec(spec)
+    spec.loader.exec_module(script)
+    sizes = script.SCENARIOS[name]
+    rows = [script.replicate(sizes, 400, seed, 200) for seed in range(300)]
+    found = {key: np.array([row[key] for row in rows]) for key in ("difference", "lo", "hi", "p")}
+    truth = 0.0 if sizes[0] == sizes[1] else found["difference"].mean()
+    covered = ((found["lo"] <= truth) & (truth <= found["hi"])).mean()
+    assert covered >= 0.93 - 2 * 0.0147, "Monte-Carlo error of 93 % of 300"
+    if sizes[0] == sizes[1]:
+        assert (found["p"] <= 0.05).mean() <= 0.07 + 2 * 0.0147

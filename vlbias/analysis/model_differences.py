@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from vlbias.analysis.arm_estimates import fit_null
-from vlbias.analysis.cluster_limits import degrees_of_freedom
+from vlbias.analysis.bounds_of_b import BoundsOfB, bounds_of_b, gap_errors
 from vlbias.analysis.corrections import holm
 from vlbias.analysis.inference import bounded, interval, multipliers
 from vlbias.analysis.panel import Floats, Panel
-from vlbias.analysis.rates import Rates, Thresholds, Window, group_pairs, noise
+from vlbias.analysis.rates import Rates, Thresholds, Window
 from vlbias.analysis.threshold_error import moved_rates
 from vlbias.errors import BadTable
 
@@ -40,13 +39,6 @@ class ScoredModel:
     scores: Floats
     thresholds: Thresholds
     drawn: npt.NDArray[np.float64] | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class _Fitted:
-    crossfit: tuple[float, Floats]
-    plugin: tuple[float, Floats]
-    df: float
 
 
 def model_differences(
@@ -113,19 +105,14 @@ def _fit(
     rates: Rates,
     weights: Floats,
     objects: npt.NDArray[np.intp],
-) -> _Fitted:
-    (error,) = noise([rates], weights)
+) -> BoundsOfB:
+    moved = None
     if model.drawn is not None:
         moved = moved_rates(panel, scores, "fpr", model.thresholds, model.drawn, objects)
-        pairs = group_pairs(len(panel.groups))
-        apart = np.stack([moved[:, g] - moved[:, h] for g, h in pairs], axis=1)
-        error = error + apart.astype(error.dtype)
-    arm = fit_null(rates, error, frozenset({"plugin", "crossfit"})).arm
-    crossfit, plugin = ((arm.value[name], arm.draws[name]) for name in ("crossfit", "plugin"))
-    return _Fitted(crossfit, plugin, degrees_of_freedom(rates))
+    return bounds_of_b(rates, gap_errors(rates, weights, moved))
 
 
-def _difference(first: _Fitted, second: _Fitted, level: float) -> dict[str, float]:
+def _difference(first: BoundsOfB, second: BoundsOfB, level: float) -> dict[str, float]:
     estimate = first.crossfit[0] - second.crossfit[0]
     df = min(first.df, second.df)
     found = interval(estimate, first.crossfit[1] - second.crossfit[1], level, df=df)

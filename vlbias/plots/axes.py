@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import Collection
 
 from vlbias.errors import BadTable
 from vlbias.report.drawing import GREY
 from vlbias.report.told import tell, value_in_words
 
-__all__ = ["axis_of", "dress", "needed", "points"]
+__all__ = ["axis_of", "cells", "dress", "needed", "points"]
 
 
 def axis_of(ax: Axes | None) -> Axes:
@@ -36,6 +39,33 @@ def needed(frame: pd.DataFrame, *columns: str) -> pd.DataFrame:
             f"the frame lacks the columns {', '.join(lacking)}; it has {', '.join(frame)}"
         )
     return frame
+
+
+def cells(
+    axis: Axes, grid: npt.ArrayLike, texts: Sequence[str], *, colours: str, reach: float
+) -> Collection:
+    """A cell for every value of a grid, from -reach to reach, each of which tells its text.
+
+    Drawn as cells and not as one picture, so that each can be pointed at.
+
+    Args:
+        axis: Where; rows go upwards.
+        grid: [rows, columns] values.
+        texts: Of the cells, row by row.
+        colours: Name of a colour map of matplotlib.
+        reach: Value of its ends.
+
+    Returns:
+        The mesh, for a colour bar.
+    """
+    values = np.asarray(grid, dtype=np.float64)
+    rows, columns = values.shape
+    mesh: Collection = axis.pcolormesh(
+        np.arange(columns), np.arange(rows), values, cmap=colours, vmin=-reach, vmax=reach,
+        shading="nearest", edgecolor="face", linewidth=0.2,
+    )  # fmt: skip
+    tell(mesh, texts)
+    return mesh
 
 
 def points(

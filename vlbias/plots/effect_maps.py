@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from vlbias.plots.axes import axis_of, needed
+from vlbias.plots.axes import axis_of, cells, needed
 from vlbias.plots.sites import with_sites
 from vlbias.report.drawing import GREY, MARKS, SERIES
 from vlbias.report.told import tell, value_in_words
@@ -40,12 +39,9 @@ def heads(frame: pd.DataFrame, ax: Axes | None = None, *, limit: float | None = 
     rows = rows[rows["unit"].notna()].astype({"unit": int, "layer": int})
     table = rows.pivot(index="layer", columns="unit", values="estimate")
     most = limit or float(rows["estimate"].abs().max()) or 1.0
-    mesh = axis.pcolormesh(
-        np.arange(table.shape[1]), np.arange(len(table)), table.to_numpy(float), cmap="RdBu_r",
-        vmin=-most, vmax=most, shading="nearest", edgecolor="face", linewidth=0.2,
-    )  # fmt: skip
     of = rows.set_index(["layer", "unit"])
-    tell(mesh, [_cell(of, layer, unit) for layer in table.index for unit in table.columns])
+    said = [_cell(of, layer, unit) for layer in table.index for unit in table.columns]
+    cells(axis, table.to_numpy(float), said, colours="RdBu_r", reach=most)
     place = (
         {layer: row for row, layer in enumerate(table.index)},
         {unit: column for column, unit in enumerate(table.columns)},

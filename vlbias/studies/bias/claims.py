@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from vlbias.report.claims import Claim, claim_named
-from vlbias.studies.photos import decisions, glance
+from vlbias.studies.photos import comparison_claims, decisions, glance
 
 __all__ = ["CLAIMS", "claim"]
 
@@ -21,6 +21,7 @@ _HOSTILE = "experiments/hostile_worlds.py"
 
 CLAIMS = (
     *glance.CLAIMS,
+    *comparison_claims.CLAIMS,
     Claim(
         "glance-where",
         "Part of what changes when {done} passes through the {part}.",

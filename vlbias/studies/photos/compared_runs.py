@@ -17,8 +17,10 @@ from vlbias.analysis.disparity import disparity
 from vlbias.analysis.model_differences import ScoredModel, model_differences
 from vlbias.analysis.panel import Panel
 from vlbias.errors import BadOption, BadTable
+from vlbias.report.claims import Sentence
 from vlbias.report.notebook import shown_in_notebook
 from vlbias.store.run_folder import Run
+from vlbias.studies.photos.comparison_claims import CLAIMS
 from vlbias.studies.photos.scores import PresenceScores
 
 __all__ = ["Comparison", "compare", "comparison_of", "not_comparable"]
@@ -40,13 +42,16 @@ class Comparison:
     differences: pd.DataFrame
 
     @property
-    def sentence(self) -> str:
+    def sentence(self) -> Sentence:
         """How many of the differences are shown."""
-        shown = int((self.differences["said"] != "not shown").sum())
+        (claim,) = CLAIMS
         photos, objects = self.ranking[["photos", "n_objects"]].iloc[0]
-        return (
-            f"{shown} of {len(self.differences)} differences of B between {len(self.ranking)} models are "
-            f"shown, on the same {photos} photos and {objects} objects (paired over photos, Holm, 5 %)."
+        return claim.say(
+            shown=int((self.differences["said"] != "not shown").sum()),
+            pairs=len(self.differences),
+            models=len(self.ranking),
+            photos=photos,
+            objects=objects,
         )
 
     def __repr__(self) -> str:
