@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 
 from vlbias.report import blocks
-from vlbias.report.blocks import Block, Guidance, Part, Section
+from vlbias.report.blocks import Block, Glance, Guidance, Part, Section, Verdict
 from vlbias.report.claims import Sentence
+from vlbias.report.tables import with_limits
 from vlbias.store.run_folder import Run
 from vlbias.studies.comprehension import figures
 from vlbias.studies.comprehension.claims import CLAIMS
@@ -66,7 +67,20 @@ def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
     if len(tables.mediators):
         parts.append(Part("Where in the model", [_mediator_block(tables)]))
     parts.append(Part("Answers", list(_answer_blocks(tables))))
-    return Section(first, others, parts, GUIDANCE, task="text-generation")
+    glance = [_glance(first, tables)]
+    return Section(first, others, parts, GUIDANCE, glance=glance, task="text-generation")
+
+
+def _glance(first: Sentence, tables: Tables) -> Glance:
+    """The contrast without selection; edits of unequal size leave it open."""
+    verdicts: dict[str, Verdict] = {
+        "comprehension-follows-meaning": "shown",
+        "comprehension-not-shown": "not shown",
+    }
+    row = tables.effects.set_index("quantity").loc["unconditioned"]
+    return Glance(
+        "What was found?", first, with_limits(row), verdicts.get(first.claim, "see below")
+    )
 
 
 def compare(runs: Sequence[tuple[Any, Any]], *, draws: int = 2000, seed: int = 0) -> list[Block]:
