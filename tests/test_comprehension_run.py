@@ -47,6 +47,8 @@ def test_functions_of_known_comprehension(tmp_path: Path) -> None:
     assert "changes its answer more often after an edit of the meaning" in text
     assert "does not change its answer more often" in text
     assert "Accuracy and comprehension" in text
+    assert "deep less surface" in text
+    assert "B of the first minus B of the second" not in text
 
 
 def test_answers_that_are_none_are_statuses(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Times the scores of all heads against one plain hook for each head and prompt, side by side.
 
-    python experiments/benchmarks/symbolic.py --model FOLDER_OR_GGUF_FILE --pairs 1
+    python experiments/benchmarks/symbolic.py --model FOLDER_OR_GGUF_FILE --pairs 1 --share 10
 
-Both give the same numbers: the largest difference is printed as a share of the logit gap.
+What a study scores is timed: as many abstract pairs as token pairs of each rule, all heads at both sets of
+tokens, both directions. Plain hooks run one whole pass for each. Both give the same numbers: the largest
+difference is printed as a share of the logit gap. All times are CPU time of one thread.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import torch
 
 from vlbias.models import load_model
 from vlbias.studies.symbolic.ablation import tokens_of_site
-from vlbias.studies.symbolic.head_types import SITES
+from vlbias.studies.symbolic.head_types import RULES, SITES
 from vlbias.studies.symbolic.prompts import Pair
 from vlbias.studies.symbolic.recording import heads_port, recorded_heads
 from vlbias.studies.symbolic.scores import head_scores
@@ -60,8 +62,29 @@ def plain(drawer: Drawer, pair: Pair, heads: Sequence[tuple[int, int]]) -> dict[
     return found
 
 
+KINDS = (("abstract", "both"), *(("token", rule) for rule in RULES))
+
+
+def timed(drawer: Drawer, pairs: Sequence[Pair], share: int) -> tuple[float, float, float, int]:
+    """Seconds of the engine and of plain hooks, largest difference over the gap, passes of hooks."""
+    began = time.process_time()
+    gap, fast = head_scores(drawer.model, pairs, drawer.study.mediator_batch)
+    quick = time.process_time() - began
+    layers, count = next(iter(fast.values())).shape[:2]
+    heads = [(i // count, i % count) for i in range(0, layers * count, share)]
+    began, largest = time.process_time(), 0.0
+    with torch.inference_mode():
+        for number, pair in enumerate(pairs):
+            for site, slow in plain(drawer, pair, heads).items():
+                mine = np.array([fast[site][layer, head, number] for layer, head in heads])
+                largest = max(largest, float(np.abs(mine - slow).max()))
+    slow_time = (time.process_time() - began) * layers * count / len(heads)
+    passes = 2 * len(SITES) * layers * count * len(pairs)
+    return quick, slow_time, largest / float(np.abs(gap).mean()), passes
+
+
 def main() -> None:
-    """Prints both times, their ratio, and the largest difference."""
+    """Prints both times, their ratio, and the largest difference, for each kind of pairs and for all."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", required=True)
     parser.add_argument("--shots", type=int, default=4)
@@ -72,24 +95,18 @@ def main() -> None:
     study = Study(name="timed", model=options.model, shots=options.shots)
     loaded: Any = load_model(options.model)
     drawer = Drawer(loaded.scores_only(), study)
-    pairs = drawer.pairs("abstract", "both", 0, options.pairs, 2, 0, 0).pairs
-    began = time.process_time()
-    gap, fast = head_scores(drawer.model, pairs, study.mediator_batch)
-    quick = time.process_time() - began
-    layers, count = next(iter(fast.values())).shape[:2]
-    heads = [(i // count, i % count) for i in range(0, layers * count, options.share)]
-    began, largest = time.process_time(), 0.0
-    with torch.inference_mode():
-        for number, pair in enumerate(pairs):
-            for site, slow in plain(drawer, pair, heads).items():
-                mine = np.array([fast[site][layer, head, number] for layer, head in heads])
-                largest = max(largest, float(np.abs(mine - slow).max()))
-    whole = (time.process_time() - began) * options.share
-    print(
-        f"{layers * count} heads at {len(SITES)} sets of tokens, {len(pairs)} pairs: {quick:.1f} s of CPU, "
-        f"by plain hooks {whole:.1f} s ({whole / quick:.1f} times), largest difference "
-        f"{largest / np.abs(gap).mean():.1e} of the logit gap"
-    )
+    print("| pairs | passes | engine s | plain hooks s | times | largest difference |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    total = np.zeros(2)
+    for place, (kind, rule) in enumerate(KINDS):
+        pairs = drawer.pairs(kind, rule, 0, options.pairs, 12, place).pairs
+        quick, slow, largest, passes = timed(drawer, pairs, options.share)
+        total += quick, slow
+        print(
+            f"| {kind}, {rule} | {passes} | {quick:.1f} | {slow:.1f} | {slow / quick:.1f} | {largest:.1e} |",
+            flush=True,
+        )
+    print(f"| all | | {total[0]:.1f} | {total[1]:.1f} | {total[1] / total[0]:.1f} | |")
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ def init(
     data: Annotated[
         Path,
         typer.Argument(
-            help="Folder of photos (COCO, PASCAL-Sentence, your own table), or a set of texts, or a folder "
-            "with a cohort and its graph."
+            help="Folder of photos (COCO, PASCAL-Sentence, your own table), a set of texts, items (symbolic), "
+            "a task (comprehension), or a folder with a cohort and its graph."
         ),
     ],
     model: Annotated[

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vlbias.errors import BadModel, UnknownName
 from vlbias.files import read_object
@@ -168,25 +168,34 @@ def load_model(
         return _loaded(name, device=device, dtype=dtype, weights=True, random=random)
 
 
-def outline_model(name: str) -> StagedModel:
+def outline_model(name: str, *, tokenizer: bool = False) -> StagedModel:
     """The stages and ports of a model without its weights; cannot run, and takes a second.
+
+    Args:
+        name: As of `load_model`.
+        tokenizer: With the tokenizer; for language models only.
 
     Raises:
         UnknownName: if the name is unknown, with suggestions.
         BadModel: if its configuration cannot be read.
     """
-    return _loaded(name, device="cpu", dtype="float32", weights=False)
+    return _loaded(name, device="cpu", dtype="float32", weights=False, tokenizer=tokenizer)
 
 
 def _loaded(
-    name: str, *, device: str, dtype: str, weights: bool, random: int | None = None
+    name: str,
+    *,
+    device: str,
+    dtype: str,
+    weights: bool,
+    random: int | None = None,
+    tokenizer: bool = False,
 ) -> StagedModel:
+    options: dict[str, Any] = {"tokenizer": True} if tokenizer else {}
     if name in MODELS:
         _refuse_random(name, random)
-        entry = MODELS.entry(name)
-        return MODELS.load(name)(
-            **dict(entry.options), name=name, device=device, dtype=dtype, weights=weights
-        )
+        options |= dict(MODELS.entry(name).options)
+        return MODELS.load(name)(name=name, device=device, dtype=dtype, weights=weights, **options)
     folder = Path(name)
     if folder.suffix == ".gguf" and folder.is_file():
         module, checkpoint, short = _LANGUAGE, str(folder), folder.stem
@@ -201,7 +210,6 @@ def _loaded(
             MODELS,
         )
     load: Callable[..., StagedModel] = import_module(module).load
-    options: dict[str, int] = {}
     if module != _LANGUAGE:
         _refuse_random(name, random)
     elif random is not None:

@@ -133,11 +133,22 @@ def block(
     figure: Figure | None = None,
     alt: str = "",
     folded: bool = False,
+    meanings: Mapping[str, str] | None = None,
 ) -> Block:
-    """A block of a frame, a figure, or both; without `alt`, title and text describe the figure."""
-    shown = "" if table is None else html(table, title)
+    """A block of a frame, a figure, or both; without `alt`, title and text describe the figure.
+
+    Args:
+        title: See `Block`, as all that follow.
+        text: What is shown.
+        table: The frame.
+        figure: The figure.
+        alt: What is seen in it.
+        folded: Whether the table waits behind its title.
+        meanings: What columns mean in this kind of study; see `vlbias.report.definitions.defined`.
+    """
+    shown = "" if table is None else html(table, title, meanings)
     drawn = "" if figure is None else svg(figure)
-    columns = [] if table is None or table.empty else explained(table.columns)
+    columns = [] if table is None or table.empty else explained(table.columns, meanings)
     return Block(
         title,
         text,

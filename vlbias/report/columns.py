@@ -88,6 +88,16 @@ HEADS |= {
     )
 }  # fmt: skip
 HEADS |= {
+    "above_floor": "above the floor",
+    "above_rival": "above the rival",
+    "first_layer": "first layer",
+    "last_layer": "last layer",
+    "odds_ratio_minus_1": "odds ratio - 1",
+    "of_other_types": "of other types too",
+    "score_other_pairs": "score, other pairs",
+    "share_of_positive": "share of positive scores",
+}
+HEADS |= {
     "ACME_unadjusted": "ACME, unadjusted",
     "found_unadjusted": "found, unadjusted",
     "left_out": "left out",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from vlbias.report.columns import headed
 
@@ -89,13 +89,20 @@ DEFINITIONS = {
 """Column of a tidy table to what it is, with its unit."""
 
 
-def defined(column: str) -> str:
-    """What a column is; empty where nothing is written down."""
-    return DEFINITIONS.get(column, "")
+def defined(column: str, meanings: Mapping[str, str] | None = None) -> str:
+    """What a column is; empty where nothing is written down.
+
+    Args:
+        column: Its name in the table.
+        meanings: What columns of a kind of study mean there, in place of what they mean elsewhere.
+    """
+    return {**DEFINITIONS, **(meanings or {})}.get(column, "")
 
 
-def explained(columns: Iterable[object]) -> Iterator[tuple[str, str]]:
-    """Head on the page and meaning of those columns that have one."""
+def explained(
+    columns: Iterable[object], meanings: Mapping[str, str] | None = None
+) -> Iterator[tuple[str, str]]:
+    """Head on the page and meaning of those columns that have one; `meanings` as in `defined`."""
     for name in map(str, columns):
-        if defined(name):
-            yield headed(name), defined(name)
+        if told := defined(name, meanings):
+            yield headed(name), told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -14,12 +15,13 @@ from vlbias.report.definitions import explained
 __all__ = ["html", "with_limits"]
 
 
-def html(frame: pd.DataFrame, caption: str = "") -> str:
+def html(frame: pd.DataFrame, caption: str = "", meanings: Mapping[str, str] | None = None) -> str:
     """The frame as an HTML table in the page's words, numbers in few digits; its first column names the rows.
 
     Args:
         frame: What is shown; an empty one gives a sentence.
         caption: What the table is called by those who do not see where it stands.
+        meanings: Of its columns; see `vlbias.report.definitions.defined`.
     """
     if frame.empty:
         return "<p>None.</p>"
@@ -33,7 +35,7 @@ def html(frame: pd.DataFrame, caption: str = "") -> str:
     columns = columns.replace("<th></th>", f"<th>{escape(str(said.columns[0]))}</th>", 1)
     named = f"<caption>{escape(caption)}</caption>" if caption else ""
     columns = columns.replace("<th>", '<th scope="col">')
-    for head, meaning in explained(frame.columns):
+    for head, meaning in explained(frame.columns, meanings):
         plain = f'<th scope="col">{escape(head)}</th>'
         told = f'<th scope="col" title="{escape(meaning)}">{escape(head)}</th>'
         columns = columns.replace(plain, told, 1)

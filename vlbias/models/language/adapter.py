@@ -83,7 +83,7 @@ class LanguageModel(NextToken):
             self._pad = tokenizer.pad_token_id or 0
         # RoBERTa counts positions from behind its padding token
         taken = config.pad_token_id + 1 if config.model_type == "roberta" else 0
-        self._limit = int(getattr(config, "max_position_embeddings", None) or 1 << 30) - taken
+        self.max_tokens = int(getattr(config, "max_position_embeddings", None) or 1 << 30) - taken
         self._cap = getattr(config, "final_logit_softcapping", None)
 
     def scores_only(self) -> LanguageModel:
@@ -110,7 +110,7 @@ class LanguageModel(NextToken):
         """
         tokenised = [self._ready(row) for row in rows]
         texts, ids = [row.cloze.text for row in rows], [row.ids for row in tokenised]
-        refuse_long_texts(self.name, texts, ids, self._limit)
+        refuse_long_texts(self.name, texts, ids, self.max_tokens)
         return batch_of(tokenised, self._pad, next(self.net.parameters()).device)
 
     @property

@@ -32,6 +32,7 @@ def load(
     dtype: str = "float32",
     weights: bool = True,
     random: int | None = None,
+    tokenizer: bool = False,
 ) -> LanguageModel:
     """A language model from the hub, from a folder that `save_pretrained` wrote, or from a GGUF file.
 
@@ -42,6 +43,7 @@ def load(
         dtype: "float32" or "bfloat16"; bfloat16 wipes out the effects of single neurons.
         weights: Whether to load them; without them the model has its shape only (an outline).
         random: Seed of random weights in place of the trained ones: the baseline of Vig et al.
+        tokenizer: Whether an outline has its tokenizer; with weights there always is one.
 
     Raises:
         BadModel: if the model, its weights or its tokenizer cannot be loaded, or weights are missing,
@@ -62,13 +64,14 @@ def load(
         if not weights:
             with torch.device("meta"):
                 net = maker.from_config(config)
-            return LanguageModel(net, None, name=name, revision="outline")
-        tokenizer = AutoTokenizer.from_pretrained(**where)
+            words = AutoTokenizer.from_pretrained(**where) if tokenizer else None
+            return LanguageModel(net, words, name=name, revision="outline")
+        words = AutoTokenizer.from_pretrained(**where)
         if random is not None:
             torch.manual_seed(random)
             net = maker.from_config(config, dtype=getattr(torch, dtype)).to(device)
             short = f"{name}-random{random}"
-            return LanguageModel(net, tokenizer, name=short, revision=f"random:{random}")
+            return LanguageModel(net, words, name=short, revision=f"random:{random}")
         net, info = maker.from_pretrained(
             **where,
             dtype=getattr(torch, dtype),
@@ -85,7 +88,7 @@ def load(
     refuse_other_weights(checkpoint, info, "give a model with its language-model head")
     refuse_broken_weights(checkpoint, net)
     revision = hash_of_weights(path) if path.exists() else str(net.config._commit_hash)
-    return LanguageModel(net.to(device), tokenizer, name=name, revision=revision)
+    return LanguageModel(net.to(device), words, name=name, revision=revision)
 
 
 def _refuse_without_gguf() -> None:

@@ -25,7 +25,7 @@ class NextToken:
     name: str
     layout: Layout
     _pad: int
-    _limit: int
+    max_tokens: int
     _cap: Any
 
     @property
@@ -57,8 +57,8 @@ class NextToken:
         if self.layout.masked:
             raise BadModel(f"{self.name} fills masks and gives no next token: give a causal model")
         longest = max(ids, key=len)
-        if len(longest) > self._limit:
-            refuse_long_texts(self.name, [self.text_of(longest)], [longest], self._limit)
+        if len(longest) > self.max_tokens:
+            refuse_long_texts(self.name, [self.text_of(longest)], [longest], self.max_tokens)
         device = next(self.net.parameters()).device
         rows = [torch.tensor(row) for row in ids]
         batch = pad_sequence(rows, batch_first=True, padding_value=self._pad).to(device)

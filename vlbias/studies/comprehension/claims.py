@@ -33,13 +33,23 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "comprehension-sizes-differ",
-        "Edits of the two arms are not of equal size: {deep:.2f} words in deep edits, {surface:.2f} in "
-        "surface edits. The contrast, {estimate:+.3f} [{lo:+.3f}, {hi:+.3f}] over {items} items, may then be "
-        "due to size alone.",
+        "Edits of the two arms are not of equal size: {deep:.2f} {unit} in deep edits, {surface:.2f} "
+        "in surface edits. The contrast, {estimate:+.3f} [{lo:+.3f}, {hi:+.3f}] over {items} items, may then "
+        "be due to size alone.",
         "difference of the mean edit sizes of the arms",
         "Student's limits over items exclude 0, and the difference is above 5 % of the mean size",
         "5 %",
         "tests/test_edit_effects.py: a subject that goes by form alone reads .30 with unequal edits",
+    ),
+    Claim(
+        "comprehension-strengths-differ",
+        "Edits of the two arms are of equal area and not of equal strength: deep edits change the image as "
+        "much as {deep:.0f} pixels that turn from black to white, surface edits as much as {surface:.0f}. "
+        "{consequence}",
+        "difference of the mean strengths of the arms: sum of what pixels differ by",
+        "Student's limits over items exclude 0, and the difference is above 5 % of the mean strength",
+        "5 %",
+        "tests/test_comprehension_images.py",
     ),
     Claim(
         "comprehension-published",

@@ -55,6 +55,24 @@ class Item:
             for number, text in enumerate(texts):
                 yield world, number, text
 
+    @property
+    def key(self) -> str:
+        """All of it, for the key of a cell."""
+        return repr(self)
+
+    @property
+    def said(self) -> str:
+        """The original, for the table of samples."""
+        return self.original
+
+    def question(self, text: str) -> Question:
+        """What is asked with a text."""
+        return Question(text, self.choices)
+
+    def strength(self, text: str) -> None:
+        """None: edits of texts are of words, each changed or not."""
+        return None
+
     def size(self, text: str) -> int:
         """Words in which a text differs from the original."""
         return word_distance(self.original, text)
@@ -112,8 +130,7 @@ def _refuse_choices(item: Item) -> None:
     if len(set(item.choices)) < 2:
         raise BadData(
             f"item {item.id!r}: choices {item.choices}; scoring takes two or more that differ, or set "
-            "answers = "
-            '"generated"'
+            'answers = "written"'
         )
     for one, other in itertools.permutations(item.choices, 2):
         if other.startswith(one):

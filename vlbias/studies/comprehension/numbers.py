@@ -32,7 +32,7 @@ class Tables:
 
     Args:
         effects: One row a quantity: accuracy, the unconditioned contrast, ADCE, AICE, TE, PN, PS, with limits.
-        sizes: One row: mean edit size of both arms and their difference.
+        sizes: One row a measure, "size" and of images "strength": mean of both arms and their difference.
         statuses: One row a world and status: how many answers.
         variants: One row an arm and variant: how often the answer changed.
         mediators: One row a mediator: what it carries of a deep and of a surface edit.
@@ -89,9 +89,16 @@ def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) 
 
 
 def _sizes(answers: pd.DataFrame) -> pd.DataFrame:
+    """One row a measure of edits: their size, and of images their strength."""
     edited = answers[answers["world"] != "original"]
-    mean = edited.pivot_table(index="item", columns="world", values="size", aggfunc="mean")
-    return pd.DataFrame([asdict(edit_sizes(mean["deep"], mean["surface"]))])
+    rows = []
+    for measure in ("size", "strength"):
+        # runs of 0.1.0 have no strength, and edits of texts have none
+        if measure not in edited or edited[measure].isna().all():
+            continue
+        mean = edited.pivot_table(index="item", columns="world", values=measure, aggfunc="mean")
+        rows.append({"measure": measure, **asdict(edit_sizes(mean["deep"], mean["surface"]))})
+    return pd.DataFrame(rows)
 
 
 def _variants(answers: pd.DataFrame) -> pd.DataFrame:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from vlbias.report.blocks import Block, Guidance, Part, Section, block
+from vlbias.report import blocks
+from vlbias.report.blocks import Block, Glance, Guidance, Part, Section, Verdict
 from vlbias.report.claims import Sentence
+from vlbias.report.tables import with_limits
 from vlbias.store.run_folder import Run
 from vlbias.studies.comprehension import figures
 from vlbias.studies.comprehension.claims import CLAIMS
+from vlbias.studies.comprehension.meanings import MEANINGS
 from vlbias.studies.comprehension.numbers import Tables
 
 __all__ = ["compare", "section"]
 
 _CLAIMS = {claim.name: claim for claim in CLAIMS}
+block = partial(blocks.block, meanings=MEANINGS)
+_IMAGE_TASKS = ("scene-objects", "scene-image", "photo-objects", "photo-image")
+"""Beginnings of tasks whose edits are of images."""
 
 GUIDANCE = Guidance(
     limits=(
@@ -60,7 +67,20 @@ def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
     if len(tables.mediators):
         parts.append(Part("Where in the model", [_mediator_block(tables)]))
     parts.append(Part("Answers", list(_answer_blocks(tables))))
-    return Section(first, others, parts, GUIDANCE, task="text-generation")
+    glance = [_glance(first, tables)]
+    return Section(first, others, parts, GUIDANCE, glance=glance, task="text-generation")
+
+
+def _glance(first: Sentence, tables: Tables) -> Glance:
+    """The contrast without selection; edits of unequal size leave it open."""
+    verdicts: dict[str, Verdict] = {
+        "comprehension-follows-meaning": "shown",
+        "comprehension-not-shown": "not shown",
+    }
+    row = tables.effects.set_index("quantity").loc["unconditioned"]
+    return Glance(
+        "What was found?", first, with_limits(row), verdicts.get(first.claim, "see below")
+    )
 
 
 def compare(runs: Sequence[tuple[Any, Any]], *, draws: int = 2000, seed: int = 0) -> list[Block]:
@@ -91,7 +111,8 @@ def compare(runs: Sequence[tuple[Any, Any]], *, draws: int = 2000, seed: int = 0
 def _sentences(run: Run, tables: Tables) -> Iterator[Sentence]:
     subject = run.manifest["model"]["name"]
     rows = tables.effects.set_index("quantity")
-    yield _headline(subject, rows.loc["unconditioned"], tables.sizes.iloc[0])
+    yield _headline(run, subject, rows.loc["unconditioned"], tables.sizes.iloc[0])
+    yield from _strengths(tables.sizes)
     if run.manifest["study"]["random_weights"] is not None:
         yield _CLAIMS["comprehension-random-weights"].say(subject=subject)
     accuracy = rows.loc["accuracy"]
@@ -115,17 +136,39 @@ def _sentences(run: Run, tables: Tables) -> Iterator[Sentence]:
     yield from _mediators(tables)
 
 
-def _headline(subject: str, row: pd.Series, sizes: pd.Series) -> Sentence:
+def _headline(run: Run, subject: str, row: pd.Series, sizes: pd.Series) -> Sentence:
     said = {
         "subject": subject,
         **row[["estimate", "lo", "hi"]].to_dict(),
         "items": int(row["items"]),
     }
     if not sizes["matched"]:
-        said |= {"deep": sizes["deep"], "surface": sizes["surface"]}
+        said |= {"deep": sizes["deep"], "surface": sizes["surface"], "unit": _unit(run)}
         return _CLAIMS["comprehension-sizes-differ"].say(**said)
     name = "comprehension-follows-meaning" if row["lo"] > 0 else "comprehension-not-shown"
     return _CLAIMS[name].say(**said)
+
+
+def _unit(run: Run) -> str:
+    """What sizes of edits count."""
+    return "pixels" if run.manifest["study"]["task"].startswith(_IMAGE_TASKS) else "words"
+
+
+def _strengths(sizes: pd.DataFrame) -> Iterator[Sentence]:
+    """Of images whose edits are of equal area: whether they change pixels as much."""
+    rows = sizes.set_index("measure")
+    if "strength" not in rows.index or rows.loc["strength", "matched"]:
+        return
+    deep, surface = rows.loc["strength", ["deep", "surface"]]
+    yield _CLAIMS["comprehension-strengths-differ"].say(
+        deep=deep,
+        surface=surface,
+        consequence=(
+            "The contrast may be due to that."
+            if deep > surface
+            else "A contrast above 0 is in spite of that."
+        ),
+    )
 
 
 def _chance(run: Run) -> str:
@@ -177,9 +220,9 @@ def _effect_blocks(tables: Tables) -> Iterator[Block]:
     )
     yield block(
         "Edit sizes",
-        "Words, or pixels of a scene, in which edits differ from the original, mean over items; difference "
-        "with Student's limits. Unequal arms make a subject that goes by form alone look as if it followed "
-        "meaning.",
+        "Words, or pixels, that edits change, mean over items; difference with Student's limits. The strength "
+        "of edits of images is the sum of what pixels differ by, in pixels that turn from black to white. "
+        "Unequal arms make a subject that goes by form alone look as if it followed meaning.",
         table=tables.sizes,
     )
     yield block(

@@ -18,7 +18,7 @@ from vlbias.studies.comprehension.items import Item, refuse_items
 from vlbias.studies.comprehension.own_items import read_items
 from vlbias.studies.comprehension.study import Study
 
-__all__ = ["ComprehensionPlan", "Part", "make_plan", "plan_of_items"]
+__all__ = ["ComprehensionPlan", "Part", "make_plan", "plan_of_items", "refuse_model"]
 
 _COUNT = 1000
 """Items made by seed where the study does not say how many."""
@@ -50,6 +50,7 @@ class ComprehensionPlan(Plan):
         mediators: With wildcards resolved.
         rows: Answers that will be written.
         files: See `Plan.files`.
+        left_out: Why photos give no item to how many.
     """
 
     study: Study
@@ -57,6 +58,7 @@ class ComprehensionPlan(Plan):
     mediators: tuple[Mediator, ...] = ()
     rows: int = 0
     files: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def funnel(self) -> str:
@@ -64,10 +66,12 @@ class ComprehensionPlan(Plan):
         deep, surface = (
             sum(len(getattr(i, arm)) for i in self.items) for arm in ("deep", "surface")
         )
-        return (
-            f"items                    {len(self.items)} of {self.study.task}\n"
-            f"edits                    {deep} deep, {surface} surface"
-        )
+        lines = [
+            f"items                    {len(self.items)} of {self.study.task}",
+            f"edits                    {deep} deep, {surface} surface",
+            *(f"photos without an item   {number}: {why}" for why, number in self.left_out.items()),
+        ]
+        return "\n".join(lines)
 
     @property
     def summary(self) -> str:
@@ -118,7 +122,7 @@ def make_plan(study: Study, note: Note = silent) -> ComprehensionPlan:
         return plan
     note("reading the model's outline")
     outline = outline_model(study.model)
-    _refuse_model(study, outline)
+    refuse_model(study.model, outline, of_images=study.of_images, answers=study.answers)
     return replace(plan, mediators=tuple(resolve(outline, study.mediators)))
 
 
@@ -132,23 +136,26 @@ def plan_of_items(study: Study, items: Sequence[Item] | None = None) -> Comprehe
     Raises:
         BadData: if items are missing or wrong; names the item.
     """
+    if study.of_images and items is None:
+        from vlbias.studies.comprehension.image_plan import image_plan
+
+        found, files, left_out = image_plan(study, _COUNT)
+        return ComprehensionPlan(study, tuple(found), (), _rows(found), files, left_out)
     with files_read() as read:
-        found = _items(study) if items is None else [*items]
-    if not study.of_scenes:
-        refuse_items(found, scored=study.answers == "scored")
-    rows = sum(1 + len(item.deep) + len(item.surface) for item in found)
+        texts = _items(study) if items is None else [*items]
+    refuse_items(texts, scored=study.answers == "scored")
     files = {path.name: digest for path, digest in read.items()}
-    return ComprehensionPlan(study, tuple(found), (), rows, files)
+    return ComprehensionPlan(study, tuple(texts), (), _rows(texts), files)
 
 
-def _items(study: Study) -> list[Any]:
+def _rows(items: Sequence[Any]) -> int:
+    return sum(1 + len(item.deep) + len(item.surface) for item in items)
+
+
+def _items(study: Study) -> list[Item]:
     if study.path is not None:
         return list(read_items(study.path)[: study.count])
     count = _COUNT if study.count is None else study.count
-    if study.of_scenes:
-        from vlbias.studies.comprehension.scene_items import scene_items
-
-        return list(scene_items(study.task, count, study.seed, variants=study.variants))
     return generated_items(study.task, count, study.seed, edit=study.edit, variants=study.variants)
 
 
@@ -156,15 +163,26 @@ def _channels(outline: StagedModel) -> set[str]:
     return {channel for tower in outline.towers for channel in tower.channels}
 
 
-def _refuse_model(study: Study, outline: StagedModel) -> None:
-    if study.of_scenes:
+def refuse_model(
+    model: str, outline: StagedModel, *, of_images: bool, answers: str = "scored"
+) -> None:
+    """Nothing, if a model can be asked.
+
+    Args:
+        model: As the study names it.
+        outline: Of the model.
+        of_images: Whether items are images.
+        answers: "scored" or "written".
+
+    Raises:
+        BadStudy: otherwise.
+    """
+    if of_images:
         if "class_logits" not in outline.gives or "image" not in _channels(outline):
-            raise BadStudy("model", study.model, "a model that scores classes in an image")
+            raise BadStudy("model", model, "a model that scores classes in an image")
         return
     if _channels(outline) != {"text"}:
-        raise BadStudy("model", study.model, "a language model, or an endpoint that has one")
+        raise BadStudy("model", model, "a language model, or an endpoint that has one")
     layout = getattr(outline, "layout", None)
-    if study.answers == "written" and (layout is None or layout.masked):
-        raise BadStudy(
-            "answers", study.answers, '"scored": this model fills masks and writes nothing'
-        )
+    if answers == "written" and (layout is None or layout.masked):
+        raise BadStudy("answers", answers, '"scored": this model fills masks and writes nothing')

@@ -4,205 +4,143 @@
     scene-image-cues  deep: the person is shown as the other group
     scene-text-cues   deep: the text names the other group
 
-A surface edit darkens as many pixels: of the background, in the outline of the deep edit, for objects; of what
-the person wears, for cues, since an outline of a person elsewhere would look like an object. One of a text
-replaces the first noun, which says nothing of the scene. What is asked is which object is there: the class of
-highest score.
+Surface edits of images are those of `vlbias.studies.comprehension.surfaces`. For objects the colour is that of
+the object, for cues of what the person wears: an outline of a person on the background would look like an
+object. A surface edit of a text replaces the first noun, which says nothing of the scene. What is asked is
+which object is there: the class of highest score.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from vlbias.causal.example import Picture
 from vlbias.data.pictograms import OBJECTS
-from vlbias.data.prompts import GROUP_WORDS, NEUTRAL_WORD, Prompt, set_word
-from vlbias.data.scenes import SIDE, Scene, SceneSpec, draw_scene
-from vlbias.studies.comprehension.items import word_distance
+from vlbias.data.prompts import GROUP_WORDS, NEUTRAL_WORD
+from vlbias.data.scenes import Scene, SceneSpec, Thing, draw_scene
+from vlbias.studies.comprehension.image_views import ImageItem, ImageView, Rendered
+from vlbias.studies.comprehension.surfaces import Canvas, Surface, surface_edit
 
-__all__ = ["SceneItem", "SceneView", "scene_items"]
+__all__ = ["SceneItems", "scene_items"]
 
-_OTHER = {"masculine": "feminine", "feminine": "masculine"}
-_DARKER = 70
-
-
-@dataclass(frozen=True)
-class SceneView:
-    """A scene as it is shown and asked about.
-
-    Args:
-        scene: What is in it.
-        shown: How its person is shown.
-        person: What the text calls the person.
-        noun: First noun of the text.
-        like: Another view: as many pixels as it differs in are darkened.
-        shift: In its outline, so many px away; on the person from the feet up if not given.
-    """
-
-    scene: Scene
-    shown: str
-    person: str
-    noun: str = "photo"
-    like: SceneView | None = None
-    shift: tuple[int, int] | None = None
-
-    def image(self) -> Image.Image:
-        """The image in RGB."""
-        image = self.scene.render(self.shown)
-        if self.like is None:
-            return image
-        pixels = np.asarray(image).astype(int)
-        where = self._darkened(self.outline(self.like))
-        pixels[where] -= np.where(pixels[where] >= _DARKER, _DARKER, -_DARKER)
-        return Image.fromarray(pixels.astype(np.uint8))
-
-    def _darkened(self, outline: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Where pixels are darkened, as many as an outline has."""
-        if self.shift is not None:
-            return np.roll(outline, self.shift, axis=(0, 1))
-        negative = tuple((255 - r, 255 - g, 255 - b) for r, g, b in self.scene.colours)
-        person = self.outline(replace(self, scene=replace(self.scene, colours=negative)))
-        places = np.argwhere(person)[::-1][: int(outline.sum())]
-        where = np.zeros_like(outline)
-        where[tuple(places.T)] = True
-        return where
-
-    def outline(self, other: SceneView) -> NDArray[np.bool_]:
-        """Pixels [64, 64] in which another view of the scene differs."""
-        mine, yours = (np.asarray(s.scene.render(s.shown)) for s in (self, other))
-        differs: NDArray[np.bool_] = (mine != yours).any(axis=2)
-        return differs
-
-    def inputs(self, prompt: Prompt) -> Mapping[str, Any]:
-        """What a model takes, with a text as it was trained on."""
-        frame = prompt.frame(()).replace("photo", self.noun)
-        text = prompt.fill(set_word(frame, "{person}", self.person), tuple(OBJECTS))
-        return {"image": Picture(self.image()), "text": text}
+OTHER_GROUP = {"masculine": "feminine", "feminine": "masculine"}
+_CHOICES = tuple(OBJECTS)
 
 
-@dataclass(frozen=True)
-class SceneItem:
-    """One item; see `vlbias.studies.comprehension.items.Item`, with views in place of texts.
-
-    Args:
-        id: Unique and stable.
-        original: The view as it is asked about.
-        deep: Views with another meaning.
-        surface: Views with as large a change of anything else.
-        answer: The object in sight; where none is, no class, so that no answer is right.
-    """
-
-    id: str
-    original: SceneView
-    deep: tuple[SceneView, ...]
-    surface: tuple[SceneView, ...]
-    answer: str
-    choices: tuple[str, ...] = tuple(OBJECTS)
-    cluster: str = ""
-
-    def worlds(self) -> Iterator[tuple[str, int, SceneView]]:
-        """World, number of the variant, and view."""
-        yield "original", 0, self.original
-        for world, views in (("deep", self.deep), ("surface", self.surface)):
-            for number, view in enumerate(views):
-                yield world, number, view
-
-    def size(self, view: SceneView) -> int:
-        """Pixels, or words, in which a view differs from the original."""
-        mine, yours = (np.asarray(one.image()) for one in (self.original, view))
-        words = word_distance(*(f"{v.noun} {v.person}" for v in (self.original, view)))
-        return int((mine != yours).any(axis=2).sum()) + words
-
-
-def scene_items(task: str, count: int, seed: int, *, variants: int) -> list[SceneItem]:
+def scene_items(
+    task: str, count: int, seed: int, *, variants: int, surfaces: Sequence[Surface] = ()
+) -> list[ImageItem]:
     """So many items of a task; the same for the same seed.
 
     Args:
-        task: One of `vlbias.studies.comprehension.study.SCENE_TASKS`.
+        task: "scene-objects", "scene-image-cues" or "scene-text-cues".
         count: How many.
         seed: Of the scenes and of the edits.
-        variants: Edits of each arm; of cues there is one.
+        variants: Edits of each arm; of cues there is one deep edit.
+        surfaces: Kinds of surface edits, each used in turn; if none is given, "background" for objects and
+            "colour" for cues.
     """
     spec = SceneSpec(photos=1, seed=seed, co_occurrence=0.0, base=0.5)
-    make = {"scene-objects": _object, "scene-image-cues": _image_cue, "scene-text-cues": _text_cue}
-    items: list[SceneItem] = []
+    draw = SceneItems(seed, variants, tuple(surfaces))
+    make = {
+        "scene-objects": draw.objects,
+        "scene-image-cues": draw.image_cue,
+        "scene-text-cues": text_cue,
+    }
+    items: list[ImageItem] = []
     number = 0
     while len(items) < count:
-        scene = draw_scene(spec, number)
-        rng = np.random.default_rng([seed, number, 7])
-        item = make[task](scene, rng, variants)
+        item = make[task](draw_scene(spec, number))
         number += 1
         if item is not None:
             items.append(replace(item, id=f"{task}-{len(items)}"))
     return items
 
 
-def _object(scene: Scene, rng: np.random.Generator, variants: int) -> SceneItem | None:
-    if not scene.things:
-        return None
-    thing = replace(scene.things[0], hidden=False)
-    view = SceneView(replace(scene, things=(thing,), crates=()), "neutral", NEUTRAL_WORD)
-    names = [name for name in OBJECTS if name != thing.name]
-    deep = [
-        replace(view, scene=replace(view.scene, things=(replace(thing, name=names[number]),)))
-        for number in rng.permutation(len(names))[:variants]
-    ]
-    return _item(view, deep, rng, thing.name)
+class SceneItems:
+    """Makes items of scenes.
 
+    Args:
+        seed: Of the edits, together with the number of the scene.
+        variants: Edits of each arm.
+        surfaces: See `scene_items`.
+    """
 
-def _image_cue(scene: Scene, rng: np.random.Generator, variants: int) -> SceneItem | None:
-    """A crate hides what is there, so that a model has a reason to guess."""
-    view = SceneView(replace(scene, things=(), crates=scene.crates[:1]), scene.group, NEUTRAL_WORD)
-    if not scene.crates:
-        return None
-    deep = replace(view, shown=_OTHER[scene.group])
-    return SceneItem("", view, (deep,), (replace(view, like=deep),), "")
+    def __init__(self, seed: int, variants: int, surfaces: tuple[Surface, ...]) -> None:
+        self.seed, self.variants, self.surfaces = seed, variants, surfaces
 
-
-def _text_cue(scene: Scene, rng: np.random.Generator, variants: int) -> SceneItem | None:
-    if not scene.crates:
-        return None
-    view = SceneView(
-        replace(scene, things=(), crates=scene.crates[:1]), "neutral", GROUP_WORDS[scene.group]
-    )
-    deep = replace(view, person=GROUP_WORDS[_OTHER[scene.group]])
-    return SceneItem("", view, (deep,), (replace(view, noun="picture"),), "")
-
-
-def _item(
-    view: SceneView, deep: list[SceneView], rng: np.random.Generator, answer: str
-) -> SceneItem | None:
-    """The item with a surface edit for each deep one; None if there is no free place for one."""
-    surface = []
-    for other in deep:
-        shift = _free_shift(view, other, rng)
-        if shift is None:
+    def objects(self, scene: Scene) -> ImageItem | None:
+        """The item of the first object of a scene; None if it has none, or edits have no room."""
+        if not scene.things:
             return None
-        surface.append(replace(view, like=other, shift=shift))
-    return SceneItem("", view, tuple(deep), tuple(surface), answer)
+        thing = replace(scene.things[0], hidden=False)
+        scene = replace(scene, things=(thing,), crates=())
+        view = ImageView(Rendered(scene, "neutral"), NEUTRAL_WORD)
+        names = [name for name in OBJECTS if name != thing.name]
+        rng = np.random.default_rng([self.seed, scene.number, 7])
+        deep = [
+            _with_things(view, scene, (replace(thing, name=names[number]),))
+            for number in rng.permutation(len(names))[: self.variants]
+        ]
+        painted = _outline(view, _with_things(view, scene, ()))
+        kinds = self.surfaces or ("background",)
+        return self._item(view, deep, painted, (scene.person, thing.box), kinds, thing.name)
+
+    def image_cue(self, scene: Scene) -> ImageItem | None:
+        """The item of the person of a scene, beside a crate that gives a model a reason to guess."""
+        if not scene.crates:
+            return None
+        scene = replace(scene, things=(), crates=scene.crates[:1])
+        view = ImageView(Rendered(scene, scene.group), NEUTRAL_WORD)
+        deep = replace(view, source=Rendered(scene, OTHER_GROUP[scene.group]))
+        negative = tuple((255 - r, 255 - g, 255 - b) for r, g, b in scene.colours)
+        turned = Rendered(replace(scene, colours=negative), scene.group)
+        painted = _outline(view, replace(view, source=turned))
+        kinds = self.surfaces or ("colour",)
+        return self._item(view, [deep], painted, (scene.person, *scene.crates), kinds, "")
+
+    def _item(
+        self,
+        view: ImageView,
+        deep: Sequence[ImageView],
+        painted: NDArray[np.bool_],
+        spared: Sequence[tuple[int, int, int, int]],
+        kinds: Sequence[Surface],
+        answer: str,
+    ) -> ImageItem | None:
+        """The item with surface edits of each kind; None if one has no room."""
+        surface = []
+        number = view.source.scene.number if isinstance(view.source, Rendered) else 0
+        for place in range(max(len(deep), len(kinds))):
+            like = deep[place % len(deep)]
+            canvas = Canvas(_outline(view, like), painted, spared)
+            seed = int(np.random.default_rng([self.seed, number, 8, place]).integers(2**31))
+            edit = surface_edit(kinds[place % len(kinds)], canvas, seed) if canvas.area else None
+            if edit is None:
+                return None
+            surface.append(replace(view, edits=(edit,)))
+        return ImageItem("", view, tuple(deep), tuple(surface), answer, _CHOICES)
 
 
-def _free_shift(
-    view: SceneView, other: SceneView, rng: np.random.Generator
-) -> tuple[int, int] | None:
-    """How far to move an outline so that it touches neither person nor thing nor crate."""
-    outline = view.outline(other)
-    rows, columns = np.nonzero(outline)
-    if not len(rows):
+def text_cue(scene: Scene) -> ImageItem | None:
+    """The item of the word for the person of a scene; None if it has no crate."""
+    if not scene.crates:
         return None
-    taken = np.zeros((SIDE, SIDE), bool)
-    scene = view.scene
-    for x0, y0, x1, y1 in (scene.person, *(t.box for t in scene.things), *scene.crates):
-        taken[max(y0, 0) : y1, max(x0, 0) : x1] = True
-    free = []
-    for dy in range(-int(rows.min()), SIDE - int(rows.max())):
-        for dx in range(-int(columns.min()), SIDE - int(columns.max())):
-            if not taken[rows + dy, columns + dx].any():
-                free.append((dy, dx))
-    return free[rng.integers(len(free))] if free else None
+    bare = replace(scene, things=(), crates=scene.crates[:1])
+    view = ImageView(Rendered(bare, "neutral"), GROUP_WORDS[scene.group])
+    deep = replace(view, person=GROUP_WORDS[OTHER_GROUP[scene.group]])
+    return ImageItem("", view, (deep,), (replace(view, noun="picture"),), "", _CHOICES)
+
+
+def _with_things(view: ImageView, scene: Scene, things: tuple[Thing, ...]) -> ImageView:
+    return replace(view, source=Rendered(replace(scene, things=things), "neutral"))
+
+
+def _outline(view: ImageView, other: ImageView) -> NDArray[np.bool_]:
+    """Pixels [64, 64] in which another view of the scene differs."""
+    mine, yours = (np.asarray(one.picture().open()) for one in (view, other))
+    differs: NDArray[np.bool_] = (mine != yours).any(axis=2)
+    return differs

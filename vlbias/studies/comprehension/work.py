@@ -19,7 +19,6 @@ from vlbias.runs.events import QUIET, Events, Note, silent
 from vlbias.runs.interfaces import Cell
 from vlbias.runs.manifest import described
 from vlbias.store.cell_writer import cell_key
-from vlbias.studies.comprehension.items import Question
 from vlbias.studies.comprehension.plan import ComprehensionPlan, Part
 from vlbias.studies.comprehension.subjects import Subject
 
@@ -56,11 +55,13 @@ class Work(interfaces.Work):
 
     def _key(self, part: Part) -> str:
         names = [mediator.name for mediator in self.plan.mediators]
+        photos = self._photos(part)
         return cell_key(
             {
                 "study": self.plan.study.keyed(),
                 "step": part.step,
-                "items": [repr(item) for item in part.items],
+                "items": [item.key for item in part.items],
+                **({"photos": photos} if photos else {}),
                 "mediators": names if part.step == "mediators" else [],
                 "subject": self.subject.name,
                 "revision": self.subject.revision,
@@ -68,13 +69,20 @@ class Work(interfaces.Work):
             }
         )
 
+    def _photos(self, part: Part) -> list[str]:
+        """Hashes of the photos of a cell, in their order."""
+        if self.plan.study.dataset is None:
+            return []
+        hashes = {Path(name).name: digest for name, digest in self.plan.files.items()}
+        return [hashes[item.said] for item in part.items]
+
     def manifest(self) -> dict[str, Any]:
         """See `Work.manifest`."""
         study = self.plan.study
         about: dict[str, Any] = {"name": self.subject.name, "revision": self.subject.revision}
         if self.model is not None:
             about["parameters"] = sum(p.numel() for p in self.model.net.parameters())
-        items = cell_key({"items": [repr(item) for item in self.plan.items]})
+        items = cell_key({"items": [item.key for item in self.plan.items]})
         meta = {"reader": study.task, "funnel": {"items": len(self.plan.items)}}
         return {
             **described(
@@ -99,7 +107,7 @@ class Work(interfaces.Work):
             {
                 "sample_id": item.id,
                 "cluster": item.cluster or item.id,
-                "original": item.original if isinstance(item.original, str) else "scene",
+                "original": item.said,
                 "answer": item.answer,
             }
             for item in self.plan.items
@@ -135,7 +143,7 @@ def _loaded(plan: ComprehensionPlan) -> Any:
     model: Any = load_model(
         study.model, device=study.device, dtype=study.dtype, random=study.random_weights
     )
-    return model if study.of_scenes else model.scores_only()
+    return model if study.of_images else model.scores_only()
 
 
 def _subject(plan: ComprehensionPlan, folder: Path, model: Any) -> Any:
@@ -144,10 +152,10 @@ def _subject(plan: ComprehensionPlan, folder: Path, model: Any) -> Any:
         from vlbias.studies.comprehension.subjects.chat import ChatSubject
 
         return ChatSubject(study.model, study.endpoint, study.parser, folder / "answers")
-    if study.of_scenes:
-        from vlbias.studies.comprehension.subjects.scenes import SceneSubject
+    if study.of_images:
+        from vlbias.studies.comprehension.subjects.images import ImageSubject
 
-        return SceneSubject(model, study.prompt)
+        return ImageSubject(model, study.prompt)
     from vlbias.studies.comprehension.subjects.language import ScoringSubject, WritingSubject
 
     return (
@@ -158,10 +166,7 @@ def _subject(plan: ComprehensionPlan, folder: Path, model: Any) -> Any:
 def _answered(subject: Any, items: tuple[Any, ...]) -> Iterator[dict[str, Any]]:
     """One row for each text of each item."""
     asked = [(item, world, number, text) for item in items for world, number, text in item.worlds()]
-    questions = [
-        Question(text, item.choices) if isinstance(text, str) else text
-        for item, _, _, text in asked
-    ]
+    questions = [item.question(text) for item, _, _, text in asked]
     for (item, world, number, text), answer in zip(asked, subject.answers(questions), strict=True):
         yield {
             "item": item.id,
@@ -173,6 +178,7 @@ def _answered(subject: Any, items: tuple[Any, ...]) -> Iterator[dict[str, Any]]:
             "status": answer.status,
             "written": answer.raw,
             "size": item.size(text),
+            "strength": item.strength(text),
         }
 
 

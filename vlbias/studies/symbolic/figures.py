@@ -12,9 +12,18 @@ from vlbias.plots.axes import cells
 from vlbias.report.drawing import GREY, MARKS, SERIES
 from vlbias.studies.symbolic.head_types import HEAD_TYPES
 
-__all__ = ["ablation_curves", "attention_patterns", "cosine_matrices", "head_maps", "token_maps"]
+__all__ = [
+    "BRANCHES",
+    "ablation_curves",
+    "attention_patterns",
+    "cosine_matrices",
+    "head_maps",
+    "token_maps",
+]
 
 _COLOURS = "PuOr_r"
+BRANCHES = {"attn": "attention", "mlp": "MLP"}
+"""Port to what a page calls it."""
 
 
 def head_maps(heads: pd.DataFrame) -> Figure:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from vlbias.report.blocks import Block, Guidance, Part, Section, block
+from vlbias.report import blocks
+from vlbias.report.blocks import Block, Glance, Guidance, Part, Section
 from vlbias.report.claims import Sentence
 from vlbias.store.run_folder import Run
 from vlbias.studies.symbolic import figures
 from vlbias.studies.symbolic.claims import CLAIMS
+from vlbias.studies.symbolic.meanings import MEANINGS
 from vlbias.studies.symbolic.numbers import Tables
 
 __all__ = ["compare", "section"]
 
 _CLAIMS = {claim.name: claim for claim in CLAIMS}
+block = partial(blocks.block, meanings=MEANINGS)
 _SHOWN = 20
 
 GUIDANCE = Guidance(
@@ -48,6 +52,7 @@ GUIDANCE = Guidance(
         ("score", "How far a difference of two logits moves when a head's output is the other prompt's."),
         ("logit gap", "The same difference in the prompt itself: the most that a score of full size would undo "
          "is twice the gap."),
+        ("A1, B1, C1; Aq, Bq", "Items of the first example, and of the query."),
         ("abstraction", "At third items of examples, in abstract pairs."),
         ("induction", "At the last token, in abstract pairs."),
         ("retrieval", "At the last token, in token pairs."),
@@ -74,8 +79,20 @@ def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
             Part("Is it the rule?", list(_probe_blocks(tables))),
         ],
         GUIDANCE,
+        glance=_glance(first, others, tables),
         task="text-generation",
     )
+
+
+def _glance(first: Sentence, others: Sequence[Sentence], tables: Tables) -> list[Glance]:
+    """Which heads are found, and whether their layers stand in order."""
+    order = next(said for said in others if said.claim.startswith("symbolic-layers"))
+    found = tables.types["found"]
+    shown = order.claim == "symbolic-layers-in-order"
+    return [
+        Glance("What was found?", first, "", "shown" if found.any() else "not shown"),
+        Glance("Where?", order, "", "shown" if shown else "not shown"),
+    ]
 
 
 def compare(runs: Sequence[tuple[Any, Any]], *, draws: int = 2000, seed: int = 0) -> list[Block]:
@@ -156,7 +173,7 @@ def _largest_of_map(tables: Tables) -> Iterator[Sentence]:
     if len(rows):
         row = rows.loc[rows["score"].idxmax()]
         yield _CLAIMS["symbolic-rule-at-token"].say(
-            branch={"attn": "the attention", "mlp": "the MLP"}[row["branch"]],
+            branch=f"the {figures.BRANCHES[row['branch']]}",
             **row[["layer", "token", "score", "share"]].to_dict(),
         )
 
@@ -228,7 +245,8 @@ def _head_blocks(tables: Tables) -> Iterator[Block]:
         yield block(
             "Layers and tokens",
             "Score of the attention and MLP output of each layer at each token, mean of a few pairs: where "
-            "the rule (abstract pairs) and the token (token pairs) pass, wherever the head tests look.",
+            "the rule (abstract pairs) and the token (token pairs) pass, wherever the head tests look. The "
+            "query's items are swapped in abstract pairs too: low layers at Aq and Bq carry which item is where.",
             figure=figures.token_maps(tables.map),
             alt="Maps of layers and tokens, one a kind of pairs and branch; the largest is named above.",
         )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
+from vlbias.causal.staged_model import StagedModel
 from vlbias.errors import BadStudy
 from vlbias.models import outline_model
 from vlbias.runs.events import Note, silent
 from vlbias.runs.interfaces import Plan
 from vlbias.studies.symbolic.head_types import RULES
+from vlbias.studies.symbolic.prompts import Format
 from vlbias.studies.symbolic.study import Study
 
-__all__ = ["Part", "SymbolicPlan", "make_plan"]
+__all__ = ["Part", "SymbolicPlan", "make_plan", "refuse_model"]
 
 _KINDS = (("abstract", "both"), *(("token", rule) for rule in RULES))
 """Kind of pairs and rule; both directions of an abstract pair are of one base rule each."""
@@ -90,19 +93,44 @@ def make_plan(study: Study, note: Note = silent) -> SymbolicPlan:
         note: Told what is being done.
 
     Raises:
-        BadStudy: if the model is no causal language model.
+        BadStudy: if the model is no causal language model, or a prompt is longer than it takes.
         UnknownName: if there is no such model.
         BadModel: if the model's configuration cannot be read.
     """
     note("reading the model's outline")
     outline = outline_model(study.model)
-    towers = outline.towers
-    layout = getattr(outline, "layout", None)
-    if any(tower.channels != ("text",) for tower in towers) or layout is None or layout.masked:
-        raise BadStudy("model", study.model, "a causal language model, which gives the next token")
+    refuse_model(study.model, outline)
+    _refuse_long_prompts(study, outline)
     heads = next(port for port in outline.ports if port.name == "head")
     units = (heads.layers or 1) * int(heads.units_at(0) or 1)
     return SymbolicPlan(study, tuple(_parts(study)), 3 * study.pairs * 4 * units)
+
+
+def refuse_model(model: str, outline: StagedModel) -> None:
+    """Nothing, if a model gives the next token of a text.
+
+    Raises:
+        BadStudy: otherwise.
+    """
+    layout = getattr(outline, "layout", None)
+    if any(t.channels != ("text",) for t in outline.towers) or layout is None or layout.masked:
+        raise BadStudy("model", model, "a causal language model, which gives the next token")
+
+
+def _refuse_long_prompts(study: Study, outline: Any) -> None:
+    shots = {"shots": (study.shots,), "accuracy_shots": study.accuracy_shots}
+    if study.probe_prompts:
+        shots["probe_shots"] = study.probe_shots
+    for field, counts in shots.items():
+        tokens = Format(max(counts, default=1)).tokens
+        if tokens > outline.max_tokens:
+            most = (outline.max_tokens - 4) // 6
+            raise BadStudy(
+                field,
+                max(counts),
+                f"{most} or fewer: so many examples are {tokens} tokens, {outline.name} takes "
+                f"{outline.max_tokens}",
+            )
 
 
 def _parts(study: Study) -> Iterator[Part]:

@@ -1,4 +1,4 @@
-"""A vision-language model as a subject: which object does it find most likely in a scene?"""
+"""A vision-language model as a subject: which object does it find most likely in an image?"""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from typing import Any
 from vlbias.causal.contrast import Contrast
 from vlbias.causal.engine import Engine
 from vlbias.causal.example import Example
-from vlbias.data.pictograms import OBJECTS
 from vlbias.data.prompts import prompt_named
-from vlbias.studies.comprehension.scene_items import SceneView
+from vlbias.studies.comprehension.image_views import ImageQuestion
 from vlbias.studies.comprehension.subjects import Answer
 
-__all__ = ["SceneSubject"]
+__all__ = ["ImageSubject"]
 
 _ROWS = 50
 
 
 @dataclass(frozen=True)
-class SceneSubject:
+class ImageSubject:
     """A model that scores classes; its answer is the object of highest score.
 
     Args:
@@ -41,17 +40,17 @@ class SceneSubject:
         """Of the weights, and the prompt."""
         return f"{self.model.revision} {self.prompt}"
 
-    def answers(self, views: Sequence[SceneView]) -> list[Answer]:
-        """One answer for each view."""
+    def answers(self, questions: Sequence[ImageQuestion]) -> list[Answer]:
+        """One answer for each question; all have the same choices."""
         prompt, same = prompt_named(self.prompt), Contrast("view", "view")
         engine = Engine(self.model, [same], [], altered={same: frozenset()})
         found: list[Answer] = []
-        for start in range(0, len(views), _ROWS):
+        for start in range(0, len(questions), _ROWS):
+            few = questions[start : start + _ROWS]
             examples = [
-                Example(str(number), str(number), {"view": view.inputs(prompt)})
-                for number, view in enumerate(views[start : start + _ROWS])
+                Example(str(n), str(n), {"view": asked.view.inputs(prompt, asked.choices)})
+                for n, asked in enumerate(few)
             ]
-            arm = next(iter(engine.run(examples)))
-            best = arm.readout["class_logits"].argmax(1).tolist()
-            found += [Answer(tuple(OBJECTS)[place]) for place in best]
+            best = next(iter(engine.run(examples))).readout["class_logits"].argmax(1).tolist()
+            found += [Answer(asked.choices[n]) for asked, n in zip(few, best, strict=True)]
         return found
