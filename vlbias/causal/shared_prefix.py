@@ -52,10 +52,14 @@ def views(
     if replaced is not None:
         starts = torch.maximum(starts, replaced[own])
     starts = torch.minimum(starts, ends - 1)
+    if tower.begins is not None:
+        starts = _last_before(tape.batch[tower.begins][own], starts)
     one = first[own] + 1 == ends
     past = None
     if bool(starts.any()):
-        begun = _tokens_before(tape.batch, tower, int(starts.max()))
+        # rows hold their images at places of their own: no end is before or behind all of them
+        end = ids.shape[1] if tower.begins is not None else int(starts.max())
+        begun = _tokens_before(tape.batch, tower, end)
         past = cast(CausalModel, model).past(tower.name, begun)
     kinds = torch.stack([starts, ends, one], 1)
     for kind in kinds.unique(dim=0):
@@ -63,6 +67,12 @@ def views(
         view = _between(tape, tower, start, end, model.ports)
         tail = end - start - 1 if alone else None
         yield replace(view, past=past if start else None, tail=tail), (kinds == kind).all(1)
+
+
+def _last_before(mask: Tensor, places: Tensor) -> Tensor:
+    """The last place of each row's mask [P, tokens] that is not behind a place [P]; 0 if there is none."""
+    tokens = torch.arange(mask.shape[1], device=mask.device)
+    return torch.where(mask & (tokens <= places[:, None]), tokens, 0).amax(1)
 
 
 def first_replaced(
@@ -120,6 +130,9 @@ def _between(tape: Tape, tower: Tower, start: int, end: int, ports: Sequence[Por
     }
     outputs = {}
     for name, output in tape.outputs.items():
+        if _is_apart(name, tower):
+            outputs[name] = output
+            continue
         leaves, spec = tree_flatten(output)
         cut = [
             _cut(leaf, shape, start, end) if isinstance(leaf, Tensor) else leaf for leaf in leaves
@@ -131,11 +144,23 @@ def _between(tape: Tape, tower: Tower, start: int, end: int, ports: Sequence[Por
         if name in attending:
             heads = tree_unflatten(cut, spec).unflatten(-1, (attending[name], -1))
             outputs[name] = heads[..., :end].flatten(-2)
-    inputs = {name: _cut(tensor, shape, start, end) for name, tensor in tape.inputs.items()}
+    inputs = {
+        name: tensor if _is_apart(name, tower) else _cut(tensor, shape, start, end)
+        for name, tensor in tape.inputs.items()
+    }
     kept = {name: tensor for name, tensor in inputs.items() if tensor is not None}
     # what stands before `start` is still needed to count positions
     batch = _tokens_before(tape.batch, tower, end)
     return replace(tape, batch=batch, outputs=outputs, inputs=kept, start=start, end=end)
+
+
+def _is_apart(module: str, tower: Tower) -> bool:
+    """Whether a module lies in a stage whose tokens are its own."""
+    return any(
+        module == stage.module or module.startswith(f"{stage.module}.")
+        for stage in tower.stages
+        if stage.apart
+    )
 
 
 def _tokens_before(batch: Batch, tower: Tower, end: int) -> Batch:
