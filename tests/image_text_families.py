@@ -49,7 +49,9 @@ def row(model: Any, findings: list[Finding]) -> str:
 def main(kinds: list[str]) -> None:
     """Print the table, and of named families why a check failed."""
     warnings.filterwarnings("ignore")
-    print("| tiny model | stages | ports of the language model | checks | prefix of image tokens kept |")
+    print(
+        "| tiny model | stages | ports of the language model | checks | prefix of image tokens kept |"
+    )
     print("|---|---|---|---|---|")
     for kind in kinds or EVERY:
         model, findings = checked(kind)

@@ -102,7 +102,9 @@ def test_a_text_contrast_never_runs_the_image_again(model: Any) -> None:
             arms[narrow] = [arm.readout["candidate_score"] for arm in engine.run([example])]
             if narrow:
                 whole = max(seen)
-                assert sorted(seen)[: len(seen) // 2][-1] < whole - 16  # the image's tokens are left off
+                assert (
+                    sorted(seen)[: len(seen) // 2][-1] < whole - 16
+                )  # the image's tokens are left off
     finally:
         handle.remove()
     for one, other in zip(arms[True], arms[False], strict=True):
@@ -122,8 +124,12 @@ def test_questions_score_the_odds_of_the_answers(model: Any) -> None:
         clozes = question.asked(texts)
         alone = other.split({"image": photo, "text": clozes[1]})["model"]
         value = other.encode("model", other.collate("model", list(alone)))[0].double()
-        assert float(readout["class_logits"][0, 1]) == pytest.approx(float(value[0] - value[1]), abs=1e-5)
-    first, second = (Question(order=order).asked("x?")[0].text for order in ("as given", "reversed"))
+        assert float(readout["class_logits"][0, 1]) == pytest.approx(
+            float(value[0] - value[1]), abs=1e-5
+        )
+    first, second = (
+        Question(order=order).asked("x?")[0].text for order in ("as given", "reversed")
+    )
     assert (first, second) == ("x? Answer yes or no.", "x? Answer no or yes.")
 
 
@@ -135,7 +141,9 @@ def test_questions_that_cannot_be(wrong: dict[str, Any]) -> None:
 
 def test_candidates_that_share_their_first_token_are_refused(model: Any) -> None:
     with pytest.raises(BadData, match="share their first token"):
-        model.split({"image": photos(1)[0], "text": asked("man", answers=("not here", "not there"))})
+        model.split(
+            {"image": photos(1)[0], "text": asked("man", answers=("not here", "not there"))}
+        )
 
 
 def test_a_template_that_drops_the_image_is_refused() -> None:

@@ -23,7 +23,9 @@ UNKEPT = ("mllama", "paligemma", "paligemma2", "qwen3_5")
 def test_a_family_keeps_the_contract(kind: str) -> None:
     model, findings = checked(kind)
     assert failed(findings) == {}
-    assert {port.stage for port in model.ports} >= ({"lm"} if kind != "florence2" else {"lm_encoder"})
+    assert {port.stage for port in model.ports} >= (
+        {"lm"} if kind != "florence2" else {"lm_encoder"}
+    )
     if kind in UNKEPT:
         assert model.towers[0].causal is None
 

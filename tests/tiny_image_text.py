@@ -14,11 +14,12 @@ from torch import nn
 from vlbias.causal.cloze import Cloze
 from vlbias.causal.example import Inputs, Picture
 
-WORDS = (
-    "a an the photo of man woman person with cup dog cat umbrella bicycle riding horse is there in this image "
-    "? . : , yes no Yes No not here he she they nurse doctor teacher said that Is Answer or do you see Do contain "
-    "does Does near USER ASSISTANT"
-).split()
+_WRITTEN = """
+    a an the photo of man woman person with cup dog cat umbrella bicycle riding horse is there in this image ? .
+    : , yes no Yes No not here he she they nurse doctor teacher said that Is Answer or do you see Do contain does
+    Does near USER ASSISTANT
+"""
+WORDS = _WRITTEN.split()
 VOCABULARY = 256
 TEXT = {
     "hidden_size": 32,
@@ -223,14 +224,18 @@ def write_image_text(kind: str, folder: Path) -> Path:
 
 def photos(count: int, size: tuple[int, int] = (64, 48), seed: int = 0) -> list[Picture]:
     """Noise in memory."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (count, size[1], size[0], 3), dtype=np.uint8)
+    pixels = np.random.default_rng(seed).integers(
+        0, 256, (count, size[1], size[0], 3), dtype=np.uint8
+    )
     return [Picture(Image.fromarray(array)) for array in pixels]
 
 
 ANSWERS = ("yes", "no", "not here")
 
 
-def asked(word: str, frame: str = "is there a {} in this image ?", answers: tuple[str, ...] = ANSWERS) -> Cloze:
+def asked(
+    word: str, frame: str = "is there a {} in this image ?", answers: tuple[str, ...] = ANSWERS
+) -> Cloze:
     """A question about something, with the span "word"."""
     start = frame.index("{}")
     return Cloze(frame.format(word), answers, (("word", start, start + len(word)),))
@@ -238,7 +243,11 @@ def asked(word: str, frame: str = "is there a {} in this image ?", answers: tupl
 
 def sides(count: int = 2) -> tuple[list[Inputs], list[Inputs]]:
     """Inputs in two worlds that differ in photo and text; answers of one and of two tokens."""
-    frames = ("is there a {} in this image ?", "is the {} with a cup here ?", "a {} riding a horse . yes ?")
+    frames = (
+        "is there a {} in this image ?",
+        "is the {} with a cup here ?",
+        "a {} riding a horse . yes ?",
+    )
     images = photos(2 * count)
     base, cf = (
         [

@@ -129,9 +129,7 @@ def gemma3() -> Made:
     read = tokenizer(image_token=marks[0], boi_token=marks[1], eoi_token=marks[2])
     image, start, end = map(read.convert_tokens_to_ids, marks)
     kinds = ["sliding_attention", "full_attention", "sliding_attention"]
-    text = hf.Gemma3TextConfig(
-        **TEXT, sliding_window=8, query_pre_attn_scalar=8, layer_types=kinds
-    )
+    text = hf.Gemma3TextConfig(**TEXT, sliding_window=8, query_pre_attn_scalar=8, layer_types=kinds)
     config = hf.Gemma3Config(
         vision_config=hf.SiglipVisionConfig(**VISION, vision_use_head=False),
         text_config=text,

@@ -1,4 +1,4 @@
-"""Minuscule image-text models of real networks; a stub writes the image's tokens and pixels as processors do."""
+"""Minuscule image-text models; a stub writes the image's tokens and pixels as processors do."""
 
 from __future__ import annotations
 

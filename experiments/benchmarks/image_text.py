@@ -3,9 +3,9 @@
 python experiments/benchmarks/image_text.py            8 blocks of width 256, every head of the language model
 python experiments/benchmarks/image_text.py --heads 16 --plain 4      fewer of both
 
-Weights are random: only times and differences mean anything. Times are those of the processor (CPU seconds), which
-other programs do not move. The ceiling is what must run behind a replacement in any case: the blocks behind it and
-half of its own.
+Weights are random: only times and differences mean anything. Times are those of the processor (CPU seconds),
+which other programs hardly move. The ceiling is what must run behind a replacement in any case: the blocks
+behind it and half of its own.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from vlbias.causal.cloze import Cloze
-from vlbias.causal.contrast import Contrast
 from vlbias.causal.conformance_tools import hooked
+from vlbias.causal.contrast import Contrast
 from vlbias.causal.engine import Engine, altered_channels
 from vlbias.causal.example import Example, Picture, mix
 from vlbias.causal.site import Mediator
@@ -32,7 +32,22 @@ from vlbias.causal.sweep import SweepPlan
 from vlbias.models.image_text.adapter import ImageText
 
 SIDE, PATCH, BLOCKS, WIDTH, HEADS = 336, 14, 8, 256, 8
-WORDS = "is there a man person in this image ? USER ASSISTANT : yes no".split()
+WORDS = [
+    "is",
+    "there",
+    "a",
+    "man",
+    "person",
+    "in",
+    "this",
+    "image",
+    "?",
+    "USER",
+    "ASSISTANT",
+    ":",
+    "yes",
+    "no",
+]
 
 
 def made(dtype: torch.dtype) -> ImageText:
@@ -68,7 +83,9 @@ def made(dtype: torch.dtype) -> ImageText:
         pad_token_id=0,
     )
     net = hf.LlavaForConditionalGeneration(
-        hf.LlavaConfig(vision_config=vision, text_config=text, image_token_id=every.index("<image>"))
+        hf.LlavaConfig(
+            vision_config=vision, text_config=text, image_token_id=every.index("<image>")
+        )
     )
     with torch.no_grad():  # loud, so that a difference is one
         for weight in net.parameters():
@@ -77,9 +94,7 @@ def made(dtype: torch.dtype) -> ImageText:
     pixels = hf.CLIPImageProcessor(
         size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}
     )
-    template = (
-        "{% for m in messages %}USER : <image> {{ m['content'][1]['text'] }}{% endfor %} ASSISTANT :"
-    )
+    template = "{% for m in messages %}USER : <image> {{ m['content'][1]['text'] }}{% endfor %} ASSISTANT :"
     processor = hf.LlavaProcessor(
         pixels,
         tokenizer,
@@ -95,7 +110,9 @@ def example() -> Example:
     """One photo of noise, and another; one question, and another."""
     pixels = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
     one, other = ({"image": Picture(Image.fromarray(array))} for array in pixels)
-    texts = [Cloze(f"is there a {word} in this image ?", ("yes", "no")) for word in ("man", "person")]
+    texts = [
+        Cloze(f"is there a {word} in this image ?", ("yes", "no")) for word in ("man", "person")
+    ]
     base, cf = {**one, "text": texts[0]}, {**other, "text": texts[1]}
     worlds = {"null": base, "text": mix(base, cf, {"text"}), "image": mix(base, cf, {"image"})}
     return Example("0", "0", worlds)
@@ -124,9 +141,7 @@ def one_pass_each(
 ) -> tuple[dict[tuple[str, str], torch.Tensor], float]:
     """The same by one full pass of both rows with one hook; a pass serves one number."""
     tower = model.towers[0]
-    rows = [
-        model.split(sample.worlds[world])["model"][0] for world in (contrast.base, contrast.cf)
-    ]
+    rows = [model.split(sample.worlds[world])["model"][0] for world in (contrast.base, contrast.cf)]
     batch = model.collate("model", rows)
     flipped = model.collate("model", rows[::-1])
     plan = SweepPlan(model, tower, mediators)
@@ -144,8 +159,12 @@ def one_pass_each(
 
 def main() -> None:
     """Run the benchmark and print its table."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    options.add_argument("--heads", type=int, default=BLOCKS * HEADS, help="heads of the language model")
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    options.add_argument(
+        "--heads", type=int, default=BLOCKS * HEADS, help="heads of the language model"
+    )
     options.add_argument("--plain", type=int, default=8, help="of them also by full passes")
     options.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     given = options.parse_args()
@@ -155,8 +174,17 @@ def main() -> None:
     step = max(1, len(every) // given.heads)
     mediators = every[::step][: given.heads]
     few = mediators[:: max(1, len(mediators) // given.plain)][: given.plain]
-    table = Table(title=f"{len(mediators)} heads, 576 image tokens, {given.dtype}; prefix kept: {model.prefix}")
-    for name in ("contrast", "full pass, ms a job", "engine, ms a job", "faster", "of its ceiling", "difference"):
+    table = Table(
+        title=f"{len(mediators)} heads, 576 image tokens, {given.dtype}; prefix kept: {model.prefix}"
+    )
+    for name in (
+        "contrast",
+        "full pass, ms a job",
+        "engine, ms a job",
+        "faster",
+        "of its ceiling",
+        "difference",
+    ):
         table.add_column(name)
     for cf in ("text", "image"):
         contrast = Contrast("null", cf)
@@ -166,7 +194,13 @@ def main() -> None:
         behind = np.mean([BLOCKS - m.sites[0].layer - 0.5 for m in mediators]) / BLOCKS
         ceiling = "" if cf == "text" else f"{behind * full / each:.0%}"
         worst = max(float((found[key] - value).abs().max()) for key, value in plain.items())
-        row = (f"{full * 1e3:.0f}", f"{each * 1e3:.1f}", f"{full / each:.1f}x", ceiling, f"{worst:.1e}")
+        row = (
+            f"{full * 1e3:.0f}",
+            f"{each * 1e3:.1f}",
+            f"{full / each:.1f}x",
+            ceiling,
+            f"{worst:.1e}",
+        )
         table.add_row(f"null->{cf}", *row)
     Console().print(table)
 

@@ -47,8 +47,8 @@ def conformance(
     Checks that the same batch gives the same answer, that a resumed pass repeats its recording bit by
     bit, that all stages together and each root stage alone carry what they should, that a port's
     replacement equals a plain hook's, that rows do not see their neighbours, that what the engine leaves
-    out changes nothing, that the net is left as found, also after an error, and that the readout is what the adapter says. Outcomes must move by
-    at least 1,000 times the tolerance, or the checks prove nothing.
+    out changes nothing, that the net is left as found, also after an error, and that the readout is what
+    the adapter says. Outcomes must move by at least 1,000 times the tolerance, or the checks prove nothing.
 
     Args:
         model: The model with its weights.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import torch
@@ -58,9 +58,7 @@ def _some_sites(model: StagedModel) -> list[Site]:
     return [replace(some[len(some) // 2], units=None) for some in sites.values()]
 
 
-def _largest_gap(
-    one: Mapping[tuple[str, str], Arm], other: Mapping[tuple[str, str], Arm]
-) -> float:
+def _largest_gap(one: Mapping[tuple[str, str], Arm], other: Mapping[tuple[str, str], Arm]) -> float:
     """Largest difference of two sets of arms; infinite where only one is a number."""
     worst = 0.0
     for key, arm in other.items():

@@ -72,7 +72,7 @@ class Distinct:
         return select_output_rows(output, self.call, self._back, count, blank=False)
 
     def _is_countable(self, leaves: Sequence[Tensor]) -> bool:
-        """Whether rows can be told apart in every argument; the patches of a row may lie one behind the other."""
+        """Whether rows can be told apart in every argument, where a row may have several entries."""
         takes = self.call.takes
         return (
             self.call.rows is not None

@@ -86,8 +86,9 @@ def first_replaced(
         targets: Mediator name to its targets.
     """
     sites = {}
+    apart = {stage.name for stage in tower.stages if stage.apart}
     for target in (target for some in targets.values() for target in some):
-        if not target.site.positions:
+        if not target.site.positions or target.site.stage in apart:
             return None
         sites[target.length, target.site.positions] = target.site
     ids = tape.batch[tower.causal or ""]

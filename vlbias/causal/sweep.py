@@ -94,9 +94,13 @@ class SweepPlan:
         donor = torch.tensor([j for _, j in pairs], dtype=torch.long, device=_device(batch))
         aligned = aligned_pairs(self.tower, batch, own, donor)
         # a stage that ran once per distinct input asks which jobs are twins, one by one
-        together = [some for group in groups for some in group.unit_batches]
-        if tape.alike:
-            together = []
+        asking = {s.name for s in self.tower.stages if not s.parents and s.module in tape.alike}
+        together = [
+            some
+            for group in groups
+            for some in group.unit_batches
+            if some.targets[0].site.stage not in asking
+        ]
         blocks = {some.names: _block(tape.encoded, own, aligned, some) for some in together}
         patched = self._unchanged(tape, own, donor, aligned, blocks)
         jobs = Jobs(
@@ -108,13 +112,15 @@ class SweepPlan:
         for view, served in self._views(tape, own, donor) if pairs else ():
             wanted, cuts = aligned & served, [narrowed(group.plan, view) for group in groups]
             for group, cut in zip(groups, cuts, strict=True):
-                names = group.others if together else group.names
+                alone = (some.names for some in group.unit_batches if some not in together)
+                names = [*group.others, *(name for some in alone for name in some)]
                 run_mediators(jobs, view, cut, names, wanted, patched)
             if together:
                 batches = [
                     (cut, some)
                     for group, cut in zip(groups, cuts, strict=True)
                     for some in group.unit_batches
+                    if some in together
                 ]
                 run_unit_batches(jobs, view, batches, wanted, blocks)
         return Sweep(tape.encoded, {m.name: patched[m.name] for m in self.mediators}, aligned)

@@ -134,7 +134,10 @@ def make_texts(
     text = json.dumps([[e.id, {w: repr(x["text"]) for w, x in e.worlds.items()}] for e in examples])
     # outcomes of photos compare with what is in them; a text has nothing of the kind
     plain = tuple(replace(e, targets={**e.targets, "present": frozenset()}) for e in examples)
-    photos = [[hash_of_file(x["image"].source) for x in e.worlds.values() if "image" in x] for e in examples]
+    photos = [
+        [hash_of_file(x["image"].source) for x in e.worlds.values() if "image" in x]
+        for e in examples
+    ]
     text += json.dumps(photos) if any(photos) else ""
     content_hash = hashlib.sha256(text.encode()).hexdigest()
     return Texts(plain, tuple(classes), dict(meta), content_hash, wordings or {})

@@ -66,7 +66,7 @@ def _generative() -> dict[str, Entry]:
     return {
         family.example.rpartition("/")[2].lower(): Entry(
             f"{_IMAGE_TEXT}:load",
-            f"{family.about} ({family.size / 1000:.1f} billion weights: {4 * family.size / 1000:.1f} GB in float32)",
+            f"{family.about} ({family.size / 1000:.1f} billion weights, 4 bytes each in float32)",
             (("checkpoint", family.example),),
         )
         for family in _GENERATIVE.values()

@@ -87,7 +87,11 @@ def _check_inputs(model: StagedModel) -> list[list[Inputs]]:
 
 def _photo_questions() -> list[list[Inputs]]:
     """Questions on photos of noise, with answers of one token and of several."""
-    frames = ["is there a {} in this image?", "is the {} with a cup here?", "a {} riding a horse. yes?"]
+    frames = [
+        "is there a {} in this image?",
+        "is the {} with a cup here?",
+        "a {} riding a horse. yes?",
+    ]
     pixels = np.random.default_rng(0).integers(0, 256, (6, 48, 64, 3), dtype=np.uint8)
     images = [Picture(Image.fromarray(array)) for array in pixels]
     answers = ("yes", "no", "maybe not here")

@@ -1,1 +1,1 @@
-"""Generative models of images and texts: LLaVA, Qwen-VL, SmolVLM, Gemma, InternVL and others, by one adapter."""
+"""Generative models of images and texts (LLaVA, Qwen-VL, SmolVLM, Gemma …) by one adapter."""

@@ -73,7 +73,8 @@ class ImageText:
         self._network = Network(net, self._family, self._drawing)
         self.ports = self._drawing.ports
         tower = Tower(
-            *(TOWER, ("image", "text"), self._drawing.stages, (LENGTH, SPANS + "image")), spans=SPANS
+            *(TOWER, ("image", "text"), self._drawing.stages, (LENGTH, SPANS + "image")),
+            spans=SPANS,
         )
         self.towers = (tower,)
         self._reader: RowReader | None = None
@@ -236,7 +237,7 @@ def _identity(batch: Batch, images: Tensor) -> Tensor:
 
 
 def _begins(images: Tensor, *, before: bool) -> Tensor:
-    """Tokens [R, T] at which a pass may begin: behind the last of the image, and where allowed up to its first."""
+    """Tokens [R, T] at which a pass may begin: those behind the image, where allowed also up to its first."""
     place = torch.arange(images.shape[1])
     last = torch.where(images, place, -1).amax(1, keepdim=True)
     first = torch.where(images, place, images.shape[1]).amin(1, keepdim=True)

@@ -46,11 +46,18 @@ _LLAMA = BlockLayout("self_attn", "self_attn.o_proj", mlp_out="mlp.down_proj")
 _SANDWICH = replace(_LLAMA, attn="post_attention_layernorm", mlp="post_feedforward_layernorm")
 _OPT = BlockLayout("self_attn", "self_attn.out_proj", "fc2", "fc2")
 _DELTA = replace(
-    _LLAMA, attn="linear_attn", attn_out="linear_attn.out_proj", kind="linear", heads="linear_num_value_heads"
+    _LLAMA,
+    attn="linear_attn",
+    attn_out="linear_attn.out_proj",
+    kind="linear",
+    heads="linear_num_value_heads",
 )
 _CROSS = replace(_LLAMA, attn="cross_attn", attn_out="cross_attn.o_proj", kind="cross")
 _T5_FIRST = BlockLayout(
-    "layer.0.SelfAttention", "layer.0.SelfAttention.o", "layer.1.DenseReluDense", "layer.1.DenseReluDense.wo"
+    "layer.0.SelfAttention",
+    "layer.0.SelfAttention.o",
+    "layer.1.DenseReluDense",
+    "layer.1.DenseReluDense.wo",
 )
 _T5_THIRD = replace(_T5_FIRST, mlp="layer.2.DenseReluDense", mlp_out="layer.2.DenseReluDense.wo")
 BLOCKS: dict[str, tuple[BlockLayout, ...]] = {
@@ -65,7 +72,9 @@ BLOCKS: dict[str, tuple[BlockLayout, ...]] = {
     "InternVLVisionLayer": (BlockLayout("attention", "attention.projection_layer"),),
     "JanusVisionEncoderLayer": (replace(_CLIP, attn_out="self_attn.projection_layer"),),
     "Kosmos2VisionEncoderLayer": (_CLIP,),
-    "MllamaVisionEncoderLayer": (replace(_CLIP, attn_out="self_attn.o_proj", heads="attention_heads"),),
+    "MllamaVisionEncoderLayer": (
+        replace(_CLIP, attn_out="self_attn.o_proj", heads="attention_heads"),
+    ),
     "Molmo2VisionEncoderLayer": (replace(_CLIP, attn_out="self_attn.o_proj"),),
     "Phi4MultimodalVisionEncoderLayer": (_CLIP,),
     "Qwen2VLVisionBlock": (replace(_QWEN, mlp_out="mlp.fc2"),),

@@ -21,7 +21,8 @@ class Family:
         base: Dotted path of what is called, where it is not "model".
         end: Dotted path of the stage "lm", where it is not the language model.
         between: Children of the base between image and language model; found if None.
-        roots: Further stages that read the text: name to dotted path, below the language model if it has no dot.
+        roots: Further stages that read the text: name to dotted path; one without a dot is below
+            the language model.
         fed: Stage between to the root that it reads beside the image.
         names: Output of the processor to what the network calls it.
         offset: Output of the processor that holds indices into the patches of all images of a batch.
@@ -72,11 +73,17 @@ FAMILIES: Mapping[str, Family] = {
         5100,
         roots={"text_per_layer": "embed_tokens_per_layer"},
     ),
-    "glm4v": Family(f"GLM-4V; {_SCATTER}; positions in three axes", "zai-org/GLM-4.1V-9B-Thinking", 10290),
-    "idefics2": Family(
-        "Idefics2; a perceiver's latents take the place of image tokens", "HuggingFaceM4/idefics2-8b", 8403
+    "glm4v": Family(
+        f"GLM-4V; {_SCATTER}; positions in three axes", "zai-org/GLM-4.1V-9B-Thinking", 10290
     ),
-    "idefics3": Family(f"Idefics3; {_SCATTER}, tile by tile", "HuggingFaceM4/Idefics3-8B-Llama3", 8462),
+    "idefics2": Family(
+        "Idefics2; a perceiver's latents take the place of image tokens",
+        "HuggingFaceM4/idefics2-8b",
+        8403,
+    ),
+    "idefics3": Family(
+        f"Idefics3; {_SCATTER}, tile by tile", "HuggingFaceM4/Idefics3-8B-Llama3", 8462
+    ),
     "instructblip": Family(
         "InstructBLIP; the Q-Former reads the text, too",
         "Salesforce/instructblip-vicuna-7b",
@@ -96,9 +103,13 @@ FAMILIES: Mapping[str, Family] = {
         sets_image=True,
     ),
     "llava": Family(f"LLaVA 1.5; {_SCATTER}", "llava-hf/llava-1.5-7b-hf", 7063),
-    "llava_next": Family(f"LLaVA-NeXT; {_SCATTER}, tile by tile", "llava-hf/llava-v1.6-mistral-7b-hf", 7567),
+    "llava_next": Family(
+        f"LLaVA-NeXT; {_SCATTER}, tile by tile", "llava-hf/llava-v1.6-mistral-7b-hf", 7567
+    ),
     "llava_onevision": Family(
-        f"LLaVA-OneVision; {_SCATTER}, tile by tile", "llava-hf/llava-onevision-qwen2-0.5b-ov-hf", 894
+        f"LLaVA-OneVision; {_SCATTER}, tile by tile",
+        "llava-hf/llava-onevision-qwen2-0.5b-ov-hf",
+        894,
     ),
     "mllama": Family(
         "Llama 3.2 Vision; every few blocks, words attend to the image",
@@ -135,7 +146,9 @@ FAMILIES: Mapping[str, Family] = {
         f"Qwen2.5-VL; {_SCATTER}; positions in three axes", "Qwen/Qwen2.5-VL-3B-Instruct", 3755
     ),
     "qwen3_vl": Family(
-        "Qwen3-VL; image features are also added behind the first blocks", "Qwen/Qwen3-VL-2B-Instruct", 2128
+        "Qwen3-VL; image features are also added behind the first blocks",
+        "Qwen/Qwen3-VL-2B-Instruct",
+        2128,
     ),
     "qwen3_5": Family(
         "Qwen3.5; three of four blocks keep a state in place of attention", "Qwen/Qwen3.5-2B", 2270

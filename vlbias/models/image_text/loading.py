@@ -69,7 +69,9 @@ def load(
     refuse_other_weights(checkpoint, info, "fetch the checkpoint again")
     refuse_broken_weights(checkpoint, net)
     pixels = processor.image_processor
-    refuse_broken_pixels(checkpoint, *(getattr(pixels, key, None) for key in ("image_mean", "image_std")))
+    refuse_broken_pixels(
+        checkpoint, *(getattr(pixels, key, None) for key in ("image_mean", "image_std"))
+    )
     revision = hash_of_weights(folder) if folder.is_dir() else str(net.config._commit_hash)
     return ImageText(net.to(device), processor, name=name, revision=revision)
 
@@ -85,8 +87,8 @@ def _processor(checkpoint: str) -> Any:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadModel(
             f"{checkpoint!r}: its processor cannot be loaded ({error}). A folder needs what "
-            "`processor.save_pretrained(folder)` writes: processor_config.json, tokenizer.json and the settings "
-            "of the image processor"
+            "`processor.save_pretrained(folder)` writes: processor_config.json, tokenizer.json and the "
+            "settings of the image processor"
         ) from error
     lacking = [
         part for part in ("tokenizer", "image_processor") if getattr(processor, part, None) is None
@@ -104,6 +106,6 @@ def _refuse_without_processor(folder: Path) -> None:
     names = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
     if not any((folder / name).is_file() for name in names):
         raise BadModel(
-            f"{folder}: no processor is there ({' or '.join(names[:2])}), which turns photos into pixels: write "
-            "it into the folder with `processor.save_pretrained(folder)`"
+            f"{folder}: no processor is there ({' or '.join(names[:2])}), which turns photos into pixels: "
+            "write it into the folder with `processor.save_pretrained(folder)`"
         )

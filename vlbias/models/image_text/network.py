@@ -49,7 +49,7 @@ class Network:
         return {_POSITIONS: index(**given)[0].transpose(0, 1).contiguous()}
 
     def given(self, batch: Batch, *, start: int = 0, image: bool = True) -> dict[str, Tensor]:
-        """What the network takes: the images' tensors, rows one behind the other, and the tokens from `start` on.
+        """What the network takes: the images, rows one behind the other, and the tokens from `start` on.
 
         Args:
             batch: Of rows.
@@ -66,7 +66,9 @@ class Network:
                 given[key] = value if whole else value[:, start:end]
             elif image:
                 given[self._family.names.get(key, key)] = value.flatten(0, 1)
-        if start:  # padding stands behind every token that is read, where a causal model cannot see it
+        if (
+            start
+        ):  # padding stands behind every token that is read, where a causal model cannot see it
             given.pop("attention_mask", None)
         if _POSITIONS in batch:
             given["position_ids"] = batch[_POSITIONS][:, :, start:end].transpose(0, 1)

@@ -1,7 +1,7 @@
 """Whether the tokens before those that differ may be kept: found out on a made photo, not taken on trust.
 
-Prompts that attend both ways, cross attention and recurrent states all make a kept prefix wrong. Whoever keeps it
-all the same gets numbers that look right.
+Prompts that attend both ways, cross attention and recurrent states all make a kept prefix wrong. Whoever keeps
+it all the same gets numbers that look right.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def kept_prefix(model: ImageText) -> Kept:
     gap = float((own - whole)[asked].abs().max()) if bool(asked.any()) else 0.0
     if gap > allowed:
         raise BadModel(
-            f"{model.name}: its own logits differ by {gap:.1e} nat from what its hidden states and head give: its "
-            "head computes something that is not known here. Report it, with the model's name"
+            f"{model.name}: its own logits differ by {gap:.1e} nat from what its hidden states and head give: "
+            "its head computes something that is not known here. Report it, with the model's name"
         )
     if model._drawing.start is not None:
         return Kept(False, False, "answers are read in a decoder of their own")
@@ -77,7 +77,9 @@ def kept_prefix(model: ImageText) -> Kept:
     except _RAISED as error:
         return Kept(False, False, f"it keeps more than keys and values ({type(error).__name__})")
     if gap > allowed:
-        return Kept(False, False, f"earlier tokens see later ones, or more than them ({gap:.1e} nat off)")
+        return Kept(
+            False, False, f"earlier tokens see later ones, or more than them ({gap:.1e} nat off)"
+        )
     if not first:
         return Kept(True, False, f"behind the image ({gap:.1e} nat)")
     try:

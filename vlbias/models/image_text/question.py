@@ -40,7 +40,9 @@ class Question:
     def __post_init__(self) -> None:
         distinct = {answer.strip() for answer in self.answers}
         if len(self.answers) != 2 or len(distinct) != 2 or "" in distinct:
-            raise BadStudy("question.answers", self.answers, "two different answers, such as yes and no")
+            raise BadStudy(
+                "question.answers", self.answers, "two different answers, such as yes and no"
+            )
         counts = [self.instruction.count(place) for place in _PLACES]
         if self.instruction and counts != [1, 1]:
             expected = "a text with {first} and {second} once each, or an empty one"

@@ -124,7 +124,9 @@ class RowReader:
                 f"{len(images)} of them of the image; the model takes {self._limit}. Give smaller photos, or "
                 "a shorter prompt"
             )
-        asked = tuple((first + p, token, k) for k in row.members for p, token in enumerate(pieces[k]))
+        asked = tuple(
+            (first + p, token, k) for k in row.members for p, token in enumerate(pieces[k])
+        )
         spans |= {"image": images, "prompt": tuple(range(length))}
         return _Read(given, length, spans, asked, len(pieces))
 
@@ -161,7 +163,9 @@ class RowReader:
         """A tensor of the prompt's tokens with those of an answer behind them."""
         if not tail or key not in TEXTUAL or key.startswith(("qformer", "decoder")):
             return value
-        if key == "cross_attention_mask":  # words of the answer see what the last of the prompt sees
+        if (
+            key == "cross_attention_mask"
+        ):  # words of the answer see what the last of the prompt sees
             return torch.cat([value, value[:, -1:].expand(-1, len(tail), *value.shape[2:])], 1)
         more = {"input_ids": list(tail), "attention_mask": [1] * len(tail)}
         more["token_type_ids"] = [self._answer_type] * len(tail)

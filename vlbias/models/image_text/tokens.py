@@ -65,7 +65,9 @@ class PromptReader:
         name: str,
     ) -> None:
         if not processor.tokenizer.is_fast:
-            raise BadModel(f"{name}: its tokenizer gives no character offsets; use a fast tokenizer")
+            raise BadModel(
+                f"{name}: its tokenizer gives no character offsets; use a fast tokenizer"
+            )
         self._processor, self._tokenizer = processor, processor.tokenizer
         self._chat = template == "chat" and bool(getattr(processor, "chat_template", None))
         self._sets_image, self._parted, self._name = sets_image, parted, name
@@ -76,7 +78,8 @@ class PromptReader:
         pieces = self(cloze).pieces
         short = tuple(k for k, piece in enumerate(pieces) if len(piece) == 1)
         return tuple(
-            Row(image, cloze, short if number in short else (number,)) for number in range(len(pieces))
+            Row(image, cloze, short if number in short else (number,))
+            for number in range(len(pieces))
         )
 
     def __call__(self, cloze: Cloze) -> Prompt:
@@ -93,8 +96,8 @@ class PromptReader:
     def _made(self, cloze: Cloze) -> Prompt:
         if cloze.after:
             raise BadData(
-                f"{cloze.text!r} goes on with {cloze.after!r} behind its gap, which {self._name} does not read: "
-                "put it into the candidates"
+                f"{cloze.text!r} goes on with {cloze.after!r} behind its gap, which {self._name} "
+                "does not read: put it into the candidates"
             )
         refuse_special_tokens(self._name, self._tokenizer, (cloze.text, *cloze.candidates))
         text = self._prompt(cloze.text)
@@ -123,7 +126,9 @@ class PromptReader:
             content = [{"type": "image"}, {"type": "text", "text": text}]
             said = [{"role": "user", "content": content}]
             return str(
-                self._processor.apply_chat_template(said, add_generation_prompt=True, tokenize=False)
+                self._processor.apply_chat_template(
+                    said, add_generation_prompt=True, tokenize=False
+                )
             )
         token = getattr(self._processor, "image_token", "") or ""
         token = getattr(token, "content", token)
@@ -135,8 +140,8 @@ class PromptReader:
         for candidate, piece in zip(cloze.candidates, pieces, strict=True):
             if piece[0] in first:
                 raise BadData(
-                    f"candidates {first[piece[0]]!r} and {candidate!r} of {cloze.text!r} share their first token "
-                    f"in {self._name}, so that their odds are diluted by it: put what they share at the end of "
+                    f"candidates {first[piece[0]]!r} and {candidate!r} of {cloze.text!r} "
+                    f"share their first token in {self._name}, so that their odds are diluted by it: put what they share at the end of "
                     "the text, or choose other candidates"
                 )
             first[piece[0]] = candidate
@@ -153,8 +158,8 @@ class PromptReader:
             piece = tuple(whole[len(ids) :]) if whole[: len(ids)] == list(ids) else ()
         if not piece:
             raise BadData(
-                f"candidate {candidate!r} behind {cloze.text!r} has no tokens of its own in {self._name}: choose "
-                "candidates that start a word"
+                f"candidate {candidate!r} behind {cloze.text!r} has no tokens of its own in {self._name}: "
+                "choose candidates that start a word"
             )
         return piece
 
@@ -165,7 +170,9 @@ class PromptReader:
         )
         ids = list(tokens["input_ids"])
         offsets = [tuple(pair) for pair in tokens["offset_mapping"]]
-        while ids and tokens["special_tokens_mask"][len(ids) - 1] and offsets[len(ids) - 1] == (0, 0):
+        while (
+            ids and tokens["special_tokens_mask"][len(ids) - 1] and offsets[len(ids) - 1] == (0, 0)
+        ):
             ids.pop()
         return ids, offsets[: len(ids)]
 

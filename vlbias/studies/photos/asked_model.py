@@ -40,4 +40,8 @@ def refuse_question(study: PhotoStudy, model: StagedModel) -> None:
     """
     if study.question is not None and not isinstance(model, Askable):
         given = study.question.model_dump()
-        raise BadStudy("question", given, f"no [question]: {model.name} scores objects, and answers no questions")
+        raise BadStudy(
+            "question",
+            given,
+            f"no [question]: {model.name} scores objects, and answers no questions",
+        )

@@ -70,7 +70,9 @@ def _asked(study: PhotoStudy) -> str:
     """How a generative model was asked, where the study says so."""
     if study.question is None:
         return ""
-    return "; " + ", ".join(f"{name} {value!r}" for name, value in study.question.model_dump().items())
+    return "; " + ", ".join(
+        f"{name} {value!r}" for name, value in study.question.model_dump().items()
+    )
 
 
 def _source_of_groups(meta: Mapping[str, Any]) -> str:
