@@ -15,9 +15,9 @@ from vlbias.causal.cloze import Cloze
 from vlbias.causal.example import Inputs, Picture
 
 _WRITTEN = """
-    a an the photo of man woman person with cup dog cat umbrella bicycle riding horse is there in this image ? .
-    : , yes no Yes No not here he she they nurse doctor teacher said that Is Answer or do you see Do contain does
-    Does near USER ASSISTANT
+    a an the photo of man woman person with cup dog cat umbrella bicycle riding horse is there in this image ?
+    . : , yes no Yes No not here he she they nurse doctor teacher said that Is Answer or do you see Do contain
+    does Does near USER ASSISTANT
 """
 WORDS = _WRITTEN.split()
 VOCABULARY = 256

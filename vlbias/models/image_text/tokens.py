@@ -140,9 +140,9 @@ class PromptReader:
         for candidate, piece in zip(cloze.candidates, pieces, strict=True):
             if piece[0] in first:
                 raise BadData(
-                    f"candidates {first[piece[0]]!r} and {candidate!r} of {cloze.text!r} "
-                    f"share their first token in {self._name}, so that their odds are diluted by it: put what they share at the end of "
-                    "the text, or choose other candidates"
+                    f"candidates {first[piece[0]]!r} and {candidate!r} of {cloze.text!r} share their "
+                    f"first token in {self._name}, so that their odds are diluted by it: put what they share "
+                    "at the end of the text, or choose other candidates"
                 )
             first[piece[0]] = candidate
         return tuple(pieces)
