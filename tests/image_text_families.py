@@ -54,7 +54,13 @@ def main(kinds: list[str]) -> None:
     )
     print("|---|---|---|---|---|")
     for kind in kinds or EVERY:
-        model, findings = checked(kind)
+        try:
+            model, findings = checked(kind)
+        except Exception as e:
+            import traceback
+
+            traceback.print_exc(limit=-4)
+            continue
         print(row(model, findings), flush=True)
         for finding in findings if kinds else ():
             print("   ", "ok  " if finding.passed else "FAIL", finding.name, "|", finding.detail)

@@ -61,6 +61,7 @@ def test_the_check_of_shortcuts_is_part_of_the_contract() -> None:
     assert SHORTCUTS in [finding.name for finding in check("toy")]
 
 
+@torch.inference_mode()
 def test_answers_are_those_of_the_network_itself(model: Any) -> None:
     """One plain forward pass of transformers, a candidate at a time."""
     text, photo = asked("man"), photos(1)[0]
@@ -111,6 +112,7 @@ def test_a_text_contrast_never_runs_the_image_again(model: Any) -> None:
         assert torch.allclose(one, other, rtol=0, atol=1e-5)
 
 
+@torch.inference_mode()
 def test_questions_score_the_odds_of_the_answers(model: Any) -> None:
     photo = photos(1)[0]
     texts = ("Is there a dog in this photo?", "Is there a cat in this photo?")

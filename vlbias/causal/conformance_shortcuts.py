@@ -10,6 +10,7 @@ import torch
 from vlbias.causal.conformance_outcomes import narrowed
 from vlbias.causal.conformance_subject import Subject, Verdict, site_chunks
 from vlbias.causal.engine import Arm
+from vlbias.causal.photo_sizes import PhotoSizes
 from vlbias.causal.site import Mediator, Site
 from vlbias.causal.staged_model import StagedModel
 
@@ -38,24 +39,36 @@ def check_shortcuts(subject: Subject) -> Verdict:
 
 
 def _settings(subject: Subject) -> Iterator[tuple[str, Subject]]:
-    """The examples as they are, and with photos of several sizes."""
-    yield "photos as given", subject
-    examples = [narrowed(example, number) for number, example in enumerate(subject.examples)]
-    if examples != list(subject.examples):
-        # one photo that has another size in the other world, too: its values cannot be exchanged
-        other = narrowed(examples[0], 1).worlds["cf"]
-        worlds = {**examples[0].worlds, "cf": other}
-        examples[0] = replace(examples[0], worlds=worlds)
-        yield "photos of several sizes", replace(subject, examples=examples)
+    """Two examples as they are, and with photos of several sizes where a model tells sizes apart."""
+    few = list(subject.examples[:2])
+    yield "photos as given", replace(subject, examples=few)
+    narrow = [narrowed(example, 1 + number) for number, example in enumerate(few)]
+    # one photo that has another size in the other world, too: its values cannot be exchanged
+    worlds = {**narrow[0].worlds, "cf": few[0].worlds["cf"]}
+    several = [replace(narrow[0], worlds=worlds), *narrow[1:]]
+    photos = PhotoSizes(subject.model)
+    sizes = {
+        (tower, photos.of(tower, row))
+        for example in several
+        for world in ("base", "cf")
+        for tower, rows in subject.model.split(example.worlds[world]).items()
+        for row in rows
+    }
+    if len(sizes) > len(subject.model.towers):
+        yield "photos of several sizes", replace(subject, examples=several)
 
 
 def _some_sites(model: StagedModel) -> list[Site]:
-    """Every stage, and the middle layer of every port, whole."""
-    sites: dict[tuple[str, str | None], list[Site]] = {}
+    """Every stage; of its first and its last port the middle layer, whole."""
+    sites: dict[str, dict[str | None, list[Site]]] = {}
     for tower in model.towers:
         for site in (site for some in site_chunks(model, tower) for site in some):
-            sites.setdefault((site.stage, site.port), []).append(site)
-    return [replace(some[len(some) // 2], units=None) for some in sites.values()]
+            sites.setdefault(site.stage, {}).setdefault(site.port, []).append(site)
+    chosen = []
+    for ports in sites.values():
+        names = list(dict.fromkeys((None, *[name for name in ports if name][:1], list(ports)[-1])))
+        chosen += [ports[name][len(ports[name]) // 2] for name in names]
+    return [replace(site, units=None) for site in chosen]
 
 
 def _largest_gap(one: Mapping[tuple[str, str], Arm], other: Mapping[tuple[str, str], Arm]) -> float:
@@ -63,8 +76,10 @@ def _largest_gap(one: Mapping[tuple[str, str], Arm], other: Mapping[tuple[str, s
     worst = 0.0
     for key, arm in other.items():
         for name, value in arm.readout.items():
-            found = one[key].readout[name].double()
-            expected = value.double()
+            found, expected = one[key].readout[name].double(), value.double()
+            # what cuts the tower is read off the other world, also where values cannot be exchanged
+            asked = ~(expected.isnan().reshape(len(expected), -1).any(1) & ~arm.misaligned)
+            found, expected = found[asked], expected[asked]
             if not torch.equal(found.isnan(), expected.isnan()):
                 return float("inf")
             scale = max(_size(expected), 1.0)

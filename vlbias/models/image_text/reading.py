@@ -149,7 +149,14 @@ class RowReader:
             while len(self._photos) >= _KEPT:
                 self._photos.pop(next(iter(self._photos)))
             self._photos[key] = (image if isinstance(image, Picture) else Picture(image)).open()
-        given = self._processor(text=[text], images=[[self._photos[key]]], return_tensors="pt")
+        try:
+            given = self._processor(text=[text], images=[[self._photos[key]]], return_tensors="pt")
+        except ValueError as error:
+            raise BadModel(
+                f"{self._name}: its processor does not take one photo with {text[:200]!r} ({error}): either "
+                "its chat template drops the image, or the photo is of no size that it knows. Mend the "
+                "template, or ask with template = 'plain' (study table [question])"
+            ) from error
         tensors = {
             name: value.long() if name.endswith("mask") else value
             for name, value in given.items()
