@@ -11,7 +11,6 @@ resumes. With --compare it compares every cell with those of an uninterrupted ru
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import signal
 import subprocess
@@ -28,6 +27,7 @@ from vlbias.data.adjustment import adjustment_set
 from vlbias.data.graph import Triple
 from vlbias.data.simulated_cohort import CohortSpec, World, make_world, simulate
 from vlbias.data.simulated_files import write_world
+from vlbias.store.sessions import read_sessions
 from vlbias.studies.cohort.mediate import mediate
 
 
@@ -115,7 +115,7 @@ def study(given: argparse.Namespace) -> None:
     kill_at([*command, str(folder / "runs")], run, max(given.triples // 50 // 3, 1))
     killed = time.monotonic() - began
     done([*command, str(folder / "runs")])
-    session = json.loads((run / "manifest.json").read_text())["sessions"][-1]
+    session = read_sessions(run)[-1]
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(
         f"killed after {killed:.0f} s, resumed; in all {time.monotonic() - began:.0f} s wall, "

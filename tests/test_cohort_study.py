@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from cohort_files import write_small
+from commands import call
 from explained import Heads, unexplained
 from typer.testing import CliRunner
 
@@ -128,6 +129,39 @@ def test_check_list_and_dry_run_say_what_can_be_tested(study: Path, tmp_path: Pa
     dry = CliRunner().invoke(cli.app, ["run", str(study), "--dry-run", "-o", str(tmp_path)])
     assert "natural effects        identified in 8" in dry.output
     assert "estimated time" in dry.output
+
+
+def test_init_writes_a_study_that_runs(tmp_path: Path) -> None:
+    write_small(tmp_path / "data", events=True, patients=2000).unlink()
+    (tmp_path / "data" / "truth.csv").unlink(missing_ok=True)
+    begun = call("init", tmp_path / "data", "--kind", "cohort", "--out", tmp_path / "mine.toml")
+    assert begun.exit_code == 0, begun.output
+    assert "10 drugs" in begun.output
+    assert call("check", tmp_path / "mine.toml").exit_code == 0
+    ran = call("run", tmp_path / "mine.toml", "--out", tmp_path / "runs")
+    assert ran.exit_code == 0, ran.output
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ((), "has no graph: a table with the columns source, relation and target"),
+        (("graph.tsv",), "should have one table of patients beside the graph"),
+        (("graph.tsv", "a.csv", "b.csv"), "found: a.csv, b.csv"),
+    ],
+)
+def test_init_says_which_file_is_missing(tmp_path: Path, files: tuple[str, ...], said: str) -> None:
+    for name in files:
+        head = "source\trelation\ttarget\nA\tcauses-prescription\tD\nA\tcauses-onset\tB\n"
+        (tmp_path / name).write_text(head if name == "graph.tsv" else "patient,A\n1,0\n")
+    found = call("init", tmp_path, "--kind", "cohort", "--out", tmp_path / "mine.toml")
+    assert said in str(found.exception)
+
+
+def test_init_of_a_cohort_takes_no_model_and_one_of_photos_needs_one(tmp_path: Path) -> None:
+    found = call("init", tmp_path, "--kind", "cohort", "--model", "toy")
+    assert "no model: none is run" in str(found.exception)
+    assert "a registered name, a hub name or a folder" in str(call("init", tmp_path).exception)
 
 
 def test_events_give_a_study_too(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_maps_are_kept_of_single_photos(found: Demo, out: Path) -> None:
 
 
 def test_scenes_that_are_gone_are_said_to_be(found: Demo, out: Path, tmp_path: Path) -> None:
-    scenes = out / "demo-scenes-1000"
+    scenes = out / "demo-scenes-800"
     hidden = scenes.rename(out / "elsewhere")
     try:
         page = report(out / "demo-mitigations", tmp_path, draws=50)

@@ -122,7 +122,7 @@ def test_every_job_refuses_a_folder_in_use(
         "tiny": lambda: run_plan(plan, tmp_path),
         "planted": lambda: run_plan(small, tmp_path),
         "planted-dual": lambda: benchmark_planted(tmp_path),
-        "demo-scenes-1000": lambda: demo(tmp_path),
+        "demo-scenes-800": lambda: demo(tmp_path),
     }
     for name, start in starts.items():
         with another(tmp_path / name), pytest.raises(FolderInUse) as caught:

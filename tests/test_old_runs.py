@@ -121,10 +121,21 @@ def test_cells_are_found_and_a_lost_one_comes_out_the_same(unpacked: Path, name:
     assert result.skipped >= len(keys) - 1
     assert Run(folder).manifest["cells"] == keys
     after = pq.read_table(lost).to_pandas()
+    before = before[_still_run(before, Run(folder))]
+    by = [column for column in before if column not in ("value", "weight")]
+    before, after = (frame.astype({name: str for name in by}) for frame in (before, after))
+    before, after = (frame.sort_values(by, ignore_index=True) for frame in (before, after))
     np.testing.assert_allclose(after.pop("value"), before.pop("value"), rtol=1e-5, atol=1e-5)
-    pd.testing.assert_frame_equal(
-        after.astype(str), before.astype(str), check_dtype=False, check_categorical=False
-    )
+    pd.testing.assert_frame_equal(after, before, check_dtype=False)
+
+
+def _still_run(cell: pd.DataFrame, run: Run) -> pd.Series:
+    """Rows that are still written: version 0.1.0 had mediators also for photos that only set thresholds."""
+    point = run.manifest["study"].get("operating_point", {})
+    if not point.get("report") or run.manifest["study"].get("kind") == "mitigation":
+        return pd.Series(True, index=cell.index)
+    reported = run.samples["sample_id"][run.samples["split"].isin(point["report"])]
+    return (cell["mediator"].astype(str) == "") | cell["sample_id"].astype(str).isin(reported)
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -163,8 +163,8 @@ def test_a_cell_that_fails_is_recorded_and_run_again(
     bad = plan.shards[2][0].id
     run = Engine.run
 
-    def fails(self: Engine, examples: Sequence[Example]) -> Iterator[Arm]:
-        for number, arm in enumerate(run(self, examples)):
+    def fails(self: Engine, examples: Sequence[Example], **options: bool) -> Iterator[Arm]:
+        for number, arm in enumerate(run(self, examples, **options)):
             if examples[0].id == bad and number == 3:
                 raise RuntimeError("the accelerator fell over")
             yield arm

@@ -31,12 +31,10 @@ def _family(**p: float) -> pd.DataFrame:
 
 def test_cells_of_stopped_sessions_are_told() -> None:
     one = {"seconds": 10.0, "peak_memory_mib": 300, "cells": 4, "failed": 1}
-    whole = _time({"sessions": [one], "cells": ["a", "b", "c"]})
+    whole = _time(["a", "b", "c"], [one])
     assert whole == "10 s in sessions that ended: 1, peak memory 300 MiB"
-    assert _time({"sessions": [one], "cells": list("abcdefg")}).endswith(
-        "; 4 cells are from sessions that were stopped"
-    )
-    assert _time({"sessions": [], "cells": ["a"]}).startswith("0 s")
+    assert _time(list("abcdefg"), [one]).endswith("; 4 cells are from sessions that were stopped")
+    assert _time(["a"], []).startswith("0 s")
 
 
 def test_only_statements_that_survive_correction_are_made() -> None:

@@ -117,7 +117,7 @@ class Engine:
     def share(
         self, examples: Sequence[Example], *, cell: int = 1, batch_rows: int = 128
     ) -> tuple[str, ...]:
-        """Encode once, for all calls to come, the towers whose rows recur between these examples.
+        """Encode once, for all calls to come, the towers whose rows recur here; gives their names.
 
         A tower is shared when its distinct rows are fewer than half of those that contrasts use, example
         by example. One that reads photos must also have each row in two cells on average.
@@ -126,9 +126,6 @@ class Engine:
             examples: All that will be run.
             cell: So many of them, in this order, are run at a time.
             batch_rows: About so many rows are recorded at once.
-
-        Returns:
-            The towers that are shared now.
         """
         with in_turn(self.model):
             for tower in self.model.towers:
@@ -140,8 +137,8 @@ class Engine:
                     rows.close()
             return tuple(self._shared)
 
-    def run(self, examples: Sequence[Example]) -> Iterator[Arm]:
-        """All arms of these examples, contrast by contrast, mediators in order.
+    def run(self, examples: Sequence[Example], *, mediated: bool = True) -> Iterator[Arm]:
+        """All arms of these examples, contrast by contrast; not `mediated`, "00" and "11" alone.
 
         Examples that lack one of a contrast's worlds are left out of that contrast's rows. A mediator
         is left out of a contrast that alters no channel it can see: its effects are zero.
@@ -154,19 +151,21 @@ class Engine:
                 tower.name: self._shared[tower.name][0] if tower.name in self._shared else Rows()
                 for tower in self.model.towers
             }
-            wanted = self._collect(examples, rows)
+            wanted = self._collect(examples, rows, mediated)
             sweeps = {name: sweep for name, (_, sweep) in self._shared.items()}
             for tower in self.model.towers:
                 if tower.name not in sweeps and rows[tower.name].values:
                     size = len(rows[tower.name].values)
                     sweeps[tower.name] = self._sweep(tower, rows[tower.name], size)
         for contrast, sides in wanted.items():
-            yield from self._contrast(contrast, sides, rows, sweeps)
+            mediators = self.mediators_of(contrast) if mediated else []
+            yield from self._contrast(contrast, mediators, sides, rows, sweeps)
 
     def _collect(
-        self, examples: Sequence[Example], rows: Mapping[str, Rows]
+        self, examples: Sequence[Example], rows: Mapping[str, Rows], mediated: bool = True
     ) -> dict[Contrast, ContrastRows]:
-        return collect_rows(self.model, self.contrasts, examples, rows, unmediated=self.unmediated)
+        unmediated = self.unmediated if mediated else frozenset(self.contrasts)
+        return collect_rows(self.model, self.contrasts, examples, rows, unmediated=unmediated)
 
     def _sweep(self, tower: Tower, rows: Rows, batch_rows: int) -> Sweep:
         return sweep_rows(self.plans[tower.name], rows, batch_rows, self._photos)
@@ -178,13 +177,13 @@ class Engine:
     def _contrast(
         self,
         contrast: Contrast,
+        mediators: Sequence[Mediator],
         sides: ContrastRows,
         rows: Mapping[str, Rows],
         sweeps: Mapping[str, Sweep],
     ) -> Iterator[Arm]:
         values = {name: sweep.encoded for name, sweep in sweeps.items()}
         fine = torch.zeros(len(sides.examples), dtype=torch.bool)
-        mediators = self.mediators_of(contrast)
         yield Arm(contrast, "", "00", sides.examples, self._join(values, sides.base), fine)
         yield Arm(contrast, "", "11", sides.examples, self._join(values, sides.cf), fine)
         for arm, mine, other in (("01", sides.base, sides.cf), ("10", sides.cf, sides.base)):

@@ -24,20 +24,27 @@ def init(
     data: Annotated[
         Path,
         typer.Argument(
-            help="Folder of photos (COCO, PASCAL-Sentence, your own table), or a set of texts."
+            help="Folder of photos (COCO, PASCAL-Sentence, your own table), or a set of texts, or a folder "
+            "with a cohort and its graph."
         ),
     ],
-    model: Annotated[str, typer.Option(help="A registered name, a hub name or a folder.")],
+    model: Annotated[
+        str | None, typer.Option(help="A registered name, a hub name or a folder.")
+    ] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="The study file.")] = Path("study.toml"),
     kind: Annotated[str, typer.Option(help="Kind of study: see vlbias list kinds.")] = "bias",
 ) -> None:
-    """Write a commented study for your model and your photos or texts."""
+    """Write a commented study for your model and your photos or texts, or for your patients."""
+    from vlbias.runs.study import ModelStudy
     from vlbias.studies import KINDS, kind_named
 
     start = kind_named(kind).start
     if start is None:
         able = ", ".join(name for name, one in KINDS.items() if one.start)
         raise BadOption("--kind", kind, f"a kind of study that can be begun with: {able}")
+    if issubclass(kind_named(kind).study, ModelStudy) != (model is not None):
+        wanted = "no model: none is run" if model else "a registered name, a hub name or a folder"
+        raise BadOption("--model", model or "nothing", f"{wanted} (kind {kind!r})")
     with loading_quietly():
         begun = start(data, model, out)
     for remark in begun.remarks:

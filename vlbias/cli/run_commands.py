@@ -21,6 +21,12 @@ __all__ = ["resume", "run"]
 
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for run folders.")]
 WorkersOption = Annotated[int, typer.Option(help="Processes; 0: one per core for long CPU runs.")]
+OnOption = Annotated[
+    str,
+    typer.Option(
+        help="ray: a local Ray cluster, or that of RAY_ADDRESS; ray://host:port: another."
+    ),
+]
 ScreenOption = Annotated[
     float | None,
     typer.Option(
@@ -44,26 +50,28 @@ def run(
     device: Annotated[str | None, typer.Option(help="Instead of the study's device.")] = None,
     screen: ScreenOption = None,
     workers: WorkersOption = 0,
+    on: OnOption = "",
 ) -> None:
     """Run a study; killed at any moment, the same command goes on where it was."""
     from vlbias.studies.lifecycle import read_study
 
     loaded = read_study(study, limit=limit, model=model, device=device, screen=screen)
-    _go(loaded, out, shard, workers, dry_run)
+    _go(loaded, out, shard, workers, dry_run, on)
 
 
 def resume(
     folder: Annotated[Path, typer.Argument(help="A run folder.")],
     shard: Annotated[str, typer.Option(help="i/n: this machine's part of the cells.")] = "0/1",
     workers: WorkersOption = 0,
+    on: OnOption = "",
 ) -> None:
     """Compute the cells that a run folder still lacks."""
     from vlbias.studies.lifecycle import study_of
 
-    _go(study_of(folder), folder.resolve().parent, shard, workers, dry_run=False)
+    _go(study_of(folder), folder.resolve().parent, shard, workers, dry_run=False, on=on)
 
 
-def _go(study: StudyBase, out: Path, shard: str, workers: int, dry_run: bool) -> None:
+def _go(study: StudyBase, out: Path, shard: str, workers: int, dry_run: bool, on: str = "") -> None:
     from vlbias.studies.lifecycle import estimate, make_plan, run_plan
 
     part, lines, result = _parts(shard), list[str](), None
@@ -74,7 +82,7 @@ def _go(study: StudyBase, out: Path, shard: str, workers: int, dry_run: bool) ->
         if dry_run:
             lines = list(estimate(plan, events))
         else:
-            result = run_plan(plan, out, shard=part, workers=workers, events=events)
+            result = run_plan(plan, out, shard=part, workers=workers, on=on, events=events)
     for line in lines:  # once the bar is gone: echo would write into its line
         echo(line)
     if result is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from vlbias.data.cohort_columns import SparseColumns
 from vlbias.errors import BadData
 from vlbias.files import hash_of_file
 
-__all__ = ["codes_of", "cohort_of", "read_cohort"]
+__all__ = ["codes_of", "cohort_of", "column_names", "is_events", "read_cohort"]
 
 _ROWS = 20_000
 _EVENT_COLUMNS = ("code", "date")
@@ -53,7 +53,7 @@ def read_cohort(
     path = Path(path)
     if not path.is_file():
         raise BadData(f"{path} is no file; name the table of the cohort")
-    names = _names(path)
+    names = column_names(path)
     if patient not in names and len(names) == 1:
         raise BadData(
             f"{path} has one column, {names[0]!r}, when read with its separator; columns of a .csv file are "
@@ -65,7 +65,7 @@ def read_cohort(
             f"{', '.join(names[:10])}{' …' if len(names) > 10 else ''}. Name it with `patient`"
         )
     files = {path.name: hash_of_file(path)}
-    if set(_EVENT_COLUMNS) <= set(names):
+    if is_events(names):
         if people is not None:
             return _events(
                 path, patient, files, read_cohort(people, patient=patient, cluster=cluster)
@@ -100,13 +100,21 @@ def codes_of(path: Path, patient: str, cluster: str | None) -> frozenset[str] | 
     """
     if not path.is_file():
         raise BadData(f"{path} is no file; name the table of the cohort")
-    names = set(_names(path))
-    if set(_EVENT_COLUMNS) <= names:
-        return None
-    return frozenset(names - {patient, cluster})
+    names = column_names(path)
+    return None if is_events(names) else frozenset(names) - {patient, cluster}
 
 
-def _names(path: Path) -> list[str]:
+def is_events(names: Collection[str]) -> bool:
+    """Whether a table with these columns is one of events, not one with a row a patient."""
+    return set(_EVENT_COLUMNS) <= set(names)
+
+
+def column_names(path: Path) -> list[str]:
+    """The columns of a table in CSV, TSV or Parquet, of which only the head is read.
+
+    Raises:
+        BadData: if it cannot be read.
+    """
     if path.suffix == ".parquet":
         try:
             return list(pq.read_schema(path).names)

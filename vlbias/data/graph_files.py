@@ -11,7 +11,7 @@ import pandas as pd
 from vlbias.data.graph import RELATIONS, CausalGraph, relation_named
 from vlbias.errors import BadData, MissingExtra, UnknownName
 
-__all__ = ["icd10_edges", "ontology_edges", "read_graph"]
+__all__ = ["icd10_edges", "is_graph", "ontology_edges", "read_graph"]
 
 _PLAIN = {"source": "source", "relation": "relation", "target": "target"}
 _PUBLISHED = {"Source node": "source", "Edge name": "relation", "Target node": "target"}
@@ -56,6 +56,18 @@ def read_graph(
     if icd10:
         edges += icd10_edges({code for source, _, target in edges for code in (source, target)})
     return CausalGraph.of(edges, drugs)
+
+
+def is_graph(path: Path) -> bool:
+    """Whether a file is an ontology or has the columns of a table of edges; only its head is read."""
+    if path.suffix in _ONTOLOGIES:
+        return path.suffix != ".json"  # which may be anything
+    if path.suffix not in (".tsv", ".csv"):
+        return False
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        head = file.readline().rstrip("\r\n")
+    names = set(head.split("\t" if path.suffix == ".tsv" else ","))
+    return any(set(layout) <= names for layout in (_PLAIN, _PUBLISHED))
 
 
 def ontology_edges(path: Path) -> list[tuple[str, str, str]]:

@@ -18,6 +18,7 @@ from vlbias.report.drawing import numbered
 from vlbias.report.export import card_text, frames, json_text
 from vlbias.report.page_folder import names_of_tables
 from vlbias.store.run_folder import Run
+from vlbias.store.sessions import read_sessions
 
 __all__ = ["Page", "Reported", "write_page"]
 
@@ -146,6 +147,8 @@ def _model(manifest: Mapping[str, Any]) -> str:
 
 def _provenance(run: Run) -> dict[str, str]:
     manifest = run.manifest
+    # version 0.1.0 noted them in the manifest
+    sessions = [*manifest["sessions"], *read_sessions(run.folder)]
     return {
         "run": str(run.folder.name),
         "created": manifest["created"],
@@ -153,15 +156,14 @@ def _provenance(run: Run) -> dict[str, str]:
         "packages": ", ".join(f"{k} {v}" for k, v in manifest["packages"].items()),
         "data": manifest.get("data", {}).get("content_hash", "none"),
         "machine": ", ".join(manifest["machine"].values()),
-        "time": _time(manifest),
+        "time": _time(manifest["cells"], sessions),
         "seed": str(manifest["study"]["seed"]),
     }
 
 
-def _time(manifest: Mapping[str, Any]) -> str:
+def _time(cells: Sequence[str], sessions: Sequence[Mapping[str, Any]]) -> str:
     """How long the sessions took that ended by themselves, and how many cells came from others."""
-    sessions = manifest["sessions"]
     took, peak = ([one[name] for one in sessions] for name in ("seconds", "peak_memory_mib"))
     said = f"{sum(took):.0f} s in sessions that ended: {len(sessions)}, peak memory {max(peak, default=0)} MiB"
-    others = len(manifest["cells"]) - sum(one["cells"] - one["failed"] for one in sessions)
+    others = len(cells) - sum(one["cells"] - one["failed"] for one in sessions)
     return f"{said}; {others} cells are from sessions that were stopped" if others > 0 else said

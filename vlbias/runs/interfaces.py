@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence, Sized
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from vlbias.runs.events import Note, Progress
 from vlbias.runs.manifest import updated
 from vlbias.runs.study import StudyBase
 
-__all__ = ["BYTES_PER_ROW", "Cell", "MakeWork", "Plan", "Work"]
+__all__ = ["BYTES_PER_ROW", "Cell", "Compute", "MakeWork", "Plan", "Step", "Work"]
 
 BYTES_PER_ROW = 10
 """Largest size of a row of the long table on disk."""
@@ -66,6 +66,25 @@ class Cell:
     def path(self, folder: Path) -> Path:
         """The cell's file in a run folder."""
         return folder / "cells" / f"{self.key}{self.suffix}"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A cell that was dealt with, or the end of a worker.
+
+    Args:
+        key: The cell; empty at the end of a worker.
+        ok: Whether it was computed.
+        samples: How many samples it has.
+        peak_mib: Largest memory seen so far, of all processes together.
+        stopped: Why the whole run has to stop; empty if it need not.
+    """
+
+    key: str = ""
+    ok: bool = True
+    samples: int = 0
+    peak_mib: float = 0.0
+    stopped: str = ""
 
 
 class Work(ABC):
@@ -123,3 +142,16 @@ class Work(ABC):
 
 MakeWork = Callable[[Any, Path, Note], Work]
 """From a plan, the run folder and a note to the loaded work."""
+
+
+class Compute(Protocol):
+    """Who computes cells: processes of this machine, or a cluster.
+
+    Attributes:
+        used: Workers of the last call.
+    """
+
+    used: int
+
+    def __call__(self, work: Work, todo: Sequence[Cell]) -> Iterator[Step]:
+        """Compute cells; gives a step for each as it is done, in any order."""

@@ -12,13 +12,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from vlbias.files import write_sealed
 from vlbias.runs.study import StudyBase
 from vlbias.store.cell_writer import SCHEMA_VERSION
-from vlbias.store.manifest import MANIFEST
-from vlbias.store.run_folder import Run
 
-__all__ = ["described", "difference", "log_session", "updated"]
+__all__ = ["described", "difference", "updated"]
 
 _PACKAGES = ("torch", "transformers", "numpy", "pandas", "pyarrow", "pillow", "vlbias")
 
@@ -53,24 +50,6 @@ def updated(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]
     kept = ("created", "sessions", "packages", "commit", "machine")
     stays = {name: before[name] for name in kept}
     return {**now, **stays, "decisions": before.get("decisions", {})}
-
-
-def log_session(
-    folder: Path, workers: int, cells: int, failed: int, seconds: float, peak_mib: float
-) -> None:
-    """Note in the manifest what a session did."""
-    manifest = Run(folder).manifest
-    manifest["sessions"].append(
-        {
-            "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-            "workers": workers,
-            "cells": cells,
-            "failed": failed,
-            "seconds": round(seconds, 1),
-            "peak_memory_mib": round(peak_mib),
-        }
-    )
-    write_sealed(folder / "manifest.json", manifest, of=MANIFEST)
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -6,22 +6,24 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vlbias.errors import BadStudy, BadTable
+from vlbias.errors import BadOption, BadStudy, BadTable
 from vlbias.files import unwritable, write_sealed
 from vlbias.runs.allocator import keep_memory
 from vlbias.runs.data_files import refuse_changed, remove_damaged, write_files
 from vlbias.runs.events import QUIET, Events, Progress
-from vlbias.runs.interfaces import BYTES_PER_ROW, Cell, MakeWork, Plan, Work
+from vlbias.runs.interfaces import BYTES_PER_ROW, Cell, Compute, MakeWork, Plan, Step, Work
 from vlbias.runs.lock import locked
-from vlbias.runs.manifest import difference, log_session
+from vlbias.runs.manifest import difference
+from vlbias.runs.ray_cluster import RayCluster
 from vlbias.runs.workers import in_this_process, in_workers
 from vlbias.store.manifest import MANIFEST
 from vlbias.store.run_folder import Run
 from vlbias.store.seals import UNDONE, sums_of
+from vlbias.store.sessions import write_session
 
 __all__ = ["RunResult", "run_plan"]
 
@@ -52,6 +54,7 @@ def run_plan(
     *,
     shard: tuple[int, int] = (0, 1),
     workers: int = 1,
+    on: str = "",
     events: Events = QUIET,
 ) -> RunResult:
     """Compute the cells of a plan that are not there yet.
@@ -63,6 +66,8 @@ def run_plan(
         shard: (i, n): every n-th cell from the i-th on, for several machines on one folder.
         workers: Processes of one thread that share the cells; 1 is this process with all its
             threads, 0 chooses. Two processes of one thread are faster than one of two.
+        on: Empty: this machine. "ray" starts a local Ray cluster or joins that of RAY_ADDRESS,
+            "ray://host:port" joins another.
         events: Who watches.
 
     Raises:
@@ -80,7 +85,9 @@ def run_plan(
         raise BadStudy(
             "shard", f"{index}/{parts}", "0/1: the cells of this study need each other's fits"
         )
-    _refuse_workers(workers, plan.device)
+    cluster = _cluster(plan, make_work, on, workers)
+    if cluster is None:
+        _refuse_workers(workers, plan.device)
     folder = out / plan.study.name
     _refuse_unwritable(folder, plan.rows * BYTES_PER_ROW)
     with locked(folder, range(index, plan.n_parts, parts), events.note):
@@ -90,7 +97,8 @@ def run_plan(
         keep_memory()
         work = make_work(plan, folder, events.note)
         _start(work, plan)
-        result = _computed(work, work.cells[index::parts], plan.device, workers, events)
+        mine = work.cells[index::parts]
+        result = _computed(work, mine, cluster or _Here(plan.device, workers), events)
         return replace(result, notes=(*notes, *result.notes))
 
 
@@ -141,9 +149,7 @@ def _undone(work: Work, mine: Sequence[Cell], events: Events) -> tuple[list[Cell
     return todo, tuple(notes)
 
 
-def _computed(
-    work: Work, mine: Sequence[Cell], device: str, workers: int, events: Events
-) -> RunResult:
+def _computed(work: Work, mine: Sequence[Cell], compute: Compute, events: Events) -> RunResult:
     todo, notes = _undone(work, mine, events)
     extra = work.n_extra(todo)
     if not todo and not extra:
@@ -152,28 +158,63 @@ def _computed(
     progress = Progress(events, len(mine) - len(todo), len(mine) + extra)
     refused = work.prepare(todo, progress)
     ready = [cell for cell in todo if cell.key not in refused]
-    count = _workers_for(workers, device, len(ready)) if ready else 1
-    broken, peak = _filled(work, ready, count, progress)
+    broken, peak = set[str](), 0.0
+    for step in compute(work, ready) if ready else ():
+        peak = max(peak, step.peak_mib)
+        broken |= set() if step.ok else {step.key}
+        progress.step(step.samples)
     work.finish(progress)
     keys = [cell.key for cell in todo]
     undone = [key for key in keys if key in broken or key in refused]
-    log_session(work.folder, count, len(todo), len(undone), time.monotonic() - began, peak)
+    write_session(
+        work.folder,
+        workers=compute.used,
+        cells=len(todo),
+        failed=len(undone),
+        seconds=time.monotonic() - began,
+        peak_mib=peak,
+    )
     others = tuple(key for key in refused if key not in keys)
     return RunResult(
         work.folder, len(todo) - len(undone), len(mine) - len(todo), (*others, *undone), notes
     )
 
 
-def _filled(
-    work: Work, ready: Sequence[Cell], count: int, progress: Progress
-) -> tuple[Collection[str], float]:
-    """Computes the cells; gives the keys of those that failed, and the largest memory in MiB."""
-    peak, broken = 0.0, set[str]()
-    for step in in_this_process(work, ready) if count == 1 else in_workers(work, ready, count):
-        peak = max(peak, step.peak_mib)
-        broken |= set() if step.ok else {step.key}
-        progress.step(step.samples)
-    return broken, peak
+@dataclass
+class _Here:
+    """Computes cells on this machine: in this process, or shared out to several; see `Compute`."""
+
+    device: str
+    workers: int
+    used: int = field(default=1, init=False)
+
+    def __call__(self, work: Work, todo: Sequence[Cell]) -> Iterator[Step]:
+        self.used = self._workers_for(len(todo))
+        return in_this_process(work, todo) if self.used == 1 else in_workers(work, todo, self.used)
+
+    def _workers_for(self, cells: int) -> int:
+        """How many processes to run: as asked, or one per core for many cells on a CPU."""
+        if self.workers > 0:
+            return min(self.workers, cells)
+        cores = len(os.sched_getaffinity(0)) if _can_fork(self.device) else 1
+        return cores if cells >= 2 * cores else 1
+
+
+def _cluster(plan: Plan, make_work: MakeWork, on: str, workers: int) -> RayCluster | None:
+    """The cluster that computes the cells; None for this machine.
+
+    Raises:
+        BadStudy: if cells of the study need each other's fits.
+        BadOption: if it is no address of a Ray cluster.
+    """
+    if not on:
+        return None
+    scheme, _, rest = on.partition("://")
+    if scheme != "ray" or (rest == "" and on != "ray") or workers < 0:
+        raise BadOption("on", on, "ray, or ray://host:port")
+    if plan.n_parts == 1:
+        raise BadStudy("on", on, "no cluster: the cells of this study need each other's fits")
+    return RayCluster(plan, make_work, on if rest else "", workers)
 
 
 def _refuse_workers(asked: int, device: str) -> None:
@@ -190,14 +231,6 @@ def _refuse_workers(asked: int, device: str) -> None:
 def _can_fork(device: str) -> bool:
     # elsewhere a process that has used its threads, or an accelerator, cannot be forked safely
     return sys.platform == "linux" and device == "cpu"
-
-
-def _workers_for(asked: int, device: str, cells: int) -> int:
-    """How many processes to run: as asked, or one per core for many cells on a CPU."""
-    if asked > 0:
-        return min(asked, cells)
-    cores = len(os.sched_getaffinity(0)) if _can_fork(device) else 1
-    return cores if cells >= 2 * cores else 1
 
 
 def _refuse_unwritable(folder: Path, needed: int) -> None:

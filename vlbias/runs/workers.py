@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -22,33 +22,14 @@ import torch
 
 from vlbias.errors import BadTable, VlbiasError
 from vlbias.runs.cells import compute_cell
-from vlbias.runs.interfaces import Cell, Work
+from vlbias.runs.interfaces import Cell, Step, Work
 
-__all__ = ["Step", "in_this_process", "in_workers"]
+__all__ = ["in_this_process", "in_workers"]
 
 # asking the kernel for shared pages takes tens of milliseconds, and holds up the process asked about
 _SECONDS_BETWEEN_LOOKS = 10
 SECONDS_STOPPED = 60
 """After so many seconds a run no longer waits for a worker that somebody stopped."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A cell that was dealt with, or the end of a worker.
-
-    Args:
-        key: The cell; empty at the end of a worker.
-        ok: Whether it was computed.
-        samples: How many samples it has.
-        peak_mib: Largest memory seen so far, of all processes together.
-        stopped: Why the whole run has to stop; empty if it need not.
-    """
-
-    key: str = ""
-    ok: bool = True
-    samples: int = 0
-    peak_mib: float = 0.0
-    stopped: str = ""
 
 
 def in_this_process(work: Work, todo: Sequence[Cell]) -> Iterator[Step]:

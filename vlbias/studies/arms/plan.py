@@ -33,6 +33,7 @@ class ArmsPlan(Plan, Generic[S]):
         mediators: With wildcards resolved.
         altered: Contrast to the channels in which its worlds differ.
         unit: What an example is called, in the plural.
+        mediated: Ids of the examples that are run with mediators; all if None.
         rows: Of the long table, exactly.
         files: See `Plan.files`.
     """
@@ -43,6 +44,7 @@ class ArmsPlan(Plan, Generic[S]):
     mediators: tuple[Mediator, ...]
     altered: Mapping[Contrast, frozenset[str]]
     unit: str
+    mediated: frozenset[str] | None = None
     rows: int = 0
     files: Mapping[str, str] = field(default_factory=dict)
 
@@ -72,6 +74,10 @@ class ArmsPlan(Plan, Generic[S]):
         size = self.study.shard_size
         return [self.examples[i : i + size] for i in range(0, len(self.examples), size)]
 
+    def is_mediated(self, example: Example) -> bool:
+        """Whether an example is run with mediators."""
+        return self.mediated is None or example.id in self.mediated
+
     def engine(self, model: StagedModel) -> Engine:
         """The engine that runs the plan on a model, or on its outline to count."""
         return Engine(
@@ -88,12 +94,13 @@ class ArmsPlan(Plan, Generic[S]):
         targets = sum(
             len(OUTCOMES.load(name)(self.dataset.classes).targets) for name in self.study.outcomes
         )
-        arms = {pair: 2 + 2 * len(engine.mediators_of(pair)) for pair in self.study.pairs}
-        rows = sum(
-            targets * (count if {pair.base, pair.cf} <= set(example.worlds) else 2)
-            for pair, count in arms.items()
-            for example in self.examples
-        )
+        mediators = {pair: len(engine.mediators_of(pair)) for pair in self.study.pairs}
+        rows = 0
+        for example in self.examples:
+            worlds, mediated = set(example.worlds), self.is_mediated(example)
+            for pair, count in mediators.items():
+                whole = mediated and {pair.base, pair.cf} <= worlds
+                rows += targets * (2 + 2 * count if whole else 2)
         return replace(self, rows=rows)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -124,7 +125,11 @@ class ArmsWork(Work, Generic[S]):
 
     def arms(self, key: str, part: Sequence[Example]) -> Iterator[Arm]:
         """The arms of a cell's examples; a kind that keeps more of them writes it on the way."""
-        yield from self.engine.run(part)
+        for mediated in (True, False):
+            numbers = [n for n, one in enumerate(part) if self.plan.is_mediated(one) is mediated]
+            if numbers:
+                for arm in self.engine.run([part[n] for n in numbers], mediated=mediated):
+                    yield replace(arm, examples=tuple(numbers[row] for row in arm.examples))
 
 
 def timed(
@@ -141,11 +146,14 @@ def timed(
     began = time.monotonic()
     work.engine.share(plan.examples, cell=plan.study.shard_size)
     shared = time.monotonic() - began
-    few = plan.shards[0][:2]
-    list(work.engine.run(few[:1]))
-    began = time.monotonic()
-    list(work.engine.run(few))
-    seconds = (time.monotonic() - began) / len(few) * len(plan.examples) + shared
+    seconds = shared
+    for mediated in (True, False):
+        alike = [one for one in plan.examples if plan.is_mediated(one) is mediated]
+        if few := alike[:2]:
+            list(work.engine.run(few[:1], mediated=mediated))
+            began = time.monotonic()
+            list(work.engine.run(few, mediated=mediated))
+            seconds += (time.monotonic() - began) / len(few) * len(alike)
     yield (
         f"estimated time {seconds / 60:.1f} min on {plan.study.device} "
         f"(from two {plan.unit}; shared rows {shared:.0f} s)"

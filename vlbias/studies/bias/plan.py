@@ -76,7 +76,12 @@ def plan_of(study: Study, photos: Photos, outline: StagedModel) -> ArmsPlan[Stud
     refuse_outcomes(study.outcomes, outline)
     worlds = {name: spec.world() for name, spec in study.worlds.items()}
     altered = {pair: channels_changed(worlds[pair.base], worlds[pair.cf]) for pair in study.pairs}
-    plan = ArmsPlan(study, photos.dataset, photos.examples, mediators, altered, "photos")
+    # photos that only set thresholds are needed in their worlds alone
+    report = study.operating_point.report
+    mediated = {e.id for e in photos.examples if not report or e.attributes["split"] in report}
+    plan = ArmsPlan(
+        study, photos.dataset, photos.examples, mediators, altered, "photos", frozenset(mediated)
+    )
     return plan.counted(plan.engine(outline))
 
 

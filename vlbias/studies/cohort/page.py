@@ -20,7 +20,7 @@ from vlbias.studies.cohort.numbers import KEY, LEVEL, Tables
 
 __all__ = ["section"]
 
-_MOST_ROWS = 2000
+_MOST_ROWS = 1000
 _MOST_FOREST = 20
 _SHOWN = [
     *KEY, "ACME", "ACME_lo", "ACME_hi", "ACME_p", "p_bh", "found", "TE", "TE_lo", "TE_hi", "share",

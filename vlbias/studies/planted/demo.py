@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ import pandas as pd
 
 from vlbias.data.scene_folder import write_scenes
 from vlbias.data.scenes import SceneSpec
+from vlbias.errors import VlbiasError
+from vlbias.models import outline_model
 from vlbias.report.csv_files import read_table
 from vlbias.report.page import Page
 from vlbias.runs.events import QUIET, Events
@@ -49,7 +53,7 @@ class Demo:
     following: str
 
 
-def demo(out: Path, events: Events = QUIET, *, photos: int = 1000) -> Demo:
+def demo(out: Path, events: Events = QUIET, *, photos: int = 800) -> Demo:
     """Measure, mediate, mitigate and report a planted model; a killed one goes on where it was.
 
     In the scenes no object goes with anybody: what the model does by gender, it brought along.
@@ -73,12 +77,27 @@ def _walked(out: Path, scenes: Path, events: Events, photos: int) -> Page:
     """The page of both runs."""
     events.note("rendering scenes")
     if not (scenes / "scenes.json").is_file():
-        write_scenes(scenes, SceneSpec(photos=photos, seed=SEED, co_occurrence=0.0))
+        _render(scenes, SceneSpec(photos=photos, seed=SEED, co_occurrence=0.0))
     folders = []
     for content in (_bias(scenes), _mitigations(scenes)):
         plan = lifecycle.make_plan(lifecycle.parse_study({**_COMMON, **content}), events.note)
         folders.append(lifecycle.run_plan(plan, out, workers=0, events=events).folder)
     return report(folders, out / "demo-report", draws=_DRAWS, note=events.note)
+
+
+def _render(scenes: Path, spec: SceneSpec) -> None:
+    """The scenes, from a process beside this one, which imports transformers meanwhile: both take seconds."""
+    beside = get_context("fork").Process(target=_rendered, args=(scenes, spec), daemon=True)
+    beside.start()
+    outline_model(MODEL)
+    beside.join()
+    if not (scenes / "scenes.json").is_file():
+        write_scenes(scenes, spec)  # what went wrong there is said here
+
+
+def _rendered(scenes: Path, spec: SceneSpec) -> None:
+    with suppress(OSError, VlbiasError):
+        write_scenes(scenes, spec)
 
 
 def _bias(scenes: Path) -> dict[str, Any]:
