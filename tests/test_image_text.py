@@ -112,6 +112,34 @@ def test_a_text_contrast_never_runs_the_image_again(model: Any) -> None:
         assert torch.allclose(one, other, rtol=0, atol=1e-5)
 
 
+def test_questions_on_one_photo_share_its_pass(model: Any) -> None:
+    """Without mediators, a photo's tokens run once for all classes that are asked for."""
+    texts = tuple(f"Is there a {word} in this photo?" for word in ("dog", "cat", "cup", "horse"))
+    one, other = photos(2)
+    worlds = {"null": {"image": one, "text": texts}, "image": {"image": other, "text": texts}}
+    example, contrast = Example("0", "0", worlds), Contrast("null", "image")
+    seen: list[int] = []
+    block = model.net.get_submodule("model.language_model.layers.0")
+    handle = block.register_forward_pre_hook(lambda _, args: seen.append(args[0][..., 0].numel()))
+    arms, tokens = {}, {}
+    try:
+        for narrow in (True, False):
+            engine = Engine(model, [contrast], [], altered=altered_channels([example], [contrast]))
+            plan = engine.plans["model"]
+            plan.narrow = narrow
+            rows = model.split(worlds["null"])["model"]
+            plan._ensure_trace(model.collate("model", list(rows)))
+            seen.clear()
+            arms[narrow] = [arm.readout["class_logits"] for arm in engine.run([example])]
+            tokens[narrow] = sum(seen)
+    finally:
+        handle.remove()
+    assert tokens[True] < 0.75 * tokens[False]
+    for found, expected in zip(arms[True], arms[False], strict=True):
+        assert found.shape == (1, 4)
+        assert torch.allclose(found, expected, rtol=0, atol=1e-5)
+
+
 @torch.inference_mode()
 def test_questions_score_the_odds_of_the_answers(model: Any) -> None:
     photo = photos(1)[0]

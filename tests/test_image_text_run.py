@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,7 +147,11 @@ def test_choices_about_a_photo_are_odds(tmp_path: Path, model: Path) -> None:
     (tmp_path / "choices.toml").write_text(text)
     run = Run(lifecycle.run(tmp_path / "choices.toml", tmp_path / "out").folder)
     assert run.missing == []
-    total = run.slab("null->cf", "", "11") - run.slab("null->cf", "", "00")
+
+    def slab(mediator: str, arm: str) -> Any:
+        return run.slab("null->cf", mediator, arm, "log-odds")
+
+    total = slab("", "11") - slab("", "00")
     assert np.abs(total).max() > 1e-3
-    whole = run.slab("null->cf", "text_embedding", "01")
-    np.testing.assert_allclose(whole, run.slab("null->cf", "", "11"), rtol=0, atol=1e-5)
+    whole = slab("text_embedding", "01")
+    np.testing.assert_allclose(whole, slab("", "11"), rtol=0, atol=1e-5)

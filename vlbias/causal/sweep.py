@@ -22,6 +22,7 @@ from vlbias.causal.hooks import tree_fill_nan_, tree_index_select
 from vlbias.causal.jobs import Jobs
 from vlbias.causal.mediator_jobs import run_mediators
 from vlbias.causal.patching import PatchTarget, aligned_pairs
+from vlbias.causal.shared_beginnings import encode_beginnings
 from vlbias.causal.shared_prefix import first_replaced, narrowed, views
 from vlbias.causal.site import Mediator, Site
 from vlbias.causal.staged_model import Batch, Encoded, StagedModel, Tower
@@ -81,15 +82,7 @@ class SweepPlan:
     def run(self, batch: Batch, pairs: Sequence[Pair]) -> Sweep:
         """The sweep of a batch of rows over ordered pairs (own row, row that gives the mediator)."""
         self._ensure_trace(batch)
-        groups = self._groups
-        tape = record(
-            self.model,
-            self.tower,
-            batch,
-            outputs={name for group in groups for name in group.plan.outputs} | self._points("out"),
-            inputs=self._points("in"),
-            traced=self.trace,
-        )
+        groups, tape = self._groups, self._recorded(batch)
         own = torch.tensor([i for i, _ in pairs], dtype=torch.long, device=_device(batch))
         donor = torch.tensor([j for _, j in pairs], dtype=torch.long, device=_device(batch))
         aligned = aligned_pairs(self.tower, batch, own, donor)
@@ -124,6 +117,20 @@ class SweepPlan:
                 ]
                 run_unit_batches(jobs, view, batches, wanted, blocks)
         return Sweep(tape.encoded, {m.name: patched[m.name] for m in self.mediators}, aligned)
+
+    def _recorded(self, batch: Batch) -> Tape:
+        """The recording of a batch; without mediators only what comes out."""
+        groups = self._groups
+        if self.narrow and not groups and self.tower.begins is not None:
+            return Tape(batch, encode_beginnings(self.model, self.tower, batch), {}, {})
+        return record(
+            self.model,
+            self.tower,
+            batch,
+            outputs={name for group in groups for name in group.plan.outputs} | self._points("out"),
+            inputs=self._points("in"),
+            traced=self.trace,
+        )
 
     def _unchanged(
         self,

@@ -72,10 +72,9 @@ class ImageText:
         self._drawing = drawn(net, self._family, name)
         self._network = Network(net, self._family, self._drawing)
         self.ports = self._drawing.ports
-        tower = Tower(
-            *(TOWER, ("image", "text"), self._drawing.stages, (LENGTH, SPANS + "image")),
-            spans=SPANS,
-        )
+        # rows of one photo and text may ask for different answers: these are no rows for each other
+        aligned = (LENGTH, SPANS + "image", "ask", "decoder_input_ids")
+        tower = Tower(TOWER, ("image", "text"), self._drawing.stages, aligned, spans=SPANS)
         self.towers = (tower,)
         self._reader: RowReader | None = None
         self._prompts: PromptReader | None = None

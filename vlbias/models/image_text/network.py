@@ -132,7 +132,4 @@ def _cache_name(base: nn.Module) -> str:
 
 def _scale(text: Any) -> float:
     """What hidden states are multiplied by before the head."""
-    if getattr(text, "scale_decoder_outputs", False):
-        return float(text.d_model) ** -0.5
-    scale = getattr(text, "logit_scale", None)
-    return float(scale) if scale else 1.0
+    return float(text.d_model) ** -0.5 if getattr(text, "scale_decoder_outputs", False) else 1.0

@@ -75,7 +75,7 @@ def kept_prefix(model: ImageText) -> Kept:
         past = model.past("model", batch)
         gap = _gap(model, batch, past, whole, behind)
     except _RAISED as error:
-        return Kept(False, False, f"it keeps more than keys and values ({type(error).__name__})")
+        return Kept(False, False, f"it does not go on behind one ({type(error).__name__})")
     if gap > allowed:
         return Kept(
             False, False, f"earlier tokens see later ones, or more than them ({gap:.1e} nat off)"
