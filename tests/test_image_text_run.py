@@ -118,6 +118,26 @@ def test_a_dual_encoder_answers_no_questions(
         lifecycle.make_plan(lifecycle.read_study(study))
 
 
+def test_a_prompt_that_asks_nothing_is_refused(tmp_path: Path, model: Path, photos: Path) -> None:
+    changes = {old: new.replace("question+person", "template") for old, new in CHANGES.items()}
+    study = tiny_photos.write_study(tmp_path / "study.toml", model, photos, **changes)
+    with pytest.raises(BadStudy, match="a question, which llava answers"):
+        lifecycle.make_plan(lifecycle.read_study(study))
+
+
+def test_a_study_that_is_begun_for_one_asks(tmp_path: Path, model: Path, photos: Path) -> None:
+    from typer.testing import CliRunner
+
+    from vlbias.cli import app
+
+    out = tmp_path / "study.toml"
+    answer = CliRunner().invoke(
+        app, ["init", str(photos), "--model", str(model), "--out", str(out)]
+    )
+    assert answer.exit_code == 0, (answer.output, answer.exc_info)
+    assert 'prompt = "question+person"' in out.read_text()
+
+
 def test_choices_about_a_photo_are_odds(tmp_path: Path, model: Path) -> None:
     """Texts of one's own with a photo each: the language kind, effects of its stages."""
     rows = []

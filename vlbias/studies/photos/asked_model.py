@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from vlbias.causal.example import Example
 from vlbias.causal.staged_model import StagedModel
+from vlbias.data.prompts import prompt_named
 from vlbias.errors import BadStudy
 from vlbias.models import load_model
 from vlbias.models.image_text.question import Askable
@@ -33,12 +34,19 @@ def load_asked(study: PhotoStudy, examples: Iterable[Example]) -> StagedModel:
 
 
 def refuse_question(study: PhotoStudy, model: StagedModel) -> None:
-    """Nothing, unless a study sets questions for a model that answers none.
+    """Nothing, if a study asks questions of a model that answers them, and of no other.
 
     Raises:
-        BadStudy: in that case.
+        BadStudy: if questions are set for a model that answers none, or no question is put to one that does.
     """
-    if study.question is not None and not isinstance(model, Askable):
+    if isinstance(model, Askable):
+        if "?" not in prompt_named(study.prompt).template:
+            expected = f"a question, which {model.name} answers: 'question', 'question+person', or your own"
+            raise BadStudy(
+                "prompt", study.prompt, expected + " (custom:Is there a {object} in this photo?)"
+            )
+        return
+    if study.question is not None:
         given = study.question.model_dump()
         raise BadStudy(
             "question",
