@@ -79,7 +79,7 @@ class ImageText:
         self._reader: RowReader | None = None
         self._prompts: PromptReader | None = None
         self._processor = processor
-        self._begins_before = False
+        self._begins_before, self.prefix = False, "not tried: an outline"
         if processor is not None:
             self._read_with(self.question)
             self._keep_prefix()
@@ -110,8 +110,8 @@ class ImageText:
         self.prefix = kept.why
         self._begins_before = kept.before_image
         if kept.behind_image:
-            causal = {"causal": IDENTITY, "reads": "at", "begins": BEGINS}
-            self.towers = (replace(self.towers[0], **causal),)
+            tower = replace(self.towers[0], causal=IDENTITY, reads="at", begins=BEGINS)
+            self.towers = (tower,)
 
     def asking(self, question: Question) -> ImageText:
         """The same model, asked in another way."""

@@ -121,7 +121,8 @@ class Network:
         logits = self.net(**given, use_cache=False).logits.float()
         rows = torch.arange(len(logits), device=logits.device)[:, None]
         logprob = logits[rows, batch["at"]].log_softmax(-1)
-        return logprob.gather(2, batch["ask"].clamp(min=0))[:, 0]
+        picked: Tensor = logprob.gather(2, batch["ask"].clamp(min=0))[:, 0]
+        return picked
 
 
 def _cache_name(base: nn.Module) -> str:

@@ -169,7 +169,7 @@ class PromptReader:
             text, return_offsets_mapping=True, return_special_tokens_mask=True, verbose=False
         )
         ids = list(tokens["input_ids"])
-        offsets = [tuple(pair) for pair in tokens["offset_mapping"]]
+        offsets = [(int(a), int(b)) for a, b in tokens["offset_mapping"]]
         while (
             ids and tokens["special_tokens_mask"][len(ids) - 1] and offsets[len(ids) - 1] == (0, 0)
         ):
