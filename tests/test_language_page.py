@@ -56,7 +56,11 @@ def test_heads_have_their_own_cell_and_mark() -> None:
     effects = effects_of(values)
     effects.loc[effects["mediator"] == "lm/head.2[1]", "p_adjusted"] = 0.01
     axis = figures.effects_by_head(figures.single_sites(effects), "head").axes[0]
-    assert np.asarray(axis.images[0].get_array()).tolist() == [[0, 1], [10, 11], [20, 21]]
+    assert np.asarray(axis.collections[0].get_array()).reshape(3, 2).tolist() == [
+        [0, 1],
+        [10, 11],
+        [20, 21],
+    ]
     assert [line.get_xydata().tolist() for line in axis.lines] == [[[1.0, 2.0]]]
 
 

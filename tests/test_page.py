@@ -258,9 +258,8 @@ def test_heat_maps_have_a_cell_for_every_head() -> None:
         for layer in range(3) for unit in range(2)
     ]  # fmt: skip
     figure = heads(pd.DataFrame(rows), "null->both")
-    (shown,) = figure.axes[0].get_images()
-    assert shown.get_array() is not None
-    assert shown.get_array().tolist() == [[0, -1], [1, 0], [2, 1]]  # type: ignore[union-attr]
+    cells = np.asarray(figure.axes[0].collections[0].get_array())
+    assert cells.reshape(3, 2).tolist() == [[0, -1], [1, 0], [2, 1]]
 
 
 def test_the_axis_of_objects_says_what_is_subtracted_from_what() -> None:

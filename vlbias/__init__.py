@@ -18,7 +18,9 @@ _PUBLIC = {
     "Run": "vlbias.store.run_folder",
     "Site": "vlbias.causal.site",
     "Study": "vlbias.studies.bias.study",
+    "bias": "vlbias.studies.bias.from_arms",
     "check": "vlbias.models.check_adapter",
+    "compare": "vlbias.studies.photos.compared_runs",
     "effects": "vlbias.api",
     "load_dataset": "vlbias.api",
     "load_model": "vlbias.models",
@@ -30,14 +32,19 @@ _PUBLIC = {
     "run": "vlbias.studies.lifecycle",
 }
 
-__all__ = [*_PUBLIC]
+_MODULES = ("plots",)
+"""Public modules that are used under the package's own name."""
+
+__all__ = [*_PUBLIC, *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"vlbias.{name}")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'vlbias' has no attribute {name!r}")
     return getattr(import_module(_PUBLIC[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(_PUBLIC)
+    return sorted(__all__)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +29,24 @@ def load_dataset(
 
     Args:
         name: "coco-gender" or "pascal-gender" for tables that `datasets/*/prepare.py` wrote, or a
-            reader of `vlbias list datasets`.
+            reader of `vlbias list datasets`; or paired images: "pairs", "social-counterfactuals",
+            "genderbias-vl", whose worlds are null (first group) and both (second).
         path: Where it is; for prepared tables `datasets/coco` or `datasets/pascal_sentence` in the working
             directory, unless the environment variable VLBIAS_DATA names another place.
         limit: Only so many photos, chosen by the seed.
-        **options: Of `vlbias.data.counterfactual_examples.make_examples`: prompt, splits, groups, seed.
+        **options: Of `vlbias.data.counterfactual_examples.make_examples`: prompt, splits, groups, seed; of
+            paired images those of their reader.
 
     Raises:
         UnknownName: if there is no such data set.
         BadData: if its files are missing or wrong.
     """
-    from vlbias.data import open_dataset
+    from vlbias.data import PAIRS, open_dataset
+
+    if name in PAIRS:
+        if path is None:
+            raise BadData(f"data set {name!r} needs a path: the folder that its reader reads")
+        return PAIRS.load(name)(Path(path), limit=limit, **options)
     from vlbias.data.counterfactual_examples import WORLDS, make_examples
 
     dataset = open_dataset(name, None if path is None else Path(path))
@@ -55,6 +62,8 @@ def paired_examples(
     other_texts: Sequence[str | tuple[str, ...]] | None = None,
     *,
     groups: Sequence[Any] | None = None,
+    present: Sequence[Collection[str]] | None = None,
+    splits: Sequence[str] | None = None,
 ) -> list[Example]:
     """Examples from images and texts in memory: worlds "null" and "both".
 
@@ -64,18 +73,24 @@ def paired_examples(
         texts: Caption, or a tuple of class prompts.
         other_texts: In the other world; `texts` if not given.
         groups: Group of each example, a word or a number.
+        present: Classes that are truly there in each example; `vlbias.bias` needs them.
+        splits: Split of each example, such as "dev" for thresholds and "test" for what is reported.
 
     Raises:
-        BadData: if the lengths differ.
+        BadData: if the lengths differ, or `present` has a word in place of a collection of words.
     """
     others = texts if other_texts is None else other_texts
     labels = ["all"] * len(images) if groups is None else list(groups)
+    parts = ["all"] * len(images) if splits is None else list(splits)
+    truths = [{}] * len(images) if present is None else [_truth(one) for one in present]
     sizes = {
         "images": len(images),
         "other_images": len(other_images),
         "texts": len(texts),
         "other_texts": len(others),
         "groups": len(labels),
+        "present": len(truths),
+        "splits": len(parts),
     }
     if len(set(sizes.values())) != 1:
         raise BadData(f"lengths differ: {sizes}; give one of each per example")
@@ -87,12 +102,21 @@ def paired_examples(
                 "null": {"image": Picture(a), "text": t},
                 "both": {"image": Picture(b), "text": u},
             },
-            attributes={"group": group},
+            targets=truth,
+            attributes={"group": group} if splits is None else {"group": group, "split": part},
         )
-        for i, (a, b, t, u, group) in enumerate(
-            zip(images, other_images, texts, others, labels, strict=True)
+        for i, (a, b, t, u, group, truth, part) in enumerate(
+            zip(images, other_images, texts, others, labels, truths, parts, strict=True)
         )
     ]
+
+
+def _truth(classes: Collection[str]) -> dict[str, frozenset[str]]:
+    if isinstance(classes, str):
+        raise BadData(
+            f"present: got the word {classes!r}; give a collection of classes, such as a set"
+        )
+    return {"present": frozenset(classes)}
 
 
 def potential_outcomes(
@@ -119,8 +143,8 @@ def potential_outcomes(
         batch_size: Examples at a time.
 
     Returns:
-        Columns sample_id, cluster, contrast, mediator, arm, outcome, target, value, status, and the
-        examples' attributes.
+        Columns sample_id, cluster, contrast, mediator, arm, outcome, target, value, status, the examples'
+        attributes, and, where examples say so, whether the target is truly present.
 
     Raises:
         UnknownName: for a mediator or outcome that does not exist.
@@ -155,6 +179,9 @@ def potential_outcomes(
                         "status": np.where(bad, "misaligned", "ok"),
                     }
                 )
+                if all("present" in e.targets for e in chosen):
+                    truth = [t in e.targets["present"] for e in chosen for t in measure.targets]
+                    frame["present"] = truth
                 names = {"mediator": arm.mediator, "arm": arm.arm, "outcome": outcome.name}
                 frames.append(frame.assign(contrast=arm.contrast.name, **names))
     if not frames:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import re
 import sys
@@ -12,13 +11,12 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from vlbias.quiet import loading_quietly
+
 if TYPE_CHECKING:
     from vlbias.runs.events import Events
 
 __all__ = ["loading_quietly", "printable", "terminal", "watched"]
-
-# said of the class's own defaults, before a checkpoint's values are read
-_OF_DEFAULTS = re.compile(r"Model config: (bos|eos)_token_id must .* 31999\), got 4940[67]\.")
 
 # what moves the cursor, changes colours, ends a line elsewhere, or turns the order of letters round
 _STEERING = re.compile(
@@ -27,32 +25,6 @@ _STEERING = re.compile(
 
 _SELDOM = 5.0
 """Seconds between lines of progress where there is no terminal."""
-
-
-@contextmanager
-def loading_quietly() -> Iterator[None]:
-    """A context in which transformers draws no bars of its own and says nothing of SigLIP's defaults.
-
-    Downloads keep their bars, and all other warnings are heard. Afterwards everything is as it was.
-    """
-    from huggingface_hub import utils as hub
-    from transformers.utils import logging as theirs
-
-    def is_news(record: logging.LogRecord) -> bool:
-        return not _OF_DEFAULTS.match(record.getMessage())
-
-    logger = logging.getLogger("transformers.configuration_utils")
-    had_bars = theirs.is_progress_bar_enabled()
-    logger.addFilter(is_news)
-    if had_bars:
-        theirs.disable_progress_bar()
-        hub.enable_progress_bars()  # which the line above took away too
-    try:
-        yield
-    finally:
-        logger.removeFilter(is_news)
-        if had_bars:
-            theirs.enable_progress_bar()
 
 
 def printable(text: str) -> str:

@@ -20,12 +20,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from vlbias.analysis.arm_estimates import fit_null
-from vlbias.analysis.cluster_limits import degrees_of_freedom
+from vlbias.analysis.bounds_of_b import bounds_of_b, gap_errors
 from vlbias.analysis.functionals import plugin
-from vlbias.analysis.inference import bounded, interval, multipliers
+from vlbias.analysis.inference import interval, multipliers
 from vlbias.analysis.panel import Floats, Panel
-from vlbias.analysis.rates import Rates, Thresholds, measure_rates, noise
+from vlbias.analysis.rates import Rates, Thresholds, measure_rates
 
 __all__ = ["context", "overlap_weights", "weighted_rates", "without_offset"]
 
@@ -87,21 +86,17 @@ def _versions(
 
 def _row(version: _Version, weights: Floats, level: float) -> dict[str, object]:
     rates = version.rates
-    (error,) = noise([rates], weights)
-    arm, df = (
-        fit_null(rates, error, frozenset({"plugin", "crossfit"})).arm,
-        degrees_of_freedom(rates),
-    )
-    low, high = ((arm.value[name], arm.draws[name]) for name in ("crossfit", "plugin"))
-    lo, hi = bounded(low, high, level, df=df)
+    error = gap_errors(rates, weights)
+    bounds = bounds_of_b(rates, error)
+    lo, hi = bounds.limits(level)
     offset = rates.gap.mean(axis=1)
     drawn = error.mean(axis=2)
-    about = interval(float(offset[0]), drawn[None, :, 0], level, df=df)
+    about = interval(float(offset[0]), drawn[None, :, 0], level, df=bounds.df)
     return {
         "what": version.what,
         "B_plugin": float(plugin(rates.gap)),
-        "B_crossfit": arm.value["crossfit"],
-        "B_lo": max(0.0, lo),
+        "B_crossfit": bounds.crossfit[0],
+        "B_lo": lo,
         "B_hi": hi,
         "offset": about.estimate,
         "offset_lo": about.lo,

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from vlbias.analysis.arm_estimates import fit_null
-from vlbias.analysis.cluster_limits import degrees_of_freedom
+from vlbias.analysis.bounds_of_b import bounds_of_b, gap_errors
 from vlbias.analysis.functionals import plugin, shrinkage
-from vlbias.analysis.inference import Interval, bounded, check_level, interval, multipliers
+from vlbias.analysis.inference import Interval, check_level, interval, multipliers
 from vlbias.analysis.label_permutation import LabelTest, label_test
 from vlbias.analysis.missing_scores import missing_scores
 from vlbias.analysis.object_gaps import object_table
@@ -20,7 +19,7 @@ from vlbias.analysis.object_support import support
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.permutation import Aggregate, aggregate_gaps
 from vlbias.analysis.range_crossfit import cell_sums, crossfit_halvings
-from vlbias.analysis.rates import Measure, Rates, Thresholds, group_pairs, measure_rates, noise
+from vlbias.analysis.rates import Measure, Rates, Thresholds, measure_rates
 from vlbias.analysis.threshold_error import moved_rates
 from vlbias.errors import BadStudy
 
@@ -182,7 +181,7 @@ def disparity(
         **_head(panel, rates, used, measure, aggregate, level),
         **_tests(top, test, floor),
         crossfit=fitted,
-        lo=max(0.0, lo),
+        lo=lo,
         hi=hi,
         crossfit_lo=fitted_lo,
         crossfit_hi=fitted_hi,
@@ -203,20 +202,15 @@ def _limits(
     moved: Floats | None = None,
 ) -> tuple[Interval, float, tuple[float, float], Floats]:
     """The cross-fit with its own limits, the plug-in, limits for B itself, and draws of the floor."""
-    (error,) = noise([rates], weights)
     pairwise = len(rates.value) == 2 or aggregate == "pairwise"
+    error = gap_errors(rates, weights)
     floor = plugin(error) if pairwise else _range_draws(rates, weights)[0]
-    if moved is not None:
-        pairs = group_pairs(len(rates.value))
-        apart = np.stack([moved[:, g] - moved[:, h] for g, h in pairs], axis=1)
-        error = error + apart.astype(error.dtype)
-    arm = fit_null(rates, error, frozenset({"plugin", "crossfit"})).arm
-    df = degrees_of_freedom(rates)
-    own = interval(arm.value["crossfit"], arm.draws["crossfit"], level, df=df)
+    bounds = bounds_of_b(rates, error if moved is None else gap_errors(rates, weights, moved))
     top = float(aggregate_gaps(rates.value, aggregate).sum())
-    drawn = arm.draws["plugin"] if pairwise else _range_draws(rates, weights, moved)
-    limits = bounded((own.estimate, arm.draws["crossfit"]), (top, drawn), level, df=df)
-    return own, top, limits, floor
+    drawn = bounds.plugin[1] if pairwise else _range_draws(rates, weights, moved)
+    bounds = replace(bounds, plugin=(top, drawn))
+    own = interval(*bounds.crossfit, level, df=bounds.df)
+    return own, top, bounds.limits(level), floor
 
 
 def _range_draws(rates: Rates, weights: Floats, moved: Floats | None = None) -> Floats:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import t
 
 from vlbias.analysis.arm_estimates import Functional, fit_null
 from vlbias.analysis.cluster_limits import degrees_of_freedom
-from vlbias.analysis.inference import bounded, interval, multipliers
+from vlbias.analysis.inference import check_level, interval, multipliers
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.rates import Thresholds, measure_rates, noise
 from vlbias.errors import BadStudy
@@ -87,17 +88,13 @@ def uncertain_labels(
     table = np.array(found)
     mean, within = table[:, :2].mean(axis=0), (table[:, 2:] ** 2).mean(axis=0)
     between = (1 + 1 / repeats) * table[:, :2].var(axis=0, ddof=1)
-    lower, upper = ((float(mean[i]), _normal(np.sqrt(within[i] + between[i]))) for i in (0, 1))
-    lo, hi = bounded(lower, upper, level, df=degrees_of_freedom(rates))
+    # B lies between the two expectations: half of the error goes to each end, as in `bounded`
+    quantile = float(t.isf((1 - check_level(level)) / 2, degrees_of_freedom(rates)))
+    reach = quantile * np.sqrt(within + between)
     return {
         "plugin": float(mean[1]),
         "crossfit": float(mean[0]),
-        "lo": max(0.0, lo),
-        "hi": hi,
+        "lo": max(0.0, float(mean[0] - reach[0])),
+        "hi": float(mean[1] + reach[1]),
         "missing": float(between[0] / (within[0] + between[0])) if within[0] else 0.0,
     }
-
-
-def _normal(se: float) -> Floats:
-    """[1, 2] two draws with this standard deviation, for limits that take draws."""
-    return np.array([[-se, se]])

@@ -12,6 +12,7 @@ from vlbias.cli.output import echo, write_any_letter
 from vlbias.cli.report_commands import power, report
 from vlbias.cli.run_commands import resume, run
 from vlbias.cli.stopping import Stopped, stoppable
+from vlbias.cli.submit_command import submit
 from vlbias.errors import VlbiasError
 
 __all__ = ["app", "main"]
@@ -24,7 +25,7 @@ app = typer.Typer(
 )
 app.command("list")(list_)
 app.command("mitigate", help="Another word for run, for studies of mitigations.")(run)
-for command in (run, resume, report, init, check, demo, power):
+for command in (run, resume, submit, report, init, check, demo, power):
     app.command()(command)
 
 app.add_typer(benchmark_commands.app, name="benchmark")

@@ -24,6 +24,9 @@ def report(
     with_images: Annotated[
         bool, typer.Option("--with-images", help="Show example photos, if their licence allows.")
     ] = False,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Write every figure as PNG and SVG too.")
+    ] = False,
 ) -> None:
     """Write tables, figures and a page of one or more runs; needs no model."""
     from vlbias.studies.reporting import report as write
@@ -32,10 +35,15 @@ def report(
         lambda: "the runs are as they were, their page is not whole; run the same command again"
     )
     with kept, watched() as (events, _):
-        page = write(runs, out, draws=draws, seed=seed, with_images=with_images, note=events.note)
+        page = write(
+            runs, out, draws=draws, seed=seed, with_images=with_images, with_figures=figures,
+            note=events.note,
+        )  # fmt: skip
     echo(page.summary)
     echo(f"page: {page.html}\ntables: {page.tables}, {page.json}")
-    echo(f"for a model card: {page.card}")
+    echo(f"for a model card: {page.card}\nfor a paper: {page.latex}")
+    if page.figures:
+        echo(f"figures: {len(page.figures)} files in {page.html.parent / 'figures'}")
 
 
 def power(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +12,7 @@ import typer
 
 from vlbias.cli.output import echo
 from vlbias.cli.stopping import kept_cells, told
-from vlbias.errors import BadOption
+from vlbias.errors import BadOption, VlbiasError
 from vlbias.progress import loading_quietly, watched
 
 if TYPE_CHECKING:
@@ -46,7 +48,12 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, run nothing.")
     ] = False,
-    model: Annotated[str | None, typer.Option(help="Instead of the study's model.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Instead of the study's model; several, each in a run folder of its own."
+        ),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="Instead of the study's device.")] = None,
     screen: ScreenOption = None,
     workers: WorkersOption = 0,
@@ -55,8 +62,44 @@ def run(
     """Run a study; killed at any moment, the same command goes on where it was."""
     from vlbias.studies.lifecycle import read_study
 
-    loaded = read_study(study, limit=limit, model=model, device=device, screen=screen)
-    _go(loaded, out, shard, workers, dry_run, on)
+    def read(name: str | None) -> StudyBase:
+        return read_study(study, limit=limit, model=name, device=device, screen=screen)
+
+    models = list(dict.fromkeys(model or ()))
+    if len(models) < 2:
+        _go(read(models[0] if models else None), out, shard, workers, dry_run, on)
+        return
+    _go_through(models, read, lambda one: _go(one, out, shard, workers, dry_run, on), out)
+
+
+def _go_through(
+    models: Sequence[str],
+    read: Callable[[str], StudyBase],
+    go: Callable[[StudyBase], None],
+    out: Path,
+) -> None:
+    """One run for each model, named after both; what fails is named, and stops none of the others."""
+    done, failed = [], []
+    for name in models:
+        echo(f"{name}:")
+        try:
+            loaded = read(name)
+            short = re.sub(
+                r"[^A-Za-z0-9._-]+", "-", Path(name).name if Path(name).exists() else name
+            )
+            loaded = loaded.model_copy(update={"name": f"{loaded.name}-{short}"})
+            go(loaded)
+            done.append(out / loaded.name)
+        except VlbiasError as error:
+            echo(f"error: {error}", err=True)
+            failed.append(name)
+        except typer.Exit:  # cells of it failed, and were named
+            failed.append(name)
+    if done:
+        echo(f"next: vlbias report {' '.join(quote(str(one)) for one in done)}")
+    if failed:
+        echo(f"failed: {', '.join(failed)}", err=True)
+        raise typer.Exit(1)
 
 
 def resume(

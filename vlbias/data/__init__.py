@@ -9,14 +9,24 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlbias.errors import BadData, UnknownName
+from vlbias.errors import BadData, BadStudy, UnknownName
 from vlbias.registry import Entry, Registry
 
 if TYPE_CHECKING:
+    from vlbias.causal.example import Example
+    from vlbias.data.gender_labels import GenderRule
     from vlbias.data.table import Dataset
     from vlbias.data.texts import Texts
 
-__all__ = ["DATASETS", "PREPARED", "TEXTS", "open_dataset", "read_text_dataset"]
+__all__ = [
+    "DATASETS",
+    "PAIRS",
+    "PREPARED",
+    "TEXTS",
+    "open_dataset",
+    "read_photo_dataset",
+    "read_text_dataset",
+]
 
 DATASETS: Registry[Callable[..., Dataset]] = Registry(
     "dataset",
@@ -36,6 +46,34 @@ DATASETS: Registry[Callable[..., Dataset]] = Registry(
         "scenes": Entry(
             "vlbias.data.scene_folder:read_scenes",
             "rendered scenes in which what tells gender, and what goes with it, was chosen",
+        ),
+        "coco-zhao": Entry(
+            "vlbias.data.people.coco_zhao:read_coco_zhao",
+            "COCO with annotators' perceived gender and skin tone (Zhao et al. 2021)",
+        ),
+        "facet": Entry(
+            "vlbias.data.people.facet:read_facet",
+            "FACET: persons with classes; gender presentation, skin tone and age by votes",
+        ),
+        "fairface": Entry(
+            "vlbias.data.people.fairface:read_fairface",
+            "FairFace: faces with perceived gender, race and age",
+        ),
+        "fhibe": Entry(
+            "vlbias.data.people.fhibe:read_fhibe",
+            "FHIBE: persons who told their pronouns, age and ancestry themselves",
+        ),
+        "miap": Entry(
+            "vlbias.data.people.miap:read_miap",
+            "MIAP: persons of Open Images with perceived gender and age",
+        ),
+        "phase": Entry(
+            "vlbias.data.people.phase:read_phase",
+            "PHASE: persons of web photos; gender, skin, age and ethnicity by votes",
+        ),
+        "visogender": Entry(
+            "vlbias.data.people.visogender:read_visogender",
+            "VisoGender: persons at work and their perceived gender",
         ),
     },
 )
@@ -66,6 +104,24 @@ TEXTS: Registry[Callable[..., Texts]] = Registry(
     },
 )
 
+PAIRS: Registry[Callable[..., list[Example]]] = Registry(
+    "data set of paired images",
+    {
+        "genderbias-vl": Entry(
+            "vlbias.data.image_pairs.genderbias_vl:read_genderbias_vl",
+            "GenderBias-VL: generated images of occupations, one per gender",
+        ),
+        "pairs": Entry(
+            "vlbias.data.image_pairs.pairs:read_pairs",
+            "PAIRS: generated scenes with a person of two races and two genders",
+        ),
+        "social-counterfactuals": Entry(
+            "vlbias.data.image_pairs.social_counterfactuals:read_social_counterfactuals",
+            "SocialCounterfactuals: generated images that differ in race, gender or build",
+        ),
+    },
+)
+"""Readers of examples in two worlds, for `vlbias.load_dataset`; the pair is the cluster."""
 
 PREPARED = {"coco-gender": "coco", "pascal-gender": "pascal_sentence"}
 """Tables that `datasets/*/prepare.py` writes: name to the folder below `datasets/` or VLBIAS_DATA."""
@@ -103,6 +159,41 @@ def read_text_dataset(name: str, path: Path | None, options: Mapping[str, Any]) 
         for file, digest in found.items()
     }
     return replace(texts, files=files)
+
+
+def read_photo_dataset(
+    name: str,
+    path: Path,
+    rule: GenderRule | None,
+    *,
+    images_anywhere: bool = False,
+    group: str = "",
+    several: str = "",
+) -> Dataset:
+    """What a reader of photos makes of a folder.
+
+    Args:
+        name: One of `DATASETS`.
+        path: Folder or file.
+        rule: How groups are read from captions, for readers that do.
+        images_anywhere: Whether paths of photos may leave the folder.
+        group: The annotated attribute that makes the groups, or several joined by "×"; the
+            reader's own if empty.
+        several: What is done with photos of several persons; the reader's own rule if empty.
+
+    Raises:
+        UnknownName: if there is no such data set.
+        BadStudy: if its reader has no such choice.
+        BadData: if its files are missing or wrong.
+    """
+    read = DATASETS.load(name)
+    asked = {key: value for key, value in (("group", group), ("several", several)) if value}
+    for key, value in asked.items():
+        if key not in signature(read).parameters:
+            raise BadStudy(
+                f"dataset.{key}", value, f"no such key: reader {name!r} has no choice of it"
+            )
+    return read(path, rule, images_anywhere=images_anywhere, **asked)
 
 
 def open_dataset(name: str, path: Path | None = None) -> Dataset:

@@ -11,6 +11,7 @@ from vlbias.errors import BadModel, UnknownName
 from vlbias.files import read_object
 from vlbias.models.image_text.families import FAMILIES as _GENERATIVE
 from vlbias.models.image_text.families import REFUSED
+from vlbias.quiet import loading_quietly
 from vlbias.registry import Entry, Registry
 
 if TYPE_CHECKING:
@@ -182,7 +183,8 @@ def load_model(
     from vlbias.models.devices import refuse_device  # torch is not needed to name models
 
     refuse_device(device)
-    return _loaded(name, device=device, dtype=dtype, weights=True, random=random)
+    with loading_quietly():
+        return _loaded(name, device=device, dtype=dtype, weights=True, random=random)
 
 
 def outline_model(name: str) -> StagedModel:

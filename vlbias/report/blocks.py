@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from vlbias.report.claims import Sentence
+from vlbias.report.definitions import explained
 from vlbias.report.drawing import svg
 from vlbias.report.tables import html
 
-__all__ = ["Block", "Guidance", "Part", "Section", "block"]
+__all__ = ["Asked", "Block", "Glance", "Guidance", "Part", "Section", "Verdict", "block"]
+
+Asked = Literal["What was found?", "How much?", "Where?", "What helps?"]
+"""The questions that a page answers before anything else, in this order."""
+
+Verdict = Literal["shown", "not shown", "exploratory", "too little data", "see below"]
+"""The mark of an answer: only what a test decides is "shown"."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,8 @@ class Block:
         alt: What is seen in the figure, for those who do not see it.
         folded: Whether the table waits behind its title.
         gallery: HTML of pictures, or nothing.
+        columns: Heads of the table and what each means, as far as it is known.
+        figure: What `svg` was drawn from, for files of figures.
     """
 
     title: str
@@ -37,6 +46,25 @@ class Block:
     alt: str = ""
     folded: bool = False
     gallery: str = ""
+    columns: Sequence[tuple[str, str]] = ()
+    figure: Figure | None = None
+
+
+@dataclass(frozen=True)
+class Glance:
+    """One answer at a glance, in words that need no glossary.
+
+    Args:
+        asked: The question.
+        said: The answer, of a claim.
+        number: Its number with limits and unit; empty if there is none.
+        verdict: The mark before it.
+    """
+
+    asked: Asked
+    said: Sentence
+    number: str
+    verdict: Verdict
 
 
 @dataclass(frozen=True)
@@ -76,6 +104,7 @@ class Section:
         readings: Further findings, each of a claim.
         parts: The blocks.
         guidance: How the numbers are to be read and worded.
+        glance: At most three answers that stand before everything else; the headline if there is none.
         task: What the model does, as model cards of Hugging Face name it.
         metrics: Numbers for a model card: type, name, value, and args that determine it.
     """
@@ -84,11 +113,12 @@ class Section:
     readings: Sequence[Sentence]
     parts: Sequence[Part]
     guidance: Guidance = Guidance()
+    glance: Sequence[Glance] = ()
     task: str = "other"
     metrics: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
 
     def __post_init__(self) -> None:
-        for said in (self.headline, *self.readings):
+        for said in (self.headline, *self.readings, *(one.said for one in self.glance)):
             if not isinstance(said, Sentence):
                 raise TypeError(
                     f"a page prints what a Claim says, got the plain text {said!r}; see docs/claims.md"
@@ -107,4 +137,14 @@ def block(
     """A block of a frame, a figure, or both; without `alt`, title and text describe the figure."""
     shown = "" if table is None else html(table, title)
     drawn = "" if figure is None else svg(figure)
-    return Block(title, text, shown, drawn, alt or f"{title}. {text}", folded)
+    columns = [] if table is None or table.empty else explained(table.columns)
+    return Block(
+        title,
+        text,
+        shown,
+        drawn,
+        alt or f"{title}. {text}",
+        folded,
+        columns=tuple(columns),
+        figure=figure,
+    )

@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter, ScalarFormatter
 
+from vlbias.report.told import with_titles
+
 __all__ = ["BLUE", "GREY", "MARKS", "ORANGE", "SERIES", "finish_rows", "numbered", "svg"]
 
 BLUE, ORANGE, GREY = "#2b6cb0", "#c05621", "#718096"
@@ -51,14 +53,18 @@ def svg(figure: matplotlib.figure.Figure) -> str:
     for axis in figure.axes:
         axis.patch.set_alpha(0.0)
     _refuse_formulas(figure)
+    text = with_titles(figure, lambda: _drawn(figure))
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
+    text = _ID.sub(lambda hit: hit.group() if f"#{hit.group(1)}" in text else "", text)
+    return _COLOUR.sub(_named, text)
+
+
+def _drawn(figure: matplotlib.figure.Figure) -> str:
     buffer = io.StringIO()
     with matplotlib.rc_context(_FIXED):
         figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
     text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
-    text = _ID.sub(lambda hit: hit.group() if f"#{hit.group(1)}" in text else "", text)
-    return _COLOUR.sub(_named, text)
+    return text[text.index("<svg") :]
 
 
 def _refuse_formulas(figure: matplotlib.figure.Figure) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +15,9 @@ from vlbias.report.blocks import Block, Guidance, Section
 from vlbias.report.csv_files import table_texts
 from vlbias.report.drawing import numbered
 from vlbias.report.export import card_text, frames, json_text
+from vlbias.report.figure_files import write_figures
+from vlbias.report.glance import stories
+from vlbias.report.latex import latex_table
 from vlbias.report.page_folder import names_of_tables
 from vlbias.store.run_folder import Run
 from vlbias.store.sessions import read_sessions
@@ -35,6 +37,8 @@ class Page:
         summary: The headline of every run in words.
         json: The words and tables of the page as one file.
         card: A block for a model card, with `model-index` as front matter.
+        latex: The metrics of every run as a LaTeX table.
+        figures: Files of figures, if they were asked for.
     """
 
     html: Path
@@ -42,6 +46,8 @@ class Page:
     summary: str
     json: Path
     card: Path
+    latex: Path
+    figures: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,12 @@ class Reported:
 
 
 def write_page(
-    target: Path, done: Sequence[Reported], comparison: Sequence[Block], draws: int
+    target: Path,
+    done: Sequence[Reported],
+    comparison: Sequence[Block],
+    draws: int,
+    *,
+    with_figures: bool = False,
 ) -> Page:
     """Write page, tables, JSON and model card of analysed runs, all whole.
 
@@ -82,6 +93,7 @@ def write_page(
         done: The runs, in order.
         comparison: Blocks that set them side by side.
         draws: Resampling draws of every interval and test.
+        with_figures: Write figures/RUN/*.png and *.svg too.
 
     Raises:
         BadTable: if the disk is full, or the folder cannot be written; an old page stays as it was.
@@ -93,6 +105,7 @@ def write_page(
         page: _page_text(done, comparison, guidance, draws),
         target / "report.json": json_text(said),
         target / "model-card.md": card_text(said, guidance.limits),
+        target / "headline.tex": latex_table([(one.run, one.section) for one in done]),
     }
     names = names_of_tables([one.run for one in done])
     for name, one in zip(names, done, strict=True):
@@ -101,10 +114,22 @@ def write_page(
         for name in names:
             (tables / name).mkdir(parents=True, exist_ok=True)
         write_texts(texts, seal=page)
+        figures = _figures(target, names, done, comparison) if with_figures else []
     except OSError as error:
         raise unwritable(target, error) from error
     summary = "\n".join(f"{one.said['name']}: {one.said['headline']}" for one in done)
-    return Page(page, tables, summary, target / "report.json", target / "model-card.md")
+    json, card, latex = (target / name for name in ("report.json", "model-card.md", "headline.tex"))
+    return Page(page, tables, summary, json, card, latex, figures)
+
+
+def _figures(
+    target: Path, names: Sequence[str], done: Sequence[Reported], comparison: Sequence[Block]
+) -> list[Path]:
+    written = write_figures(target / "figures" / "comparison", comparison)
+    for name, one in zip(names, done, strict=True):
+        blocks = [block for part in one.section.parts for block in part.blocks]
+        written += write_figures(target / "figures" / name, blocks)
+    return written
 
 
 def _page_text(
@@ -112,19 +137,23 @@ def _page_text(
 ) -> str:
     content = {
         "sections": [{**one.said, "parts": one.section.parts} for one in done],
+        "stories": stories([(one.run, one.section) for one in done]),
         "comparison": comparison,
         "limits": guidance.limits,
         "wording": guidance.wording,
         "glossary": guidance.glossary,
         "draws": draws,
     }
-    template = files("vlbias.report").joinpath("templates", "page.html.j2").read_text("utf-8")
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.PackageLoader("vlbias.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     figures = count(1)
     environment.globals["numbered"] = lambda svg: numbered(svg, next(figures))
-    return environment.from_string(template).render(content)
+    return environment.get_template("page.html.j2").render(content)
 
 
 def _together(every: Sequence[Guidance]) -> Guidance:

@@ -15,6 +15,7 @@ __all__ = ["make_folder", "names_of_tables"]
 _OURS = {
     "index.html": re.compile(rb"<title>vlbias: "),
     "report.json": re.compile(rb'\A\{"runs": \['),
+    "headline.tex": re.compile(rb"\A% (?:needs|no metric)"),
     "model-card.md": re.compile(rb"^## Bias$", re.MULTILINE),
 }
 """File of a page to what its beginning holds if it is one of ours."""

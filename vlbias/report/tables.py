@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from vlbias.report.columns import headed
+from vlbias.report.definitions import explained
 
 __all__ = ["html", "with_limits"]
 
@@ -32,6 +33,10 @@ def html(frame: pd.DataFrame, caption: str = "") -> str:
     columns = columns.replace("<th></th>", f"<th>{escape(str(said.columns[0]))}</th>", 1)
     named = f"<caption>{escape(caption)}</caption>" if caption else ""
     columns = columns.replace("<th>", '<th scope="col">')
+    for head, meaning in explained(frame.columns):
+        plain = f'<th scope="col">{escape(head)}</th>'
+        told = f'<th scope="col" title="{escape(meaning)}">{escape(head)}</th>'
+        columns = columns.replace(plain, told, 1)
     return start + end + named + columns + body + rows.replace("<th>", '<th scope="row">')
 
 
@@ -47,7 +52,9 @@ def _said(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _number(value: float) -> str:
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
+    if value == 0:
+        return "0"  # no minus before a zero
+    if 1e-3 <= abs(value) < 1e5:
         return f"{value:.4f}".rstrip("0").rstrip(".")
     return f"{value:.1e}"
 

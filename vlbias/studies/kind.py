@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vlbias.runs.events import QUIET, Events, Note, silent
 
@@ -19,8 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Compare", "Kind"]
 
-Compare = Callable[[Sequence[tuple[Any, Any]]], "list[Block]"]
-"""From several runs with their tables to blocks that set them side by side."""
+
+class Compare(Protocol):
+    """From several runs with their tables to blocks that set them side by side."""
+
+    def __call__(
+        self, runs: Sequence[tuple[Any, Any]], *, draws: int = 2000, seed: int = 0
+    ) -> list[Block]:
+        """The blocks; none where there is nothing to compare."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ def report(
     draws: int = 2000,
     seed: int = 0,
     with_images: bool = False,
+    with_figures: bool = False,
     note: Note = silent,
 ) -> Page:
     """Analyse finished runs and write their page and tables; needs no model.
@@ -35,6 +36,7 @@ def report(
         seed: Of the draws.
         with_images: Show example photos whose licence allows it; see
             `vlbias.studies.photos.example_photos`. Rendered scenes are shown in any case.
+        with_figures: Write every figure as PNG and SVG into `figures` too.
         note: Told what is being done.
 
     Raises:
@@ -60,10 +62,13 @@ def report(
         note(f"figures of {run.folder.name}")
         done.append(Reported(run, tables, kind.section(run, tables, with_images=with_images)))
         kinds.append(kind)
-    return write_page(target, done, _side_by_side(done, kinds), draws)
+    comparison = _side_by_side(done, kinds, draws, seed)
+    return write_page(target, done, comparison, draws, with_figures=with_figures)
 
 
-def _side_by_side(done: Sequence[Reported], kinds: Sequence[Kind]) -> list[Block]:
+def _side_by_side(
+    done: Sequence[Reported], kinds: Sequence[Kind], draws: int, seed: int
+) -> list[Block]:
     """Blocks of every comparison; runs whose kinds share one are compared with each other."""
     groups: dict[Compare, list[Reported]] = {}
     for one, kind in zip(done, kinds, strict=True):
@@ -72,5 +77,5 @@ def _side_by_side(done: Sequence[Reported], kinds: Sequence[Kind]) -> list[Block
     return [
         block
         for compare, members in groups.items()
-        for block in compare([(one.run, one.tables) for one in members])
+        for block in compare([(one.run, one.tables) for one in members], draws=draws, seed=seed)
     ]

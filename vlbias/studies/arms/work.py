@@ -81,6 +81,15 @@ class ArmsWork(Work, Generic[S]):
             **about_data(self.plan.dataset, self.folder, self.plan.files),
             **about_model(self.model),
             "targets": targets_of(study.outcomes, self.plan.dataset.classes),
+            "stages": {
+                stage.name: {
+                    "channels": list(tower.channels),
+                    "parents": list(stage.parents),
+                    "blocks": len(stage.blocks),
+                }
+                for tower in self.model.towers
+                for stage in tower.stages
+            },
             "mediators": {
                 mediator.name: {
                     "sites": [str(site) for site in mediator.sites],

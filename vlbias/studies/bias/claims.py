@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from vlbias.report.claims import Claim, claim_named
-from vlbias.studies.photos import decisions
+from vlbias.studies.photos import comparison_claims, decisions, glance
 
 __all__ = ["CLAIMS", "claim"]
 
@@ -20,6 +20,42 @@ _WORLDS = "Holm over all statements of the page on worlds, at 2.5 %, behind the 
 _HOSTILE = "experiments/hostile_worlds.py"
 
 CLAIMS = (
+    *glance.CLAIMS,
+    *comparison_claims.CLAIMS,
+    Claim(
+        "glance-where",
+        "Part of what changes when {done} passes through the {part}.",
+        "natural indirect effect through a whole encoder on B_lin",
+        "limits of it, max-T over all mediators of the contrast",
+        "5 % over the mediators of one contrast",
+        "tests/test_planted.py",
+        exploratory=True,
+    ),
+    Claim(
+        "glance-where-not-shown",
+        "Through which part of the model the differences pass is not shown.",
+        "as glance-where",
+        "as glance-where",
+        "no finding",
+        "tests/test_glance.py",
+    ),
+    Claim(
+        "glance-world",
+        "The differences get smaller when {done}, by more than a stricter model would explain. That is a test "
+        "of the cause, and no remedy.",
+        "as beyond-strictness",
+        "as beyond-strictness",
+        _WORLDS,
+        _HOSTILE + ", 'beyond class thresholds'",
+    ),
+    Claim(
+        "glance-worlds-not-shown",
+        "None of what was tried is shown to make the differences smaller ({which}).",
+        "as beyond-strictness",
+        "as beyond-strictness",
+        "no finding",
+        _HOSTILE,
+    ),
     *decisions.CLAIMS,
     Claim(
         "bias-shown",

@@ -1,46 +1,35 @@
-"""The figures of a page: one function each, a tidy frame in, a figure out."""
+"""The figures of a page: one function each, a tidy frame in, a figure out; drawn with `vlbias.plots`."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
+from vlbias import plots
+from vlbias.plots.axes import dress, points
+from vlbias.plots.sites import with_sites
 from vlbias.report.columns import headed
 from vlbias.report.drawing import BLUE, GREY, MARKS, ORANGE, SERIES
+from vlbias.report.names import contrast_label
 
 __all__ = [
-    "by_layer", "changes", "conditions", "encoders", "heads", "intervals", "objects", "operating",
-    "sites",
+    "by_layer", "changes", "conditions", "encoders", "heads", "intervals", "largest_unit", "objects",
+    "operating", "sites", "stages",
 ]  # fmt: skip
-
-# on a heat map, whose colours are the same in the dark, a mark has to stay dark
-_MARK = "#111111"
-_SITE = re.compile(
-    r"(?P<stage>[a-z_0-9]+)/(?P<port>[a-z_0-9]+)\.(?P<layer>\d+)(?:\[(?P<unit>\d+)\])?"
-    r"(?:@[a-z0-9_,-]+)?"
-)
 
 
 def encoders(effects: pd.DataFrame, functional: str = "B_lin") -> Figure:
     """Indirect effect through each whole encoder in every contrast, with limits."""
-    rows = effects[
-        effects["effect"].isin(["NIE"])
-        & (effects["functional"] == functional)
-        & ~effects["mediator"].str.contains("/")
-        & (effects["mediator"] != "")
-    ]
-    total = effects[
-        (effects["effect"] == "TE")
-        & (effects["functional"] == functional)
-        & (effects["mediator"] == "")
-    ]
+    whole = (effects["functional"] == functional) & ~effects["mediator"].str.contains("/")
+    rows = effects[whole & (effects["effect"] == "NIE") & (effects["mediator"] != "")]
+    total = effects[whole & (effects["effect"] == "TE") & (effects["mediator"] == "")]
     rows = pd.concat([total.assign(mediator="total effect"), rows])
     contrasts = list(dict.fromkeys(effects["contrast"]))
+    labels = [contrast_label(name) for name in contrasts]
     names = list(dict.fromkeys(rows["mediator"]))
     figure = Figure(figsize=(7.2, 0.42 * len(contrasts) * max(len(names), 2) / 1.6 + 1.0))
     axis = figure.subplots()
@@ -48,43 +37,43 @@ def encoders(effects: pd.DataFrame, functional: str = "B_lin") -> Figure:
     palette = (GREY, *SERIES)
     for number, name in enumerate(names):
         part = rows[rows["mediator"] == name].set_index("contrast").reindex(contrasts)
-        place = np.arange(len(contrasts)) + (number - (len(names) - 1) / 2) * height
-        _points(axis, part, place, palette[number % len(palette)], name, MARKS[number % 10])
-    _dress(axis, contrasts, f"effect on {headed(functional)} (negative: less disparity)")
+        place = (np.arange(len(contrasts)) + (number - (len(names) - 1) / 2) * height).tolist()
+        colour, mark = palette[number % len(palette)], MARKS[number % 10]
+        points(axis, part, place, labels, colour=colour, label=name, mark=mark)
+    dress(axis, labels, f"effect on {headed(functional)} (negative: less disparity)")
+    return figure
+
+
+def stages(
+    effects: pd.DataFrame,
+    contrast: str,
+    graph: Mapping[str, Mapping[str, Any]] | None,
+    placebos: Sequence[str] = (),
+    functional: str = "B_lin",
+) -> Figure:
+    """The picture of the model: how much of a contrast's effect passes through each stage."""
+    frame = plots.stage_effects(effects, contrast, graph, placebos=placebos, functional=functional)
+    figure = Figure(figsize=(8.2, 2.9))
+    plots.model_picture(frame, figure.subplots(), what=headed(functional))
     return figure
 
 
 def by_layer(effects: pd.DataFrame, contrast: str, functional: str = "B_lin") -> Figure:
     """Indirect effect through each branch or stream of every layer, with limits."""
     rows = layered(effects, contrast, functional)
-    stages = list(dict.fromkeys(rows["stage"]))
+    names = list(dict.fromkeys(rows["stage"]))
     ports = list(dict.fromkeys(rows["port"]))
-    figure = Figure(figsize=(3.7 * max(len(stages), 1), 3.1), layout="constrained")
-    for axis, stage in zip(
-        np.atleast_1d(figure.subplots(1, max(len(stages), 1), sharey=True)), stages, strict=False
-    ):
-        here = rows[rows["stage"] == stage]
-        own = list(dict.fromkeys(here["port"]))
-        for number, port in enumerate(own):
-            part = here[here["port"] == port].sort_values("layer")
-            error = [part["estimate"] - part["lo"], part["hi"] - part["estimate"]]
-            look = ports.index(port)
-            axis.errorbar(
-                part["layer"] + 0.24 * (number - (len(own) - 1) / 2), part["estimate"], yerr=error,
-                fmt=MARKS[look % len(MARKS)], ms=3.5, lw=1, color=SERIES[look % len(SERIES)], label=port,
-            )  # fmt: skip
-        axis.axhline(0, color=GREY, lw=0.8)
+    figure = Figure(figsize=(3.7 * max(len(names), 1), 3.1), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, max(len(names), 1), sharey=True))
+    for axis, stage in zip(panels, names, strict=False):
+        plots.layers(rows[rows["stage"] == stage], axis, ports=ports)
         axis.set_title(stage.replace("_", " "), fontsize=9)
-        axis.set_xlabel("layer")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.spines[["top", "right"]].set_visible(False)
-    if stages:
+    if names:
         figure.axes[0].set_ylabel(f"NIE on {headed(functional)}")
-        found = [axis.get_legend_handles_labels() for axis in figure.axes]
         named = {
             label: mark
-            for marks, labels in found
-            for mark, label in zip(marks, labels, strict=True)
+            for axis in figure.axes
+            for mark, label in zip(*axis.get_legend_handles_labels(), strict=True)
         }
         figure.legend(
             list(named.values()), list(named), frameon=False, fontsize=8,
@@ -99,77 +88,58 @@ def layered(effects: pd.DataFrame, contrast: str, functional: str = "B_lin") -> 
     return rows[rows["unit"].isna()]
 
 
+def largest_unit(effects: pd.DataFrame, functional: str = "B_lin", port: str = "head") -> float:
+    """The largest effect through a head in any contrast: the end of the colour scale of all maps."""
+    found = [
+        rows.loc[(rows["port"] == port) & rows["unit"].notna(), "estimate"].abs().max()
+        for rows in (sites(effects, name, functional) for name in effects["contrast"].unique())
+    ]
+    known = [float(value) for value in found if pd.notna(value)]
+    return max(known, default=0.0) or 1.0
+
+
 def heads(
-    effects: pd.DataFrame, contrast: str, functional: str = "B_lin", port: str = "head"
+    effects: pd.DataFrame,
+    contrast: str,
+    functional: str = "B_lin",
+    port: str = "head",
+    limit: float | None = None,
 ) -> Figure:
-    """Indirect effect through every head; dots where it survives correction over all mediators."""
+    """Indirect effect through every head; dots where it survives correction over all mediators.
+
+    Args:
+        effects: The table.
+        contrast: Whose effects are drawn.
+        functional: The quantity that changes.
+        port: Whose units are drawn.
+        limit: End of the colour scale; that of this contrast alone if not given.
+    """
     rows = sites(effects, contrast, functional)
     rows = rows[(rows["port"] == port) & rows["unit"].notna()]
-    stages = list(dict.fromkeys(rows["stage"]))
-    figure = Figure(figsize=(3.6 * max(len(stages), 1) + 0.8, 3.4), layout="constrained")
-    limit = float(rows["estimate"].abs().max()) if len(rows) else 1.0
-    for axis, stage in zip(
-        np.atleast_1d(figure.subplots(1, max(len(stages), 1))), stages, strict=False
-    ):
-        part = rows[rows["stage"] == stage]
-        table = part.pivot(index="layer", columns="unit", values="estimate")
-        image = axis.imshow(table, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
-        sure = part[part["p_adjusted"] < 0.05]
-        axis.plot(
-            sure["unit"],
-            sure["layer"] - table.index.min(),
-            "o",
-            color=_MARK,
-            mec="white",
-            mew=0.8,
-            ms=5,
-        )
-        axis.set_yticks(range(len(table)), table.index.astype(str))
-        axis.set_xticks(range(table.shape[1]), table.columns.astype(str))
-        axis.set_xlabel("head")
-        axis.set_ylabel("block")
+    names = list(dict.fromkeys(rows["stage"]))
+    figure = Figure(figsize=(3.6 * max(len(names), 1) + 0.8, 3.4), layout="constrained")
+    most = limit or float(rows["estimate"].abs().max()) or 1.0
+    panels = np.atleast_1d(figure.subplots(1, max(len(names), 1)))
+    for axis, stage in zip(panels, names, strict=False):
+        plots.heads(rows[rows["stage"] == stage], axis, limit=most)
         axis.set_title(stage.replace("_", " "), fontsize=9)
-    figure.colorbar(image, ax=figure.axes, label=f"NIE on {headed(functional)}")
+    mesh = panels[0].collections[0]
+    figure.colorbar(mesh, ax=list(panels), label=f"NIE on {headed(functional)}")
     return figure
 
 
 def objects(table: pd.DataFrame, label: str, most: int = 40) -> Figure:
-    """Gap of every object with support, largest first, with its interval.
-
-    Args:
-        table: Of objects.
-        label: What the gap is a difference of.
-        most: Objects that are drawn.
-    """
-    rows = table[table["status"] == "ok"].copy()
-    rows = rows.reindex(rows["gap"].abs().sort_values(ascending=False).index).head(most)
-    rows = rows.sort_values("gap").rename(columns={"gap": "estimate"})
-    figure = Figure(figsize=(7.2, 0.19 * len(rows) + 1.0))
-    axis = figure.subplots()
-    sure = rows["p_max_t"] < 0.05
-    for chosen, colour, told in (
-        (~sure, GREY, "cannot be told from chance"),
-        (sure, ORANGE, "survives correction over objects"),
-    ):
-        part = rows[chosen]
-        if len(part):
-            place = np.arange(len(rows))[chosen.to_numpy()]
-            _points(axis, part, place, colour, told, "s" if colour == ORANGE else "o")
-    _dress(axis, list(rows["object"]), label)
+    """Gap of every object with support, largest first, with its interval; `label` says what is subtracted."""
+    drawn = min(most, int((table["status"] == "ok").sum()))
+    figure = Figure(figsize=(7.2, 0.19 * drawn + 1.0))
+    plots.gaps(table, figure.subplots(), most=most, label=label)
     return figure
 
 
 def conditions(table: pd.DataFrame) -> Figure:
     """B of every world beside its own noise floor, and where B itself may lie."""
     figure = Figure(figsize=(7.2, 0.44 * len(table) + 1.0))
-    axis = figure.subplots()
-    place = np.arange(len(table))
-    axis.barh(place, table["B_plugin"], color=BLUE, alpha=0.45, height=0.6, label="B, plug-in")
-    axis.vlines(table["floor"], place - 0.38, place + 0.38, color=ORANGE, lw=2.5,
-                label="noise floor: mean B without any gap")  # fmt: skip
-    axis.hlines(place, table["B_lo"], table["B_hi"], color="#000000", lw=1.2, label="limits of B")
-    axis.plot(table["B_crossfit"], place, "o", ms=4, color="#000000", label="B, cross-fit")
-    _dress(axis, list(table["world"]), "B: sum over objects of |FPR gap|")
+    plots.worlds(table, figure.subplots())
     return figure
 
 
@@ -180,105 +150,38 @@ def changes(table: pd.DataFrame, functional: str = "B_lin") -> Figure:
     """What every contrast changes, what thresholds as strict do, and the difference, with limits."""
     rows = table[(table["functional"] == functional) & table["effect"].isin(_COMPARED)]
     contrasts = list(dict.fromkeys(rows["contrast"]))
+    labels = [contrast_label(name) for name in contrasts]
     figure = Figure(figsize=(7.2, 0.5 * len(contrasts) + 1.0))
     axis = figure.subplots()
     for number, name in enumerate(_COMPARED):
         part = rows[rows["effect"] == name].set_index("contrast").reindex(contrasts)
-        place = np.arange(len(contrasts)) + (number - 1) * 0.22
-        _points(axis, part, place, (GREY, ORANGE, BLUE)[number % 3], name, MARKS[number])
-    _dress(axis, contrasts, f"change of {headed(functional)} (negative: less disparity)")
+        place = (np.arange(len(contrasts)) + (number - 1) * 0.22).tolist()
+        colour = (GREY, ORANGE, BLUE)[number % 3]
+        points(axis, part, place, labels, colour=colour, label=name, mark=MARKS[number])
+    dress(axis, labels, f"change of {headed(functional)} (negative: less disparity)")
     return figure
 
 
 def intervals(table: pd.DataFrame, names: Sequence[str], label: str) -> Figure:
     """An estimate with its limits for every row of a frame with columns estimate, lo, hi."""
     figure = Figure(figsize=(7.2, 0.34 * len(table) + 0.9))
-    axis = figure.subplots()
-    _points(axis, table, np.arange(len(table)), BLUE, "estimate, 95 % limits", MARKS[0])
-    _dress(axis, list(names), label)
+    plots.intervals(table, figure.subplots(), names=names, label=label)
     return figure
 
 
 def operating(table: pd.DataFrame) -> Figure:
     """Cross-fit B of every world over a grid of operating points."""
     figure = Figure(figsize=(7.2, 3.0), layout="constrained")
-    axis = figure.subplots()
-    table = table[table["B_crossfit"].notna()]
-    for number, (name, part) in enumerate(table.groupby("arm", sort=False)):
-        colour, mark = SERIES[number % 10], MARKS[number % 10]
-        axis.plot(
-            part["fpr"],
-            part["B_crossfit"],
-            ms=4,
-            lw=1.2,
-            label=str(name),
-            color=colour,
-            marker=mark,
-        )
-    axis.axhline(0, color=GREY, lw=0.8)
-    axis.set_xscale("log")
-    axis.set_xticks(
-        sorted(table["fpr"].unique()), [f"{x:g}" for x in sorted(table["fpr"].unique())]
-    )
-    axis.minorticks_off()
-    axis.set_xlabel("false-positive rate at which every world's thresholds are set")
-    axis.set_ylabel("B, cross-fit")
-    axis.spines[["top", "right"]].set_visible(False)
+    plots.operating_points(table, figure.subplots())
     figure.legend(frameon=False, fontsize=8, loc="outside right upper")
     return figure
 
 
 def sites(effects: pd.DataFrame, contrast: str, functional: str) -> pd.DataFrame:
-    """Indirect effects through components, with columns stage, port, layer and unit.
-
-    Sites of one layer that are replaced together are one component, whose ports are joined by "+".
-    """
+    """Indirect effects through components, with columns stage, port, layer and unit; see `with_sites`."""
     rows = effects[
         (effects["contrast"] == contrast)
         & (effects["functional"] == functional)
         & (effects["effect"] == "NIE")
     ]
-    found = {name: _parts(name) for name in rows["mediator"].unique()}
-    rows = rows[rows["mediator"].map(found).notna()]
-    parts = pd.DataFrame(
-        [found[name] for name in rows["mediator"]], rows.index, ["stage", "port", "layer", "unit"]
-    )
-    parts["unit"] = parts["unit"].astype("Int64")
-    return pd.concat([rows, parts], axis=1)
-
-
-def _parts(mediator: str) -> tuple[str, str, int, int | None] | None:
-    """Stage, port, layer and unit of a mediator of one layer; None for others."""
-    read = [_SITE.fullmatch(site) for site in mediator.split("+")]
-    each = [match.groupdict() for match in read if match]
-    if (
-        len(each) < len(read)
-        or len({(one["stage"], one["layer"], one["unit"]) for one in each}) > 1
-    ):
-        return None
-    port = "+".join(one["port"] for one in each)
-    unit = each[0]["unit"]
-    return each[0]["stage"], port, int(each[0]["layer"]), None if unit is None else int(unit)
-
-
-def _points(
-    axis: object, part: pd.DataFrame, place: object, colour: str, label: str, mark: str
-) -> None:
-    low, high = part["estimate"] - part["lo"], part["hi"] - part["estimate"]
-    axis.errorbar(  # type: ignore[attr-defined]
-        part["estimate"], place, xerr=[low.clip(lower=0), high.clip(lower=0)], fmt=mark, ms=3.5,
-        lw=1, color=colour, label=label,
-    )  # fmt: skip
-
-
-def _dress(axis: object, names: list[str], label: str) -> None:
-    axis.set_yticks(range(len(names)), names)  # type: ignore[attr-defined]
-    axis.set_ylim(len(names) - 0.4, -0.6)  # type: ignore[attr-defined]
-    axis.axvline(0, color=GREY, lw=0.8)  # type: ignore[attr-defined]
-    axis.set_xlabel(label)  # type: ignore[attr-defined]
-    axis.spines[["top", "right", "left"]].set_visible(False)  # type: ignore[attr-defined]
-    axis.tick_params(axis="y", length=0, labelsize=8)  # type: ignore[attr-defined]
-    # above the axes: inside, no corner is free in every run
-    axis.legend(  # type: ignore[attr-defined]
-        frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=3
-    )
+    return with_sites(rows)

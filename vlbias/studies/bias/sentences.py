@@ -9,6 +9,7 @@ import pandas as pd
 
 from vlbias.data.world import NULL
 from vlbias.report.claims import Sentence
+from vlbias.report.names import WORLDS
 from vlbias.report.tables import with_limits
 from vlbias.studies.bias.claims import claim
 from vlbias.studies.bias.numbers.families import FAMILY_LEVEL
@@ -22,17 +23,6 @@ __all__ = [
     "objects_in_words",
     "worlds_in_words",
 ]
-
-_WORLDS = {
-    "mask-gender": "Masking the persons in the image",
-    "replace-gender": "Replacing gendered words in the text",
-    "swap-gender": "Swapping gendered words in the text",
-    "both": "Masking the persons and replacing gendered words",
-    "placebo-image": "The image placebo",
-    "placebo-text": "The text placebo",
-    "placebo-both": "Both placebos",
-}
-"""World to what it does, for the start of a sentence."""
 
 
 def bias_in_words(
@@ -118,7 +108,7 @@ def worlds_in_words(
 
 def _what(contrast: str) -> str:
     base, _, world = contrast.partition("->")
-    said = _WORLDS.get(world, f"The world {world!r}")
+    said = WORLDS[world].doing if world in WORLDS else f"The world {world!r}"
     return said if base == NULL else f"{said}, from {base!r}"
 
 

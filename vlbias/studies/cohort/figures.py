@@ -11,6 +11,7 @@ from matplotlib.patches import FancyArrowPatch
 from vlbias.data.adjustment import AdjustmentSet, drawn_graph
 from vlbias.data.graph import CausalGraph
 from vlbias.report.drawing import BLUE, GREY, MARKS, ORANGE, SERIES, finish_rows
+from vlbias.report.told import tell, value_in_words
 
 __all__ = ["control_p_values", "forest", "triple_graph", "volcano"]
 
@@ -58,10 +59,17 @@ def forest(adjusted: pd.DataFrame, plain: pd.DataFrame) -> Figure:
             estimate - rows["ACME_lo"].to_numpy(float),
             rows["ACME_hi"].to_numpy(float) - estimate,
         ]
-        axis.errorbar(
+        drawn = axis.errorbar(
             estimate, np.arange(len(names)) + 0.26 * (number - 0.5), xerr=error, fmt=MARKS[number],
             ms=3.5, lw=1, color=SERIES[number], label=name,
         )  # fmt: skip
+        limits = rows[["ACME", "ACME_lo", "ACME_hi"]].set_axis(["estimate", "lo", "hi"], axis=1)
+        told = [
+            value_in_words(f"{triple}, {name}", row)
+            for triple, (_, row) in zip(names, limits.iterrows(), strict=True)
+            if np.isfinite(row["estimate"])
+        ]
+        tell(drawn.lines[0], told)
     axis.invert_yaxis()
     finish_rows(axis, names, "ACME")
     return figure

@@ -11,7 +11,6 @@ from vlbias.data.adjustment import AdjustmentSet
 from vlbias.data.graph import CausalGraph, Triple
 from vlbias.report.blocks import Block, Part, Section, block
 from vlbias.report.claims import Sentence
-from vlbias.report.sortable import sortable
 from vlbias.store.run_folder import Run
 from vlbias.studies.cohort import claims
 from vlbias.studies.cohort.figures import control_p_values, forest, triple_graph, volcano
@@ -113,12 +112,12 @@ def _effects(tables: Tables) -> Iterator[Block]:
         else ""
     )
     shown = triples.reindex(columns=_SHOWN).head(_MOST_ROWS)
-    yield Block(
+    yield block(
         title,
         "Type into the field to filter rows, press a column's head to sort. ACME and TE are differences of "
         "risks. Robustness is the E-value of the indirect effect, or rho where all is continuous."
         + more,
-        table=sortable(shown, title),
+        table=shown,
     )
 
 
@@ -134,10 +133,10 @@ def _basis(run: Run, tables: Tables) -> Iterator[Block]:
         yield _drawn(tables)
     title = "Adjustment sets and reasons"
     columns = [*KEY, "effects", "reason", "why", "dropped", "n", "left_out"]
-    yield Block(
+    yield block(
         title,
         "What each triple is adjusted for, and why; what is not, where one could expect it.",
-        table=sortable(tables.triples[columns].head(_MOST_ROWS), title),
+        table=tables.triples[columns].head(_MOST_ROWS),
         folded=True,
     )
     yield block(

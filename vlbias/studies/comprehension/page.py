@@ -63,7 +63,7 @@ def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
     return Section(first, others, parts, GUIDANCE, task="text-generation")
 
 
-def compare(runs: Sequence[tuple[Any, Any]]) -> list[Block]:
+def compare(runs: Sequence[tuple[Any, Any]], *, draws: int = 2000, seed: int = 0) -> list[Block]:
     """Subjects side by side: accuracy and comprehension are two things."""
     if len(runs) < 2:
         return []

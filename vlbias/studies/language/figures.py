@@ -11,6 +11,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from vlbias import plots
+from vlbias.report.told import tell, value_in_words
+
 __all__ = [
     "EMBEDDING_LAYER",
     "NEURON_PORTS",
@@ -59,34 +62,33 @@ def effects_by_layer(sites: pd.DataFrame) -> Figure:
             (rows["estimate"] - rows["lo"]).clip(lower=0),
             (rows["hi"] - rows["estimate"]).clip(lower=0),
         ]
-        axis.errorbar(
+        drawn = axis.errorbar(
             rows["layer"], rows["estimate"], yerr=error, fmt="o-", ms=3, lw=1, color=colour,
             label=name,
         )  # fmt: skip
+        known = rows[rows["estimate"].notna()]
+        told = [value_in_words(f"{name}, layer {row['layer']}", row) for _, row in known.iterrows()]
+        tell(drawn.lines[0], [name, *told])  # the line is a path of its own, before its marks
     _finish(axis, "layer", "NIE, mean ratio minus 1")
     return figure
 
 
-def effects_by_head(sites: pd.DataFrame, port: str) -> Figure:
-    """Indirect effect through every head; dots where it survives correction over all mediators."""
+def effects_by_head(sites: pd.DataFrame, port: str, limit: float | None = None) -> Figure:
+    """Indirect effect through every head; dots where it survives correction over all mediators.
+
+    Args:
+        sites: Of `single_sites`.
+        port: Whose units are drawn.
+        limit: End of the colour scale; that of these effects alone if not given.
+    """
     rows = sites[(sites["port"] == port) & sites["unit"].notna()]
     rows = rows[rows["position"] == rows["position"].iloc[0]]
-    table = rows.pivot(index="layer", columns="unit", values="estimate")
-    figure = Figure(figsize=(1.6 + 0.34 * max(table.shape[1], 8), 1.0 + 0.13 * max(len(table), 16)))
-    axis = figure.subplots()
-    limit = float(rows["estimate"].abs().max()) or 1.0
-    image = axis.imshow(
-        table, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", origin="lower"
-    )
-    sure = rows[rows["p_adjusted"] < 0.05]
-    axis.plot(
-        sure["unit"].astype(float), sure["layer"] - table.index.min(), ".", color="#111111", ms=4
-    )
-    axis.set_xticks(*_tick_labels(table.columns, 16))
-    axis.set_yticks(*_tick_labels(table.index, 16))
-    axis.set_xlabel("head")
+    wide, high = rows["unit"].nunique(), rows["layer"].nunique()
+    figure = Figure(figsize=(1.6 + 0.34 * max(wide, 8), 1.0 + 0.13 * max(high, 16)))
+    axis = plots.heads(rows, figure.subplots(), limit=limit)
+    axis.invert_yaxis()  # layers upwards, as in Vig et al.
     axis.set_ylabel("layer")
-    figure.colorbar(image, ax=axis, label="NIE, mean ratio minus 1")
+    figure.colorbar(axis.collections[0], ax=axis, label="NIE, mean ratio minus 1")
     figure.tight_layout()
     return figure
 

@@ -14,6 +14,7 @@ from vlbias.report.tables import with_limits
 from vlbias.store.run_folder import Run
 from vlbias.studies.language import figures
 from vlbias.studies.language.claims import claim
+from vlbias.studies.language.glance import at_a_glance
 from vlbias.studies.language.guidance import GUIDANCE
 from vlbias.studies.language.numbers import Tables
 
@@ -35,6 +36,7 @@ def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
     return Section(
         headline=_headline(run, tables),
         readings=_readings(tables),
+        glance=at_a_glance(run, tables),
         parts=(
             Part("Effects", list(_effect_blocks(tables))),
             Part("Exactness", [exact]),
@@ -63,9 +65,10 @@ def _effect_blocks(tables: Tables) -> Iterator[Block]:
         "have worlds of different numbers of tokens: a total effect, but no mediators.",
         table=tables.filters,
     )
+    limit = _largest_head(tables.effects)
     for contrast, part in tables.effects.groupby("contrast", sort=False):
         every = part[(part["samples"] == "all") & (part["target"] == part["target"].iloc[0])]
-        yield from _contrast_blocks(str(contrast), every)
+        yield from _contrast_blocks(str(contrast), every, limit)
     yield from _joint_blocks(tables)
     if len(tables.correlation):
         text = "Over words: the score of a word's stereotype against its mean log-odds and mean log effect."
@@ -149,7 +152,17 @@ def _side_by_side(effects: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _contrast_blocks(contrast: str, effects: pd.DataFrame, most: int = 20) -> Iterator[Block]:
+def _largest_head(effects: pd.DataFrame) -> float:
+    """The largest mean effect of a head in any contrast: the end of the colour scale of all maps."""
+    rows = effects[(effects["summary"] == "mean") & (effects["effect"] == "NIE")]
+    rows = rows[(rows["samples"] == "all") & rows["mediator"].str.contains(r"\.\d+\[", regex=True)]
+    most = rows["estimate"].abs().max() if len(rows) else 0.0
+    return float(most) if most > 0 else 1.0
+
+
+def _contrast_blocks(
+    contrast: str, effects: pd.DataFrame, limit: float, most: int = 20
+) -> Iterator[Block]:
     means = effects[(effects["mediator"] != "") & (effects["summary"] == "mean")]
     single = means[means["effect"] == "NIE"].sort_values("estimate", ascending=False, kind="stable")
     base, _, other = contrast.partition("->")
@@ -161,17 +174,20 @@ def _contrast_blocks(contrast: str, effects: pd.DataFrame, most: int = 20) -> It
         "holds the false discovery rate of the mean NIE over all mediators.",
         table=_largest(effects, list(single["mediator"].head(most))),
     )
-    yield from _site_blocks(contrast, figures.single_sites(single))
+    yield from _site_blocks(contrast, figures.single_sites(single), limit)
 
 
-def _site_blocks(contrast: str, sites: pd.DataFrame) -> Iterator[Block]:
+def _site_blocks(contrast: str, sites: pd.DataFrame, limit: float) -> Iterator[Block]:
     """Figures of the effects through single sites: heads, layers, positions, neurons, sparsity."""
     inside = sites["unit"].notna()
     for port in ("head", "weights"):
         if (inside & (sites["port"] == port)).any():
-            text = "A dot marks heads that survive correction over all mediators."
+            text = (
+                "A dot marks heads that survive correction over all mediators. All maps of this run have one "
+                "colour scale."
+            )
             title = f"Indirect effect by head ({port}): {contrast}"
-            yield block(title, text, figure=figures.effects_by_head(sites, port))
+            yield block(title, text, figure=figures.effects_by_head(sites, port, limit))
     whole = sites[~inside & (sites["layer"] > figures.EMBEDDING_LAYER)]
     if len(whole):
         text = "Whole layers, with 95 % limits. They do not add up."
@@ -238,7 +254,7 @@ def _screening_block(table: pd.DataFrame) -> Block:
     return block("Screening", text, table=table)
 
 
-def compare(runs: Sequence[tuple[Run, Tables]]) -> list[Block]:
+def compare(runs: Sequence[tuple[Run, Tables]], *, draws: int = 2000, seed: int = 0) -> list[Block]:
     """Blocks that set runs side by side, one for every data set that several models saw."""
     blocks = []
     every = pd.concat([_first_contrast(run, tables) for run, tables in runs])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from vlbias.report.claims import Claim, claim_named
-from vlbias.studies.photos import decisions
+from vlbias.studies.photos import decisions, glance
 
 __all__ = ["CLAIMS", "claim"]
 
@@ -13,6 +13,33 @@ _FAMILY = "Holm over the three statements of all settings at their chosen streng
 _HOSTILE = "experiments/hostile_worlds.py"
 
 CLAIMS = (
+    *glance.CLAIMS,
+    Claim(
+        "glance-helps",
+        "With {setting} the differences that the model had get smaller, by more than with its placebo, and the "
+        "model is shown to stay as good{further}.",
+        "B_lin beyond the placebo at equal strictness; a metric of performance",
+        "limits of the difference, words after correction; performance by its margin",
+        _FAMILY + "; performance: 95 % of each setting alone",
+        _HOSTILE,
+    ),
+    Claim(
+        "glance-helps-at-a-cost",
+        "With {setting} the differences that the model had get smaller, by more than with its placebo; that "
+        "the model stays as good is not shown{further}.",
+        "as glance-helps",
+        "as glance-helps",
+        _FAMILY,
+        _HOSTILE,
+    ),
+    Claim(
+        "glance-nothing-helps",
+        "Of {settings} ways to take the differences out none is shown to do more than its placebo.",
+        "as glance-helps",
+        "as glance-helps",
+        "no finding",
+        _HOSTILE,
+    ),
     *decisions.CLAIMS,
     Claim(
         "settings-counted",

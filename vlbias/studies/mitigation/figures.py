@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import isqrt
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from vlbias.report.drawing import BLUE, GREY, MARKS, ORANGE, SERIES, finish_rows
+from vlbias import plots
+from vlbias.report.drawing import BLUE, GREY, ORANGE, finish_rows
+from vlbias.report.told import tell
 
 __all__ = ["maps", "pareto_front", "shares", "token_grid"]
 
@@ -30,34 +32,16 @@ def pareto_front(panels: Mapping[str, pd.DataFrame], metric: str) -> Figure:
     """Bias against performance, a line per setting over its strengths; placebos are hollow.
 
     Args:
-        panels: Title to a frame with columns setting, role, draw, strength, and `bias` and `performance`
-            less those of the model as it is on the same photos; rows that are on the front are ringed
-            where there is a column `front`.
+        panels: Title to a frame as `vlbias.plots.pareto` takes it.
         metric: What the performance is.
     """
     figure = Figure(figsize=(4.3 * len(panels), 4.6))
-    settings = [s for s in dict.fromkeys(next(iter(panels.values()))["setting"]) if s != "none"]
-    for axis, (title, frame) in zip(
-        np.atleast_1d(figure.subplots(1, len(panels))), panels.items(), strict=True
-    ):
-        for number, setting in enumerate(settings):
-            # an eleventh setting takes the first colour with the second mark
-            look = {"color": SERIES[number % 10], "marker": MARKS[(number + number // 10) % 10]}
-            _line(axis, frame, setting, look)
-        axis.axhline(0, color=GREY, lw=0.7, ls=":")
-        axis.axvline(0, color=GREY, lw=0.7, ls=":")
-        axis.plot(0, 0, "k*", ms=11, label="as it is", ls="none")
-        if "front" in frame:
-            front = frame[frame["front"]]
-            axis.plot(
-                front["performance"], front["bias"], "o", ms=12, mfc="none", mec="k", mew=0.6,
-                label="Pareto front",
-            )  # fmt: skip
+    axes = np.atleast_1d(figure.subplots(1, len(panels)))
+    for axis, (title, frame) in zip(axes, panels.items(), strict=True):
+        plots.pareto(frame, axis, metric=metric)
         axis.set_title(title, fontsize=9)
-        axis.set_xlabel(f"change of {metric} (more is better)")
-        axis.locator_params(axis="x", nbins=5)
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].set_ylabel("change of B, cross-fit (less is better)")
+    for axis in axes[1:]:
+        axis.set_ylabel("")
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(
         handles,
@@ -72,15 +56,6 @@ def pareto_front(panels: Mapping[str, pd.DataFrame], metric: str) -> Figure:
     return figure
 
 
-def _line(axis: Any, frame: pd.DataFrame, setting: str, look: dict[str, str]) -> None:
-    part = frame[frame["setting"] == setting].sort_values("strength")
-    own, placebo = part[part["role"] == "mitigated"], part[part["role"] == "placebo"]
-    axis.plot(own["performance"], own["bias"], lw=1, ms=5, alpha=0.9, label=setting, **look)
-    axis.plot(
-        placebo["performance"], placebo["bias"], ms=5, mfc="none", ls="none", alpha=0.7, **look
-    )
-
-
 def shares(verdicts: pd.DataFrame) -> Figure:
     """B_lin of every setting at its chosen strength, with limits; placebos are hollow."""
     rows = verdicts[verdicts["chosen"]].reset_index(drop=True)
@@ -93,10 +68,16 @@ def shares(verdicts: pd.DataFrame) -> Figure:
     ):
         value = rows[column]
         reach = [value - rows[f"{column}_lo"], rows[f"{column}_hi"] - value]
-        axis.errorbar(
+        drawn = axis.errorbar(
             value, place + shift, xerr=[part.clip(lower=0) for part in reach], fmt="o", ms=4, lw=1,
             color=colour, label=label,
         )  # fmt: skip
+        told = [
+            f"{row['setting']} @ {row['strength']:g}, {label}\n{row[column]:+.3f}, 95 % limits "
+            f"{row[f'{column}_lo']:+.3f} to {row[f'{column}_hi']:+.3f}"
+            for _, row in rows[value.notna()].iterrows()
+        ]
+        tell(drawn.lines[0], told)
     axis.plot(rows["placebo"], place, "o", ms=5, mfc="none", mec=GREY, label="its placebo's own")
     names = [f"{row['setting']} @ {row['strength']:g}" for _, row in rows.iterrows()]
     finish_rows(axis, names, "change of B_lin (negative: gaps in their direction are smaller)")

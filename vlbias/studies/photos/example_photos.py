@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import ImageDraw
 
 from vlbias.causal.image_file import open_image
-from vlbias.data import DATASETS
+from vlbias.data import DATASETS, read_photo_dataset
 from vlbias.data.gender_labels import GenderRule
 from vlbias.data.table import Dataset
 from vlbias.errors import BadData, BadTable
@@ -81,7 +81,10 @@ def dataset_of(run: Run) -> Dataset:
         raise BadTable(f"{run.folder} is no run on photos; leave --with-images out")
     rule = GenderRule(**spec["labels"])
     try:
-        dataset = DATASETS.load(spec["name"])(Path(spec["path"]), rule)
+        dataset = read_photo_dataset(
+            spec["name"], Path(spec["path"]), rule, group=spec.get("group", ""),
+            several=spec.get("several") or "",
+        )  # fmt: skip
     except BadData as error:
         raise BadTable(f"the photos of {run.folder} cannot be read ({error})") from error
     if dataset.content_hash != run.manifest["data"]["content_hash"]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from vlbias.causal.example import Example
 from vlbias.causal.region import Region
 from vlbias.causal.staged_model import StagedModel
-from vlbias.data import DATASETS
+from vlbias.data import read_photo_dataset
 from vlbias.data.counterfactual_examples import make_examples
 from vlbias.data.prompts import prompt_named
 from vlbias.data.table import Dataset, verify_images
@@ -57,12 +57,18 @@ def read_dataset(study: PhotoStudy) -> Dataset:
         BadData: from the reader.
     """
     spec, point = study.dataset, study.operating_point
-    read = DATASETS.load(spec.name)
     if spec.path is None:
         raise BadStudy(
             "dataset.path", None, f"the folder of {spec.name!r}, relative to the study file"
         )
-    dataset = read(Path(spec.path), spec.labels.rule(), images_anywhere=spec.images_anywhere)
+    dataset = read_photo_dataset(
+        spec.name,
+        Path(spec.path),
+        spec.labels.rule(),
+        images_anywhere=spec.images_anywhere,
+        group=spec.group,
+        several=spec.several or "",
+    )
     for key, names in (
         ("objects", study.objects),
         ("operating_point.thresholds", point.thresholds),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from vlbias.errors import BadTable
+from vlbias.plots import ranking
 from vlbias.report.blocks import Block, block
-from vlbias.report.drawing import BLUE, GREY, ORANGE, finish_rows
 from vlbias.report.export import frames
 from vlbias.report.tables import with_limits
 from vlbias.store.run_folder import Run
+from vlbias.studies.photos.compared_runs import comparison_of, not_comparable
 
 __all__ = ["changes_of", "compare", "runs_table"]
 
@@ -20,10 +23,19 @@ Measured = Sequence[tuple[Run, Any]]
 """Runs with their tables; all have `conditions`, those of worlds have `strictness` too."""
 
 
-def compare(runs: Measured) -> list[Block]:
-    """Blocks that set runs with presence scores beside each other; none for a single run."""
-    if len(runs) < 2:
+def compare(runs: Measured, *, draws: int = 2000, seed: int = 0) -> list[Block]:
+    """Blocks that set runs with presence scores beside each other; none for a single run, or for one story.
+
+    Args:
+        runs: With their tables.
+        draws: Resampling draws of the limits of differences.
+        seed: Of the draws.
+    """
+    if len(runs) < 2 or _is_one_story(runs):
         return []
+    tested = list(
+        _differences([run for run, tables in runs if "strictness" in frames(tables)], draws, seed)
+    )
     table = runs_table(runs)
     said = (
         f"{row['run']}: B {row['B_plugin']:.3f}, floor {row['floor']:.3f}, cross-fit {row['B_crossfit']:.3f}"
@@ -33,17 +45,69 @@ def compare(runs: Measured) -> list[Block]:
         block(
             "Bias of the runs side by side",
             f"{_bases(runs)} at its own operating point. {_comparable(runs)} Limits that overlap "
-            "do not show that two runs are alike, and there is no test between runs here.",
+            f"do not show that two runs are alike. {_TESTED if tested else _UNTESTED}",
             table=table,
-            figure=_points(table),
+            figure=_ranking(table),
             alt=f"Points with limits, one a run. {'; '.join(said)}.",
         )
     ]
+    blocks = [*tested, *blocks]
     changes = changes_of(runs)
     if len(changes):
         text = "B_lin of each world minus that of a model as strict for every class; limits of each alone."
         blocks.append(block("Worlds of the runs side by side", text, table=changes))
     return blocks
+
+
+_TESTED = "Differences are tested above."
+_UNTESTED = (
+    "Runs on other photos, classes or rules are not paired, so that there is no test between them."
+)
+
+
+def _is_one_story(runs: Measured) -> bool:
+    """Whether these are one run of bias and runs of mitigations of the same model and data."""
+    about = [(run.manifest["model"], run.manifest["data"]["content_hash"]) for run, _ in runs]
+    same = len({(model["name"], model.get("revision"), data) for model, data in about}) == 1
+    measured = sum("strictness" in frames(tables) for _, tables in runs)
+    return same and measured == 1
+
+
+def _differences(runs: Sequence[Run], draws: int, seed: int) -> Iterator[Block]:
+    """Models ranked, and every difference between them, where all can be paired over photos."""
+    if len(runs) < 2 or any(not_comparable(a, b) for a, b in combinations(runs, 2)):
+        return
+    names = [run.folder.resolve().name for run in runs]
+    if len(set(names)) < len(names):
+        return
+    try:
+        found = comparison_of(runs, draws=draws, seed=seed)
+    except BadTable as error:
+        yield Block("Models ranked by their bias", f"Not ranked: {error}.")
+        return
+    shown = found.differences[found.differences["said"] != "not shown"]
+    shown = shown.rename(columns={"difference": "estimate"})
+    said = "; ".join(
+        f"{row['first']} {row['said']} than {row['second']}, {with_limits(row)}"
+        for _, row in shown.iterrows()
+    )
+    yield block(
+        "Models ranked by their bias",
+        f"{found.sentence} B of all is on shared photos and objects, so that it can differ from B of a run "
+        "alone. The last column names those that are shown to have less; where it is empty, the rank is not.",
+        table=found.ranking,
+        figure=_ranking(found.ranking),
+        alt=f"Points with limits, one a model. Differences that are shown: {said or 'none'}. "
+        f"{len(found.ranking)} models.",
+    )
+    yield block(
+        "Differences between models",
+        "B of the first minus B of the second (cross-fit), with limits paired over photos, p of each pair, and "
+        "p after correction over all pairs (Holm). 'B at least' and 'B at most' are limits of the difference "
+        "of B itself, whatever noise hides in either.",
+        table=found.differences.drop(columns=["se", "df"]),
+        folded=True,
+    )
 
 
 def _bases(runs: Measured) -> str:
@@ -125,20 +189,7 @@ def _reported(study: Mapping[str, Any]) -> list[str]:
     return list(study["operating_point"]["report"])
 
 
-def _points(table: pd.DataFrame) -> Figure:
+def _ranking(table: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(7.2, 0.42 * len(table) + 1.1))
-    axis = figure.subplots()
-    place = range(len(table))
-    reach = [
-        (table["B_crossfit"] - table["B_lo"]).clip(lower=0),
-        (table["B_hi"] - table["B_crossfit"]).clip(lower=0),
-    ]
-    axis.errorbar(
-        table["B_crossfit"], place, xerr=reach, fmt="o", ms=4, lw=1, color=BLUE,
-        label="B, cross-fit, with the limits of B",
-    )  # fmt: skip
-    axis.plot(table["B_plugin"], place, "s", ms=4, mfc="none", color=GREY, label="B, plug-in")
-    axis.plot(table["floor"], place, "|", ms=11, mew=2.5, color=ORANGE, label="noise floor")
-    finish_rows(axis, list(table["run"]), "B: sum over objects of |FPR gap|")
-    axis.set_ylim(len(table) - 0.4, -0.6)
+    ranking(table, figure.subplots())
     return figure

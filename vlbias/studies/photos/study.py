@@ -47,6 +47,10 @@ class PhotoSet(Frozen):
         name: See `vlbias list datasets`.
         path: Folder or table.
         groups: Gaps are the first minus the second.
+        group: The annotated attribute that makes the groups, or several crossed ("gender × skin"), of data sets
+            whose persons were annotated; the reader's own if empty.
+        several: Photos of several persons in such data sets: kept where all are alike, only where there is one,
+            or by the largest person.
         labels: How groups are read from captions.
         limit: Only so many photos, chosen by the seed.
         images_anywhere: Whether paths of photos may leave the folder of photos: absolute, with "..", or links.
@@ -56,6 +60,8 @@ class PhotoSet(Frozen):
     path: Path | None = None
     splits: tuple[Split, ...] = ("dev", "test")
     groups: tuple[str, ...] = ("masculine", "feminine")
+    group: str = ""
+    several: Literal["alike", "one", "largest"] | None = None
     labels: LabelSpec = LabelSpec()
     limit: int | None = Field(None, ge=1)
     images_anywhere: bool = False

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from vlbias.plots.axes import cells
 from vlbias.report.drawing import GREY, MARKS, SERIES
 from vlbias.studies.symbolic.head_types import HEAD_TYPES
 
@@ -23,8 +24,12 @@ def head_maps(heads: pd.DataFrame) -> Figure:
     axes = figure.subplots(1, len(HEAD_TYPES), sharey=True)
     for axis, kind in zip(axes, HEAD_TYPES, strict=True):
         part = heads[heads["type"] == kind.name]
-        grid = part.pivot(index="layer", columns="head", values="score").to_numpy()
-        image = _image(axis, grid, reach)
+        table = part.pivot(index="layer", columns="head", values="score")
+        said = [
+            f"{kind.name}, layer {layer}, head {head}\nscore {value:+.3f}"
+            for (layer, head), value in table.stack(future_stack=True).items()
+        ]
+        image = cells(axis, table, said, colours=_COLOURS, reach=reach)
         found = part[part["found"]]
         axis.scatter(
             found["head"], found["layer"], s=26, marker="s", facecolors="none",
@@ -34,7 +39,6 @@ def head_maps(heads: pd.DataFrame) -> Figure:
         axis.set_xlabel("head", fontsize=8)
         axis.tick_params(labelsize=7)
     axes[0].set_ylabel("layer", fontsize=8)
-    axes[0].invert_yaxis()
     _bar(figure, image, axes, "score, logits")
     return figure
 
@@ -47,13 +51,17 @@ def token_maps(map_: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(4.6 * columns, 2.6 * rows))
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for axis, ((pairs, branch), part) in zip(axes, panels, strict=True):
-        grid = part.pivot(index="layer", columns="place", values="score").to_numpy()
-        image = _image(axis, grid, reach)
+        table = part.pivot(index="layer", columns="place", values="score")
         labels = part.drop_duplicates("place").sort_values("place")["token"]
+        named = dict(zip(table.columns, labels, strict=True))
+        said = [
+            f"{branch} of layer {layer} at {named[place]}\nscore {value:+.3f}"
+            for (layer, place), value in table.stack(future_stack=True).items()
+        ]
+        image = cells(axis, table, said, colours=_COLOURS, reach=reach)
         axis.set_xticks(range(len(labels)), labels, fontsize=6, rotation=90)
         axis.set_title(f"{pairs} pairs, {branch}", fontsize=9)
         axis.tick_params(axis="y", labelsize=7)
-    axes[0].invert_yaxis()
     _bar(figure, image, axes, "score, logits")
     return figure
 
@@ -107,7 +115,12 @@ def cosine_matrices(cosines: pd.DataFrame) -> Figure:
     for axis, (kind, part) in zip(axes, kinds, strict=True):
         names = list(dict.fromkeys(part["one"]))
         grid = part["cosine"].to_numpy().reshape(len(names), -1)
-        image = _image(axis, grid, 1.0)
+        said = [
+            f"{one}, {other}\n{grid[i, j]:.2f}"
+            for i, one in enumerate(names)
+            for j, other in enumerate(names)
+        ]
+        image = cells(axis, grid, said, colours=_COLOURS, reach=1.0)
         for (i, j), value in np.ndenumerate(grid):
             ink = "#ffffff" if abs(value) > 0.6 else "#000000"
             axis.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=7, color=ink)
@@ -115,12 +128,9 @@ def cosine_matrices(cosines: pd.DataFrame) -> Figure:
         axis.set_yticks(range(len(names)), names, fontsize=6)
         first = part.iloc[0]
         axis.set_title(f"{kind}: layer {first['layer']}, head {first['head']}", fontsize=8)
+    axes[0].invert_yaxis()
     _bar(figure, image, axes, "cosine")
     return figure
-
-
-def _image(axis: Any, grid: Any, reach: float) -> Any:
-    return axis.imshow(grid, cmap=_COLOURS, vmin=-reach, vmax=reach, aspect="auto")
 
 
 def _bar(figure: Figure, image: Any, axes: Any, label: str) -> None:

@@ -78,7 +78,7 @@ def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
     )
 
 
-def compare(runs: Sequence[tuple[Any, Any]]) -> list[Block]:
+def compare(runs: Sequence[tuple[Any, Any]], *, draws: int = 2000, seed: int = 0) -> list[Block]:
     """Several runs side by side: accuracy, heads found, and their layers."""
     if len(runs) < 2:
         return []

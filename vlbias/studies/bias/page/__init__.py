@@ -8,8 +8,9 @@ from dataclasses import replace
 from vlbias.report.blocks import Block, Part, Section, block
 from vlbias.report.funnel import data_part
 from vlbias.store.run_folder import Run
+from vlbias.studies.bias.glance import at_a_glance
 from vlbias.studies.bias.numbers import Tables
-from vlbias.studies.bias.page.columns import group_columns
+from vlbias.studies.bias.page.columns import group_columns, world_columns
 from vlbias.studies.bias.page.mediators import mediator_blocks
 from vlbias.studies.bias.page.scenes import scenes_of
 from vlbias.studies.bias.page.worlds import base_world, change_blocks, disparity_blocks
@@ -42,6 +43,7 @@ def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
     return replace(
         said,
         parts=parts,
+        glance=at_a_glance(run, tables),
         guidance=photo_guidance(run),
         task=task_of(run),
         metrics=photo_metrics(run, tables.conditions.iloc[0], point.get("split", "dev")),
@@ -105,7 +107,11 @@ def _insufficient(run: Run, tables: Tables) -> Section:
             "What is missing",
             [
                 block("Objects and their support", text, table=objects, folded=True),
-                block("Worlds", "Without support, no B is given.", table=tables.conditions),
+                block(
+                    "Worlds",
+                    "Without support, no B is given.",
+                    table=world_columns(tables.conditions),
+                ),
             ],
         ),
         Part(

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-__all__ = ["effect_columns", "group_columns", "modality_columns", "object_columns"]
+__all__ = ["effect_columns", "group_columns", "modality_columns", "object_columns", "world_columns"]
 
 
 _EFFECT = [
@@ -25,6 +25,12 @@ def effect_columns(rows: pd.DataFrame) -> pd.DataFrame:
     shown["relative"] = shown["relative"].where(bounded).astype(object)
     shown.loc[shown["cut"], "relative"] = "cut"
     return shown.drop(columns="cut")
+
+
+def world_columns(conditions: pd.DataFrame) -> pd.DataFrame:
+    """Worlds as the page shows them: where no B is given, nothing is within the floor or beyond it."""
+    words = conditions["within_floor"].astype(bool).map({True: "yes", False: "no"})
+    return conditions.assign(within_floor=words.where(conditions["n_objects"] > 0))
 
 
 def modality_columns(rows: pd.DataFrame) -> pd.DataFrame:
@@ -44,7 +50,9 @@ def object_columns(rows: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
 def group_columns(rows: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
     """With the columns of groups and of their pairs in the page's words."""
     heads = {f"auc_gap_{a}_{b}": f"AUC gap, {a} − {b}" for a, b in combinations(groups, 2)}
-    heads |= {f"superiority_gap_{a}_{b}": f"superiority, {a}" for a, b in combinations(groups, 2)}
+    heads |= {
+        f"superiority_gap_{a}_{b}": f"superiority, {a} over {b}" for a, b in combinations(groups, 2)
+    }
     for group in groups:
         heads[f"n_{group}"] = f"photos without it, {group}"
         heads[f"events_{group}"] = f"false positives, {group}"

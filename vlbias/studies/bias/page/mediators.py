@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from vlbias.report.blocks import Block, block
+from vlbias.report.names import contrast_in_words
 from vlbias.store.run_folder import Run
 from vlbias.studies.bias import alt_text as alt
 from vlbias.studies.bias import figures
@@ -18,6 +19,7 @@ __all__ = ["mediator_blocks"]
 
 def mediator_blocks(run: Run, tables: Tables) -> Iterator[Block]:
     """Where in the model effects arise: whole encoders, layers, heads, single components."""
+    yield from _picture(run, tables.effects)
     several = [
         name for name, about in run.manifest["contrasts"].items() if len(about["alters"]) > 1
     ]
@@ -42,6 +44,42 @@ def mediator_blocks(run: Run, tables: Tables) -> Iterator[Block]:
             "the contrast. They overlap, and do not add up to the total effect.",
             table=effect_columns(_strongest(tables.effects)),
         )
+
+
+_PLACEBO = {
+    "mask-gender": ("placebo-image",),
+    "replace-gender": ("placebo-text",),
+    "both": ("placebo-both", "placebo-image", "placebo-text"),
+}
+"""World to the placebos that stand beside it in the picture of the model."""
+
+
+def _picture(run: Run, effects: pd.DataFrame) -> Iterator[Block]:
+    """The picture of the model for the contrast that changes most of it."""
+    whole = effects[(effects["effect"] == "NIE") & ~effects["mediator"].str.contains("/")]
+    there = [c for c in whole["contrast"].unique() if c.partition("->")[0] != c.partition("->")[2]]
+    if not there:
+        return
+    ranked = [c for c in ("null->both", "null->mask-gender", "null->replace-gender") if c in there]
+    contrast = (ranked or there)[0]
+    base, _, other = contrast.partition("->")
+    placebos = [name for one in _PLACEBO.get(other, ()) if (name := f"{base}->{one}") in there]
+    what = contrast_in_words(contrast)
+    beside = (
+        f" Beside it stands what a placebo does ({', or '.join(map(contrast_in_words, placebos))}); an effect "
+        "that is no larger than that is none of gender."
+        if placebos
+        else ""
+    )
+    graph = run.manifest.get("stages")
+    yield block(
+        "The model, and what passes through each part",
+        f"What changes {what}, stage by stage: each is given its values of the other world, alone. An arrow "
+        f"is as wide as the effect, blue for less disparity and red for more.{beside} Effects of single stages "
+        "do not add up.",
+        figure=figures.stages(effects, contrast, graph, placebos),
+        alt=alt.encoders(effects[effects["contrast"].isin([contrast, *placebos])]),
+    )
 
 
 def _on_fewer(effects: pd.DataFrame) -> str:
@@ -80,8 +118,8 @@ def _components(effects: pd.DataFrame, contrast: str, mediators: pd.Series[str])
         yield block(
             f"Effects by layer and head: {contrast}",
             "Red raises the disparity, blue lowers it. A dot marks heads whose effect survives correction "
-            "over all mediators.",
-            figure=figures.heads(effects, contrast),
+            "over all mediators. All maps of this run have one colour scale.",
+            figure=figures.heads(effects, contrast, limit=figures.largest_unit(effects)),
             alt=alt.components(effects, contrast, ("head",)),
         )
 

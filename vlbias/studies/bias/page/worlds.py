@@ -16,6 +16,7 @@ from vlbias.studies.bias.page.columns import (
     effect_columns,
     modality_columns,
     object_columns,
+    world_columns,
 )
 from vlbias.studies.bias.sentences import floor_in_words
 
@@ -35,7 +36,7 @@ def disparity_blocks(tables: Tables, groups: Sequence[str]) -> Iterator[Block]:
         "the cross-fit estimate, the line where B itself may lie. Every world at the same thresholds: a B that "
         "merely follows the mean false-positive rate is a matter of strictness. "
         f"{floor_in_words(tables.conditions)}",
-        table=tables.conditions,
+        table=world_columns(tables.conditions),
         figure=figures.conditions(tables.conditions),
         alt=alt.conditions(tables.conditions),
     )
@@ -124,8 +125,8 @@ def change_blocks(tables: Tables) -> Iterator[Block]:
         "What is stated on each world",
         "Three statements, kept apart: B itself changed; the gaps in their direction (B_lin) changed by more "
         "than equal strictness of every class explains; by more than under the placebo at equal strictness. "
-        "Limits and p are of one statement alone; p, Holm and the word are of all of them together. The last "
-        "column is the largest change that the data leave open (two one-sided tests at 5 %).",
+        "Limits and p are of one statement alone; p, Holm and the word are of all of them together. 'Largest "
+        "left open' is the largest change that the data do not exclude (two one-sided tests at 5 %).",
         table=tables.statements,
     )
     if len(tables.levels):

@@ -42,13 +42,18 @@ class ConditionBias:
             "score": held_out_signs(panel, scores, None, measure="score", objects=objects),
         }
 
+    @cached_property
+    def _strata(self) -> NDArray[np.str_] | None:
+        rows, panel = self.scores.rows["report"], self.scores.panel["report"]
+        return strata_of(self.scores.run, rows, panel.present)
+
     def reported(self, condition: str) -> dict[str, Any]:
         """B of a condition on the reported split, at its own operating point, never a bare number."""
         one, objects = self.scores.scored(condition), self.scores.objects("report")
         panel, draws = self.scores.panel["report"], self.scores.draws
         found = disparity(
             panel, one.scores, one.thresholds, rng=self.scores.rng(), objects=objects,
-            strata=strata_of(self.scores.run, self.scores.rows["report"], panel.present),
+            strata=self._strata,
             draws=draws, permutations=draws,
         )  # fmt: skip
         linear = np.nan

@@ -8,6 +8,7 @@ from vlbias.report.blocks import Block, Part, Section, block
 from vlbias.report.funnel import data_part
 from vlbias.store.run_folder import Run
 from vlbias.studies.mitigation.figures import maps, pareto_front, shares
+from vlbias.studies.mitigation.glance import at_a_glance
 from vlbias.studies.mitigation.numbers import Tables
 from vlbias.studies.mitigation.page.scenes import changed_scenes
 from vlbias.studies.mitigation.page.sentences import (
@@ -53,6 +54,7 @@ def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
         headline(tables),
         [*departures(run), *readings(tables)],
         parts,
+        glance=at_a_glance(run, tables),
         guidance=photo_guidance(run),
         task=task_of(run),
         metrics=photo_metrics(run, tables.conditions.iloc[0], protocol["choose"]),
