@@ -17,6 +17,9 @@ from vlbias.causal.tape import Tape
 
 __all__ = ["first_replaced", "narrowed", "views"]
 
+_SHORT = 8
+"""A beginning is short that holds less than one of so many tokens."""
+
 
 def views(
     model: StagedModel,
@@ -54,6 +57,8 @@ def views(
     starts = torch.minimum(starts, ends - 1)
     if tower.begins is not None:
         starts = _last_before(tape.batch[tower.begins][own], starts)
+        # what earlier tokens pass on takes a whole pass to get: a short beginning is run again
+        starts = torch.where(starts * _SHORT < ends, 0, starts)
     one = first[own] + 1 == ends
     past = None
     if bool(starts.any()):

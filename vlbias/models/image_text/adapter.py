@@ -158,9 +158,9 @@ class ImageText:
         clozes = (text,) if isinstance(text, Cloze) else self.question.asked(text)
         if self._prompts is None:
             raise BadModel(f"{self.name} is an outline: load it with weights to run it")
-        image, rows = inputs["image"], []
+        rows: list[Row] = []
         for cloze in clozes:
-            rows += self._prompts.rows(image, cloze)
+            rows += self._prompts.rows(inputs["image"], cloze)
         return {TOWER: tuple(rows)}
 
     def collate(self, tower: str, rows: Sequence[Row]) -> Batch:
