@@ -158,6 +158,14 @@ def one_pass_each(
     return found, seconds
 
 
+def seconds_of_image(model: ImageText, sample: Example) -> float:
+    """CPU seconds of image encoder and projector on one photo, which no replacement behind them runs again."""
+    batch = model.collate("model", [model.split(sample.worlds["null"])["model"][0]])
+    pixels, net = batch["pixel_values"].flatten(0, 1), model.net
+    with torch.inference_mode():
+        return timed(lambda: net.model.get_image_features(pixel_values=pixels))[1]
+
+
 def main() -> None:
     """Run the benchmark and print its table."""
     options = argparse.ArgumentParser(
@@ -187,13 +195,14 @@ def main() -> None:
         "difference",
     ):
         table.add_column(name)
+    seen = seconds_of_image(model, sample)
     for cf in ("text", "image"):
         contrast = Contrast("null", cf)
         found, seconds = by_engine(model, sample, contrast, mediators)
         plain, slow = one_pass_each(model, sample, contrast, few)
         each, full = seconds / (2 * len(mediators)), slow / (2 * len(few))
         behind = np.mean([BLOCKS - m.sites[0].layer - 0.5 for m in mediators]) / BLOCKS
-        ceiling = "" if cf == "text" else f"{behind * full / each:.0%}"
+        ceiling = "" if cf == "text" else f"{behind * (full - seen) / each:.0%}"
         worst = max(float((found[key] - value).abs().max()) for key, value in plain.items())
         row = (
             f"{full * 1e3:.0f}",
