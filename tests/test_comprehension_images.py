@@ -35,7 +35,13 @@ def noise() -> Image.Image:
 def canvas(**changes: Any) -> Canvas:
     outline = np.zeros((48, 64), bool)
     outline[10:20, 40:50] = True
-    fields = {"outline": outline, "painted": outline, "spared": (BOX, PERSON), "fill": "mean"}
+    fields = {
+        "outline": outline,
+        "painted": outline,
+        "spared": (BOX, PERSON),
+        "amount": 70,
+        "fill": "mean",
+    }
     return Canvas(**{**fields, **changes})
 
 
@@ -105,6 +111,8 @@ def test_every_surface_edit_of_scenes_is_matched(task: str) -> None:
             deep = item.deep[number % len(item.deep)]
             assert item.size(view) == pytest.approx(item.size(deep), abs=1e-6)
             assert item.strength(view) > 0
+            if SURFACES[number] in ("background", "colour"):
+                assert item.strength(view) == pytest.approx(item.strength(deep), rel=0.02, abs=0.5)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,8 @@
 
 What a study scores is timed: as many abstract pairs as token pairs of each rule, all heads at both sets of
 tokens, both directions. Plain hooks run one whole pass for each. Both give the same numbers: the largest
-difference is printed as a share of the logit gap. All times are CPU time of one thread.
+difference is printed as a share of the logit gap. All times are CPU time of one thread. In float32 the
+difference is rounding; `--exact` compares every n-th head of one abstract pair in float64, untimed.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from vlbias.causal.staged_model import resolve
 from vlbias.models import load_model
 from vlbias.studies.symbolic.ablation import tokens_of_site
 from vlbias.studies.symbolic.head_types import RULES, SITES
 from vlbias.studies.symbolic.prompts import Pair
 from vlbias.studies.symbolic.recording import heads_port, recorded_heads
-from vlbias.studies.symbolic.scores import head_scores
+from vlbias.studies.symbolic.scores import head_scores, mediator_scores
 from vlbias.studies.symbolic.solving import Drawer
 from vlbias.studies.symbolic.study import Study
 
@@ -52,7 +54,7 @@ def plain(drawer: Drawer, pair: Pair, heads: Sequence[tuple[int, int]]) -> dict[
                     tokens: Any = tokens,
                 ) -> Any:  # fmt: skip
                     parts = args[0].unflatten(-1, (port.units, -1)).clone()
-                    parts[:, tokens, head] = given[:, layer, tokens, head]
+                    parts[:, tokens, head] = given[:, layer, tokens, head].to(parts.dtype)
                     return (parts.flatten(-2),)
 
                 module = model.net.get_submodule(port.path(layer))
@@ -83,6 +85,25 @@ def timed(drawer: Drawer, pairs: Sequence[Pair], share: int) -> tuple[float, flo
     return quick, slow_time, largest / float(np.abs(gap).mean()), passes
 
 
+def exact(drawer: Drawer, share: int) -> str:
+    """The largest difference in float64, over every n-th head of one pair, as a share of the gap."""
+    model = drawer.model
+    pairs = drawer.pairs("abstract", "both", 0, 1, 12, 0).pairs
+    model.net.double()
+    port = heads_port(model)
+    units = range(0, int(port.layers or 1) * int(port.units or 1), share)
+    heads = [divmod(unit, int(port.units or 1)) for unit in units]
+    largest, gap = 0.0, np.empty(0)
+    with torch.inference_mode():
+        slow = plain(drawer, pairs[0], heads)
+    for site, positions in SITES.items():
+        names = [f"lm/head.{layer}[{head}]@{positions}" for layer, head in heads]
+        found = mediator_scores(model, pairs, resolve(model, names), drawer.study.mediator_batch)
+        largest = max(largest, float(np.abs(found.score[:, 0] - slow[site]).max()))
+        gap = found.gap
+    return f"{len(heads)} heads in float64: largest difference {largest / np.abs(gap).mean():.1e} of the gap"
+
+
 def main() -> None:
     """Prints both times, their ratio, and the largest difference, for each kind of pairs and for all."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -90,11 +111,15 @@ def main() -> None:
     parser.add_argument("--shots", type=int, default=4)
     parser.add_argument("--pairs", type=int, default=1)
     parser.add_argument("--share", type=int, default=1, help="time every n-th head by plain hooks")
+    parser.add_argument("--exact", action="store_true", help="compare in float64, without times")
     options = parser.parse_args()
     torch.set_num_threads(1)
     study = Study(name="timed", model=options.model, shots=options.shots)
     loaded: Any = load_model(options.model)
     drawer = Drawer(loaded.scores_only(), study)
+    if options.exact:
+        print(exact(drawer, options.share))
+        return
     print("| pairs | passes | engine s | plain hooks s | times | largest difference |")
     print("| --- | --- | --- | --- | --- | --- |")
     total = np.zeros(2)

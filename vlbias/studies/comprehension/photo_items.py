@@ -24,8 +24,8 @@ from vlbias.data.fill import Fill, FillRegion
 from vlbias.data.prompts import GROUP_WORDS, NEUTRAL_WORD
 from vlbias.data.table import Dataset
 from vlbias.errors import BadData
-from vlbias.studies.comprehension.image_views import ImageItem, ImageView
-from vlbias.studies.comprehension.surfaces import Canvas, Surface, surface_edit
+from vlbias.studies.comprehension.image_views import ImageItem, ImageView, edit_strength
+from vlbias.studies.comprehension.surfaces import Canvas, Surface, shift_amount, surface_edit
 
 __all__ = ["PhotoItems", "photo_items"]
 
@@ -99,14 +99,18 @@ class PhotoItems:
             raise _LeftOut(f"less than {_LEAST:.1%} of the photo to paint")
         view = ImageView(path, NEUTRAL_WORD)
         paint = FillRegion(taken, self.fill, keep=Region("kept", kept) if kept else None)
-        canvas = Canvas(outline, outline, (*taken, *kept), self.fill)
+        deep = replace(view, edits=(paint,))
+        amount = 1
+        if "colour" in self.surfaces:  # the photo is opened for it
+            amount = shift_amount(edit_strength(view, deep), int(outline.sum()))
+        canvas = Canvas(outline, outline, (*taken, *kept), amount, self.fill)
         surface = []
         for kind in self.surfaces or ("background",):
             edit = surface_edit(kind, canvas, seed_of(self.seed, f"{kind} of {row['id']}"))
             if edit is None:
                 raise _LeftOut(f"no room for a surface edit of {kind}")
             surface.append(replace(view, edits=(edit,)))
-        return self._made(row, view, replace(view, edits=(paint,)), surface, answer)
+        return self._made(row, view, deep, surface, answer)
 
     def _made(
         self,

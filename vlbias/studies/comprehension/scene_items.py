@@ -21,8 +21,13 @@ from numpy.typing import NDArray
 from vlbias.data.pictograms import OBJECTS
 from vlbias.data.prompts import GROUP_WORDS, NEUTRAL_WORD
 from vlbias.data.scenes import Scene, SceneSpec, Thing, draw_scene
-from vlbias.studies.comprehension.image_views import ImageItem, ImageView, Rendered
-from vlbias.studies.comprehension.surfaces import Canvas, Surface, surface_edit
+from vlbias.studies.comprehension.image_views import (
+    ImageItem,
+    ImageView,
+    Rendered,
+    edit_strength,
+)
+from vlbias.studies.comprehension.surfaces import Canvas, Surface, shift_amount, surface_edit
 
 __all__ = ["SceneItems", "scene_items"]
 
@@ -116,9 +121,13 @@ class SceneItems:
         number = view.source.scene.number if isinstance(view.source, Rendered) else 0
         for place in range(max(len(deep), len(kinds))):
             like = deep[place % len(deep)]
-            canvas = Canvas(_outline(view, like), painted, spared)
+            outline = _outline(view, like)
+            if not outline.any():
+                return None
+            amount = shift_amount(edit_strength(view, like), int(outline.sum()))
+            canvas = Canvas(outline, painted, spared, amount)
             seed = int(np.random.default_rng([self.seed, number, 8, place]).integers(2**31))
-            edit = surface_edit(kinds[place % len(kinds)], canvas, seed) if canvas.area else None
+            edit = surface_edit(kinds[place % len(kinds)], canvas, seed)
             if edit is None:
                 return None
             surface.append(replace(view, edits=(edit,)))

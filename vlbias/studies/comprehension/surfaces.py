@@ -17,7 +17,7 @@ from vlbias.data.fill import Fill, FillRegion
 from vlbias.data.placebo_regions import placebo_region
 from vlbias.data.surface_edits import CropMargin, MovePicture, ShiftColour
 
-__all__ = ["SURFACES", "Canvas", "Surface", "surface_edit"]
+__all__ = ["SURFACES", "Canvas", "Surface", "shift_amount", "surface_edit"]
 
 Surface = Literal["background", "colour", "position", "crop", "blur"]
 SURFACES: tuple[Surface, ...] = get_args(Surface)
@@ -35,12 +35,14 @@ class Canvas:
         outline: Pixels [height, width] of the deep edit.
         painted: Pixels whose colour may change with no change of meaning, and what is next to them.
         spared: Boxes of what is shown: nothing is painted there, and all of them stay in the picture.
+        amount: By how much of 255 colours are shifted: what the deep edit changes, mean over its pixels.
         fill: What the background is painted with; None for a shift of its colour.
     """
 
     outline: Pixels
     painted: Pixels
     spared: Sequence[Box]
+    amount: int
     fill: Fill | None = None
 
     @property
@@ -66,7 +68,7 @@ def surface_edit(kind: Surface, canvas: Canvas, seed: int) -> ImageEdit | None:
     """
     rng = np.random.default_rng(seed)
     if kind == "colour":
-        return ShiftColour(Mask.of(_nearest(canvas.painted, canvas.area)))
+        return ShiftColour(Mask.of(_nearest(canvas.painted, canvas.area)), canvas.amount)
     if kind == "position":
         return _move(canvas, rng)
     if kind == "crop":
@@ -80,7 +82,16 @@ def surface_edit(kind: Surface, canvas: Canvas, seed: int) -> ImageEdit | None:
         return FillRegion(
             (), "blur", blur_per_height=_BLUR, mask=moved, height=float(np.ptp(rows)) + 1
         )
-    return ShiftColour(moved) if canvas.fill is None else FillRegion((), canvas.fill, mask=moved)
+    return (
+        ShiftColour(moved, canvas.amount)
+        if canvas.fill is None
+        else FillRegion((), canvas.fill, mask=moved)
+    )
+
+
+def shift_amount(strength: float, area: int) -> int:
+    """By how much of 255 a shift of colours is as strong as an edit of some strength and area."""
+    return int(np.clip(round(255 * strength / area), 1, 127))
 
 
 def _nearest(painted: Pixels, count: int) -> Pixels:

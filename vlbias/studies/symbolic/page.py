@@ -246,7 +246,7 @@ def _head_blocks(tables: Tables) -> Iterator[Block]:
             "Layers and tokens",
             "Score of the attention and MLP output of each layer at each token, mean of a few pairs: where "
             "the rule (abstract pairs) and the token (token pairs) pass, wherever the head tests look. The "
-            "query's items are swapped in abstract pairs too: low layers at Aq and Bq carry which item is where.",
+            "query's items are swapped in abstract pairs too: low layers at Aq and Bq carry which is where.",
             figure=figures.token_maps(tables.map),
             alt="Maps of layers and tokens, one a kind of pairs and branch; the largest is named above.",
         )
