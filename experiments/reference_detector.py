@@ -37,6 +37,7 @@ from reference.detector_bank import FeatureFile, plan_scenes, truth_in
 from reference.detector_evaluate import find, numbers
 from reference.detector_start import align, patches_of, start_passing, start_quietly, token_states
 from reference.detector_train import DetectorTrainer, Settings
+from reference.finished import is_finished
 from reference.photos import Corpus, Photo, read_corpus
 from reference.progress import bar
 from reference.sources import at_pixels, forget_padding, load_text, load_vision, sha256_of
@@ -204,7 +205,10 @@ def start(
 
 
 def build(photos: Path, out: Path, device: str, settings: Settings) -> None:
-    """Trains, measures on test once, and saves everything into `out`."""
+    """Trains, measures on test once, and saves everything into `out`; a finished model stays."""
+    if is_finished(out, asdict(settings)):
+        Console(stderr=True).print(f"{out} is there already", markup=False)
+        return
     wall, cpu = time.monotonic(), time.process_time()
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(settings.seed)

@@ -23,6 +23,7 @@ from reference.bank import Bank, fill_bank, plan_views
 from reference.card import save_card, save_model, save_record, versions
 from reference.dual import join, lower_blocks, start_projections, upper_blocks
 from reference.evaluate import Row, dev_numbers, fit_scale, pooled_features, probe_rows, test_rows
+from reference.finished import is_finished
 from reference.photos import Corpus, decode, read_corpus, to_pixels
 from reference.progress import bar
 from reference.sources import at_pixels, load_text, load_vision, sha256_of
@@ -155,7 +156,10 @@ def command(photos: Path, out: Path, settings: Settings) -> str:
 
 
 def build(photos: Path, out: Path, settings: Settings) -> None:
-    """Trains, measures on test once, and saves everything into `out`."""
+    """Trains, measures on test once, and saves everything into `out`; a finished model stays."""
+    if is_finished(out, asdict(settings)):
+        Console(stderr=True).print(f"{out} is there already", markup=False)
+        return
     wall, cpu = time.monotonic(), time.process_time()
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(settings.seed)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from vlbias import api
 from vlbias.errors import VlbiasError
 from vlbias.progress import loading_quietly, watched
 from vlbias.report.columns import headed
+from vlbias.report.csv_files import read_table
 from vlbias.report.page import Page
 from vlbias.studies import lifecycle
 from vlbias.studies.reporting import report
@@ -47,13 +47,12 @@ def finished(given: argparse.Namespace, suffix: str = "", **changes: Any) -> Pag
     if changes:
         changed = study.model_copy(update={**changes, "name": study.name + suffix})
         study = type(study).parse(changed.model_dump())
-    job = api.job_of(study)
     with loading_quietly(), watched() as (events, _):
-        plan = job.plan(study, events.note)
+        plan = lifecycle.make_plan(study, events.note)
         if given.dry_run:
-            print("\n".join(job.estimate(plan, events)))
+            print("\n".join(lifecycle.estimate(plan, events)))
             return None
-        result = job.run(plan, given.out, workers=given.workers, events=events)
+        result = lifecycle.run_plan(plan, given.out, workers=given.workers, events=events)
         if result.failed:
             raise SystemExit(
                 f"{len(result.failed)} cells failed; see {result.folder}/cells/*.error.json"
@@ -64,7 +63,7 @@ def finished(given: argparse.Namespace, suffix: str = "", **changes: Any) -> Pag
 def table(page: Page, name: str) -> pd.DataFrame:
     """A table of the run that the page is about."""
     (path,) = page.tables.glob(f"*/{name}.csv")
-    return pd.read_csv(path) if path.read_text().strip() else pd.DataFrame()
+    return read_table(path)
 
 
 def markdown(frame: pd.DataFrame) -> str:

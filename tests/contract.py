@@ -16,6 +16,7 @@ ROOTS = "a root stage equals its channel"
 ROWS = "rows do not see their neighbours"
 PORTS = "a port's replacement equals a plain hook's"
 REPLAY = "replay is bit-exact"
+SHORTCUTS = "what the engine leaves out changes nothing"
 GIVES = "readout has the keys it promises"
 
 

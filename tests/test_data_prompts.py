@@ -29,6 +29,14 @@ class TestPrompts:
             ("categories", GroundedText("", ("person", "umbrella", "skis", "dining table"))),
             ("template+categories", GroundedText("a photo of a man. ",
                                                  ("person", "umbrella", "skis", "dining table"))),
+            ("question", tuple(f"Is there {thing} in this photo?" for thing in
+                               ("a person", "an umbrella", "skis", "a dining table"))),
+            ("question-see", tuple(f"Do you see {thing} in this photo?" for thing in
+                                   ("a person", "an umbrella", "skis", "a dining table"))),
+            ("question-contain", tuple(f"Does this photo contain {thing}?" for thing in
+                                       ("a person", "an umbrella", "skis", "a dining table"))),
+            ("question+person", tuple(f"Is there {thing} near the man in this photo?" for thing in
+                                      ("a person", "an umbrella", "skis", "a dining table"))),
             ("custom:This is a {person}; a {object}",
              tuple(f"This is a man; {t}" for t in ("a person", "an umbrella", "skis",
                                                    "a dining table"))),

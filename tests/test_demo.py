@@ -97,7 +97,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("family", "plant", "right", "wrong", "most"),
     [
         ("dual", "image", "feature-blur", "text-neutral", 0.1),
-        ("dual", "text", "text-neutral", "feature-blur", 0.1),
+        pytest.param("dual", "text", "text-neutral", "feature-blur", 0.1, marks=pytest.mark.slow),
         # pixels blurred elsewhere make this detector see more of everything, which no threshold does:
         # at equal strictness the placebo takes a quarter, and only what goes beyond it is the method's
         pytest.param(

@@ -20,7 +20,7 @@ SITES = ("image_encoder/resid.0", "image_encoder/resid.2", "image_encoder")
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("family", ["clip", "dinov2-bert"])
+@pytest.mark.parametrize("family", [pytest.param("clip", marks=pytest.mark.slow), "dinov2-bert"])
 def test_after_leace_a_linear_probe_on_held_out_photos_is_at_chance(
     load: Load, family: str
 ) -> None:

@@ -16,6 +16,7 @@ from vlbias.report.glance import stories
 from vlbias.report.names import contrast_in_words, method_in_words, part_in_words, quantity_in_words
 from vlbias.studies import KINDS
 from vlbias.studies.bias.glance import at_a_glance
+from vlbias.studies.bias.page.columns import group_columns
 from vlbias.studies.mitigation import glance as of_mitigations
 from vlbias.studies.photos.glance import how_much
 
@@ -164,3 +165,12 @@ def test_names_are_translated_in_one_table() -> None:
         "the persons in the photo blurred (pixel"
     )
     assert quantity_in_words("B_lin") == "the differences that the model had"
+
+
+def test_heads_of_three_groups_are_told_apart() -> None:
+    groups = ("a", "b", "c")
+    pairs = [("a", "b"), ("a", "c"), ("b", "c")]
+    frame = pd.DataFrame([{f"superiority_gap_{x}_{y}": 0.0 for x, y in pairs}])
+    heads = list(group_columns(frame, groups))
+    assert heads == ["superiority, a over b", "superiority, a over c", "superiority, b over c"]
+    assert list(group_columns(frame.iloc[:, :1], ("a", "b"))) == ["superiority, a"]

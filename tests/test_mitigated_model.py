@@ -60,7 +60,7 @@ def test_other_families_are_mitigated_too(load: Load, family: str, name: str) ->
         ("clip", "leace"),
         ("dinov2-bert", "feature-blur"),
         ("grounding-dino", "feature-blur"),
-        ("grounding-dino", "mean-ablation"),
+        pytest.param("grounding-dino", "mean-ablation", marks=pytest.mark.slow),
     ],
 )
 def test_a_mitigated_model_keeps_the_adapter_contract(load: Load, family: str, name: str) -> None:

@@ -20,6 +20,7 @@ from vlbias.studies.mitigation.work.passes import readouts
 from vlbias.studies.planted.plants import FAMILIES, TRUTH
 
 PLANTED = [name for name in MODELS if name.startswith("planted-")]
+SLOW = ("planted-detector-both", "planted-detector-unbiased")
 OBJECTS = [name for names in LINKED.values() for name in names]
 SIGN = np.array([1 if name in LINKED["feminine"] else -1 for name in OBJECTS])
 FOLDERS = {name: Path(dict(MODELS.entry(name).options)["checkpoint"]) for name in PLANTED}
@@ -34,7 +35,10 @@ def scored(model: Any, images: list[Image.Image], word: str) -> np.ndarray:
     return logits[:, [list(EVERY).index(name) for name in OBJECTS]].numpy()
 
 
-@pytest.mark.parametrize("name", PLANTED)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in PLANTED],
+)
 def test_a_cue_moves_the_model_where_it_was_planted_and_nowhere_else(name: str) -> None:
     model = load_model(name)
     spec = SceneSpec(seed=31, co_occurrence=0.0)

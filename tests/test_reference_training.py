@@ -22,6 +22,7 @@ from reference_parts import (
     bank,
     draw_photos,
     dual,
+    finished,
     photos,
     sources,
     tiny_text,
@@ -30,7 +31,7 @@ from reference_parts import (
 )
 from transformers import VisionTextDualEncoderModel
 
-from vlbias.errors import BadData
+from vlbias.errors import BadData, BadModel
 
 
 @pytest.fixture
@@ -170,3 +171,17 @@ def test_the_real_model_beats_chance_in_one_epoch(tmp_path: Path) -> None:
     first = next(row for name, row in rows.items() if "{object}" in name)
     assert first["value"] > 3 * first["chance"]
     assert VisionTextDualEncoderModel.from_pretrained(out).config.vision_config.image_size == 112
+
+
+def test_a_finished_model_is_not_trained_again(tmp_path: Path) -> None:
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"weights")
+    record = {"settings": {"epochs": 8}, "weights_sha256": sources.sha256_of(weights)}
+    assert not finished.is_finished(tmp_path, {"epochs": 8})
+    (tmp_path / "training.json").write_text(json.dumps(record))
+    assert finished.is_finished(tmp_path, {"epochs": 8})
+    with pytest.raises(BadModel, match="holds a model with epochs 8, asked for is 9"):
+        finished.is_finished(tmp_path, {"epochs": 9})
+    weights.write_bytes(b"other")
+    with pytest.raises(BadModel, match="not what was saved"):
+        finished.is_finished(tmp_path, {"epochs": 8})

@@ -11,6 +11,7 @@ Read in this order:
    modules, `resumption` what runs again, `patching` how a value is written at a site.
 
 The rest saves work and moves no number beyond rounding: `joint_pass`, `entry_groups`, `unit_batch`,
-`distinct_jobs`, `shared_prefix`, `distinct`. Adapters share `cosine_join` and `detection_readout`.
+`distinct_jobs`, `shared_prefix`, `shared_beginnings`, `distinct`. Adapters share `cosine_join` and
+`detection_readout`.
 `attribution` stands apart: it is only approximate.
 """

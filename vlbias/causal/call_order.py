@@ -6,7 +6,7 @@ which axis of an output counts rows (Swin's windows: four times as many) and whi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -39,6 +39,8 @@ class Call:
     # None altogether if the output holds something that cannot be given back
     carries: str | None = None  # the child whose output this module returns untouched
     tensors: int = 0  # positional and keyword tensor arguments
+    takes: tuple[int | None, ...] | None = None  # as `rows`, of these arguments
+    collected: bool = False  # a hook collects what modules inside it give: it has to run
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ class Trace:
         def walk(call: Call) -> Iterator[Call]:
             for child in call.children:
                 spared = child.exit < moment or child.module in idle
-                if spared and child.rows is not None and len(self.calls[child.module]) == 1:
+                once = len(self.calls[child.module]) == 1
+                if spared and child.rows is not None and once and not child.collected:
                     yield child
                 else:
                     yield from walk(child)
@@ -97,35 +100,56 @@ def trace(net: nn.Module, tower: Tower, run: Callable[[int], Any], model: str) -
     Raises:
         StageCallError: if a stage or block is not called exactly once.
     """
-    (root, calls, sizes), (_, _, others) = (_watch(net, partial(run, rows)) for rows in (2, 3))
-    for name, listed in calls.items():
-        for call, small, large in zip(listed, sizes[name], others[name], strict=True):
-            call.rows = _rows(small, large)
-    result = Trace(root, calls)
+    few, more = (_watch(net, partial(run, rows)) for rows in (2, 3))
+    for name, listed in few.calls.items():
+        if len(listed) != len(more.calls.get(name, ())):
+            continue  # it is called once for every row: nothing of it can be given back
+        for n, call in enumerate(listed):
+            call.rows = _rows(few.given[name][n], more.given[name][n])
+            call.takes = _rows(few.taken[name][n], more.taken[name][n])
+    result = Trace(few.root, few.calls)
     for stage in tower.stages:
         for module in (stage.module, *stage.blocks):
             result.once(module, model)
+        for module in stage.called:
+            _mark_collected(result.once(module, model).parent, stage.module)
     return result
 
 
-_Sizes = list[list[torch.Size | None] | None]
+def _mark_collected(call: Call | None, stage: str) -> None:
+    """Let everything between a stage and a module whose output is collected run."""
+    while call is not None and call.module != stage:
+        call.collected, call = True, call.parent
 
 
-def _watch(
-    net: nn.Module, run: Callable[[], Any]
-) -> tuple[Call, dict[str, list[Call]], dict[str, _Sizes]]:
+_Sizes = dict[str, list[list[torch.Size | None] | None]]
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """The calls of one pass, and by module the sizes of what each took and gave."""
+
+    root: Call
+    calls: dict[str, list[Call]]
+    taken: _Sizes
+    given: _Sizes
+
+
+def _watch(net: nn.Module, run: Callable[[], Any]) -> _Watched:
     root = Call("", 0)
-    stack, calls, sizes = [root], {}, {}  # type: ignore[var-annotated]
+    seen = _Watched(root, {}, {}, {})
+    stack = [root]
     returned: dict[str, Tensor] = {}
     clock = 0
 
     def enter(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         nonlocal clock
         clock += 1
-        tensors = sum(isinstance(leaf, Tensor) for leaf in tree_flatten((args, kwargs))[0])
-        call = Call(name, clock, parent=stack[-1], tensors=tensors)
+        tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
+        call = Call(name, clock, parent=stack[-1], tensors=len(tensors))
         stack[-1].children.append(call)
-        calls.setdefault(name, []).append(call)
+        seen.calls.setdefault(name, []).append(call)
+        seen.taken.setdefault(name, []).append(_sizes(tensors))
         stack.append(call)
 
     def leave(name: str, output: Any) -> None:
@@ -134,7 +158,7 @@ def _watch(
         call, leaves = stack.pop(), tree_flatten(output)[0]
         call.exit = clock
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-        sizes.setdefault(name, []).append(_sizes(leaves))
+        seen.given.setdefault(name, []).append(_sizes(leaves))
         if len(tensors) == 1:
             for child in call.children:
                 if returned.get(child.module) is tensors[0]:
@@ -156,10 +180,10 @@ def _watch(
                 )
         run()
     root.exit = clock + 1
-    return root, calls, sizes
+    return seen
 
 
-def _sizes(leaves: list[Any]) -> list[torch.Size | None] | None:
+def _sizes(leaves: Sequence[Any]) -> list[torch.Size | None] | None:
     if not all(isinstance(leaf, Tensor | int | float | bool | str | None) for leaf in leaves):
         return None
     return [leaf.shape if isinstance(leaf, Tensor) and leaf.ndim else None for leaf in leaves]

@@ -14,6 +14,7 @@ from vlbias.causal.conformance_outcomes import (
     check_root_stages,
     check_rows_independent,
 )
+from vlbias.causal.conformance_shortcuts import check_shortcuts
 from vlbias.causal.conformance_sites import check_ports, check_replay
 from vlbias.causal.conformance_subject import Subject, Verdict, site_chunks
 from vlbias.causal.example import Example, Inputs, mix
@@ -45,9 +46,9 @@ def conformance(
 
     Checks that the same batch gives the same answer, that a resumed pass repeats its recording bit by
     bit, that all stages together and each root stage alone carry what they should, that a port's
-    replacement equals a plain hook's, that rows do not see their neighbours, that the net is left as
-    found, also after an error, and that the readout is what the adapter says. Outcomes must move by
-    at least 1,000 times the tolerance, or the checks prove nothing.
+    replacement equals a plain hook's, that rows do not see their neighbours, that what the engine leaves
+    out changes nothing, that the net is left as found, also after an error, and that the readout is what
+    the adapter says. Outcomes must move by at least 1,000 times the tolerance, or the checks prove nothing.
 
     Args:
         model: The model with its weights.
@@ -82,6 +83,7 @@ def conformance(
         "a root stage equals its channel": check_root_stages,
         "a port's replacement equals a plain hook's": check_ports,
         "rows do not see their neighbours": check_rows_independent,
+        "what the engine leaves out changes nothing": check_shortcuts,
         "the net is left as found": check_net_restored,
     }
     findings: list[Finding] = []

@@ -20,6 +20,7 @@ __all__ = [
     "check_repeatable",
     "check_root_stages",
     "check_rows_independent",
+    "narrowed",
 ]
 
 LOUD = 1000.0
@@ -76,11 +77,12 @@ def check_root_stages(subject: Subject) -> Verdict:
     for tower in subject.model.towers:
         roots = [stage for stage in tower.stages if not stage.parents]
         for channel in tower.channels:
-            stage = _root_of(channel, roots)
-            if stage is None:
+            names = _roots_of(channel, roots)
+            if not names:
                 continue
-            tried.append(f"{stage} for {channel}")
-            swapped = subject.arms([Mediator.of([Site(stage)], "root")])["root", "01"].readout
+            tried.append(f"{' and '.join(names)} for {channel}")
+            root = Mediator.of(map(Site, names), "root")
+            swapped = subject.arms([root])["root", "01"].readout
             mixed = subject.arms([], f"cf-{channel}")["", "11"].readout
             worst = max(worst, largest_gap(swapped, mixed))
     return worst <= subject.tolerance and bool(tried), f"{', '.join(tried)}: difference {worst:.1e}"
@@ -88,7 +90,7 @@ def check_root_stages(subject: Subject) -> Verdict:
 
 def check_rows_independent(subject: Subject) -> Verdict:
     """A row gives the same alone and in a batch with photos of other sizes."""
-    examples = [_narrowed(example, i) for i, example in enumerate(subject.examples)]
+    examples = [narrowed(example, i) for i, example in enumerate(subject.examples)]
     several = Subject(subject.model, examples, subject.tolerance)
     together = several.arms([])["", "00"].readout
     worst = 0.0
@@ -100,10 +102,10 @@ def check_rows_independent(subject: Subject) -> Verdict:
     return worst <= subject.tolerance, f"alone against in a batch: {worst:.1e}"
 
 
-def _narrowed(example: Example, number: int) -> Example:
+def narrowed(example: Example, number: int) -> Example:
     """The example with its photos narrower, each number by another share."""
 
-    def narrowed(value: Any) -> Any:
+    def narrower(value: Any) -> Any:
         if not isinstance(value, Picture):
             return value
         image = value.open()
@@ -113,7 +115,7 @@ def _narrowed(example: Example, number: int) -> Example:
         return Picture(image.resize((width, image.height)), regions=regions)
 
     worlds = {
-        name: {channel: narrowed(value) for channel, value in world.items()}
+        name: {channel: narrower(value) for channel, value in world.items()}
         for name, world in example.worlds.items()
     }
     return replace(example, worlds=worlds)
@@ -148,7 +150,8 @@ def check_net_restored(subject: Subject) -> Verdict:
     )
 
 
-def _root_of(channel: str, roots: Sequence[Any]) -> str | None:
-    """The root stage that reads a channel: the only one, or the one named after it."""
-    named = [stage.name for stage in roots if stage.name.startswith(channel)]
-    return roots[0].name if len(roots) == 1 else next(iter(named), None)
+def _roots_of(channel: str, roots: Sequence[Any]) -> list[str]:
+    """The root stages that read a channel: the only one, or those named after it."""
+    if len(roots) == 1:
+        return [roots[0].name]
+    return [stage.name for stage in roots if stage.name.startswith(channel)]

@@ -51,10 +51,7 @@ class Distinct:
 
     def _run(self, forward: Any, args: Any, kwargs: Any) -> Any:
         leaves = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
-        countable = self.call.rows is not None and all(
-            leaf.ndim > 0 and leaf.shape[0] == self._rows for leaf in leaves
-        )
-        if not countable or not leaves:
+        if not leaves or not self._is_countable(leaves):
             return forward(*args, **kwargs)
         self.number = _numbers(leaves, self._rows)
         count = max(self.number) + 1
@@ -64,7 +61,7 @@ class Distinct:
         first = torch.tensor([self.number.index(i) for i in range(count)], device=device)
         self._back = torch.tensor(self.number, device=device)
         args, kwargs = tree_map(
-            lambda leaf: leaf.index_select(0, first) if isinstance(leaf, Tensor) else leaf,
+            lambda leaf: self._selected(leaf, first) if isinstance(leaf, Tensor) else leaf,
             (args, kwargs),
         )
         before = RUNNING.set(first)
@@ -73,6 +70,20 @@ class Distinct:
         finally:
             RUNNING.reset(before)
         return select_output_rows(output, self.call, self._back, count, blank=False)
+
+    def _is_countable(self, leaves: Sequence[Tensor]) -> bool:
+        """Whether rows can be told apart in every argument, where a row may have several entries."""
+        takes = self.call.takes
+        return (
+            self.call.rows is not None
+            and takes is not None
+            and len(takes) == len(leaves)
+            and None not in takes
+            and all(leaf.shape[0] % self._rows == 0 for leaf in leaves)
+        )
+
+    def _selected(self, leaf: Tensor, rows: Tensor) -> Tensor:
+        return select_rows(leaf, rows, leaf.shape[0] // self._rows, self._rows)
 
     def expand(self, outputs: dict[str, Any], inputs: dict[str, Tensor]) -> None:
         """Expand what was recorded inside the module to the rows of the batch, in place."""
@@ -112,6 +123,7 @@ def _numbers(leaves: Sequence[Tensor], rows: int) -> tuple[int, ...]:
     for row in range(rows):
         digest = hashlib.sha256()
         for leaf in leaves:
-            digest.update(leaf[row].contiguous().flatten().view(torch.uint8).cpu().numpy().data)
+            own = leaf.unflatten(0, (rows, -1))[row]
+            digest.update(own.contiguous().flatten().view(torch.uint8).cpu().numpy().data)
         numbers.append(seen.setdefault(digest.digest(), len(seen)))
     return tuple(numbers)

@@ -57,6 +57,7 @@ def plan_resumption(
         while (
             (parent := carrier.parent) is not None
             and parent.carries == carrier.module
+            and not parent.collected
             and len(traced.calls[parent.module]) == 1
         ):
             carrier = parent

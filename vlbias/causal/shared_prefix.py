@@ -17,6 +17,9 @@ from vlbias.causal.tape import Tape
 
 __all__ = ["first_replaced", "narrowed", "views"]
 
+_SHORT = 8
+"""A beginning is short that holds less than one of so many tokens."""
+
 
 def views(
     model: StagedModel,
@@ -52,10 +55,16 @@ def views(
     if replaced is not None:
         starts = torch.maximum(starts, replaced[own])
     starts = torch.minimum(starts, ends - 1)
+    if tower.begins is not None:
+        starts = _last_before(tape.batch[tower.begins][own], starts)
+        # what earlier tokens pass on takes a whole pass to get: a short beginning is run again
+        starts = torch.where(starts * _SHORT < ends, 0, starts)
     one = first[own] + 1 == ends
     past = None
     if bool(starts.any()):
-        begun = _tokens_before(tape.batch, tower, int(starts.max()))
+        # rows hold their images at places of their own: no end is before or behind all of them
+        end = ids.shape[1] if tower.begins is not None else int(starts.max())
+        begun = _tokens_before(tape.batch, tower, end)
         past = cast(CausalModel, model).past(tower.name, begun)
     kinds = torch.stack([starts, ends, one], 1)
     for kind in kinds.unique(dim=0):
@@ -63,6 +72,12 @@ def views(
         view = _between(tape, tower, start, end, model.ports)
         tail = end - start - 1 if alone else None
         yield replace(view, past=past if start else None, tail=tail), (kinds == kind).all(1)
+
+
+def _last_before(mask: Tensor, places: Tensor) -> Tensor:
+    """The last place of each row's mask [P, tokens] that is not behind a place [P]; 0 if there is none."""
+    tokens = torch.arange(mask.shape[1], device=mask.device)
+    return torch.where(mask & (tokens <= places[:, None]), tokens, 0).amax(1)
 
 
 def first_replaced(
@@ -76,8 +91,9 @@ def first_replaced(
         targets: Mediator name to its targets.
     """
     sites = {}
+    apart = {stage.name for stage in tower.stages if stage.apart}
     for target in (target for some in targets.values() for target in some):
-        if not target.site.positions:
+        if not target.site.positions or target.site.stage in apart:
             return None
         sites[target.length, target.site.positions] = target.site
     ids = tape.batch[tower.causal or ""]
@@ -120,6 +136,9 @@ def _between(tape: Tape, tower: Tower, start: int, end: int, ports: Sequence[Por
     }
     outputs = {}
     for name, output in tape.outputs.items():
+        if _is_apart(name, tower):
+            outputs[name] = output
+            continue
         leaves, spec = tree_flatten(output)
         cut = [
             _cut(leaf, shape, start, end) if isinstance(leaf, Tensor) else leaf for leaf in leaves
@@ -131,11 +150,23 @@ def _between(tape: Tape, tower: Tower, start: int, end: int, ports: Sequence[Por
         if name in attending:
             heads = tree_unflatten(cut, spec).unflatten(-1, (attending[name], -1))
             outputs[name] = heads[..., :end].flatten(-2)
-    inputs = {name: _cut(tensor, shape, start, end) for name, tensor in tape.inputs.items()}
+    inputs = {
+        name: tensor if _is_apart(name, tower) else _cut(tensor, shape, start, end)
+        for name, tensor in tape.inputs.items()
+    }
     kept = {name: tensor for name, tensor in inputs.items() if tensor is not None}
     # what stands before `start` is still needed to count positions
     batch = _tokens_before(tape.batch, tower, end)
     return replace(tape, batch=batch, outputs=outputs, inputs=kept, start=start, end=end)
+
+
+def _is_apart(module: str, tower: Tower) -> bool:
+    """Whether a module lies in a stage whose tokens are its own."""
+    return any(
+        module == stage.module or module.startswith(f"{stage.module}.")
+        for stage in tower.stages
+        if stage.apart
+    )
 
 
 def _tokens_before(batch: Batch, tower: Tower, end: int) -> Batch:

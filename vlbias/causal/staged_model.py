@@ -47,6 +47,10 @@ class Stage:
             read afterwards: token 0, or in a causal tower those of `Tower.reads` if they are one.
             Behind a replacement they are run on that token alone; the other tokens are then
             meaningless, and nothing may read them.
+        called: Modules inside that are called whenever the stage runs, also those whose recorded output is
+            given back: a hook of the network's own collects what they give.
+        apart: In a causal tower, whether its tokens are not those of `Tower.causal`, as in an image
+            encoder before a language model. What it gave is never cut.
     """
 
     name: str
@@ -54,6 +58,8 @@ class Stage:
     parents: tuple[str, ...] = ()
     blocks: tuple[str, ...] = ()
     tail: tuple[str, ...] = ()
+    called: tuple[str, ...] = ()
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,8 @@ class Tower:
             differ, and all before it is kept.
         reads: Key of a causal tower's batch with the tokens [rows, P] that are read from its last block:
             nothing behind them is run, and the tail of a stage on them alone; all tokens if not given.
+        begins: Key of a causal tower's batch with a mask [rows, tokens] of those at which a resumed pass
+            may begin; all if not given. An image's tokens may only be run together.
         spans: What the keys of its batch begin with that hold a mask [rows, tokens] of a named span;
             positions may then be given by that name. They must be equal in two rows, as `aligned`.
     """
@@ -126,6 +134,7 @@ class Tower:
     spans: str | None = None
     causal: str | None = None
     reads: str | None = None
+    begins: str | None = None
 
 
 class StagedModel(Protocol):

@@ -22,6 +22,7 @@ from vlbias.causal.hooks import tree_fill_nan_, tree_index_select
 from vlbias.causal.jobs import Jobs
 from vlbias.causal.mediator_jobs import run_mediators
 from vlbias.causal.patching import PatchTarget, aligned_pairs
+from vlbias.causal.shared_beginnings import encode_beginnings
 from vlbias.causal.shared_prefix import first_replaced, narrowed, views
 from vlbias.causal.site import Mediator, Site
 from vlbias.causal.staged_model import Batch, Encoded, StagedModel, Tower
@@ -81,22 +82,18 @@ class SweepPlan:
     def run(self, batch: Batch, pairs: Sequence[Pair]) -> Sweep:
         """The sweep of a batch of rows over ordered pairs (own row, row that gives the mediator)."""
         self._ensure_trace(batch)
-        groups = self._groups
-        tape = record(
-            self.model,
-            self.tower,
-            batch,
-            outputs={name for group in groups for name in group.plan.outputs} | self._points("out"),
-            inputs=self._points("in"),
-            traced=self.trace,
-        )
+        groups, tape = self._groups, self._recorded(batch)
         own = torch.tensor([i for i, _ in pairs], dtype=torch.long, device=_device(batch))
         donor = torch.tensor([j for _, j in pairs], dtype=torch.long, device=_device(batch))
         aligned = aligned_pairs(self.tower, batch, own, donor)
         # a stage that ran once per distinct input asks which jobs are twins, one by one
-        together = [some for group in groups for some in group.unit_batches]
-        if tape.alike:
-            together = []
+        asking = {s.name for s in self.tower.stages if not s.parents and s.module in tape.alike}
+        together = [
+            some
+            for group in groups
+            for some in group.unit_batches
+            if some.targets[0].site.stage not in asking
+        ]
         blocks = {some.names: _block(tape.encoded, own, aligned, some) for some in together}
         patched = self._unchanged(tape, own, donor, aligned, blocks)
         jobs = Jobs(
@@ -108,16 +105,32 @@ class SweepPlan:
         for view, served in self._views(tape, own, donor) if pairs else ():
             wanted, cuts = aligned & served, [narrowed(group.plan, view) for group in groups]
             for group, cut in zip(groups, cuts, strict=True):
-                names = group.others if together else group.names
+                alone = (some.names for some in group.unit_batches if some not in together)
+                names = [*group.others, *(name for some in alone for name in some)]
                 run_mediators(jobs, view, cut, names, wanted, patched)
             if together:
                 batches = [
                     (cut, some)
                     for group, cut in zip(groups, cuts, strict=True)
                     for some in group.unit_batches
+                    if some in together
                 ]
                 run_unit_batches(jobs, view, batches, wanted, blocks)
         return Sweep(tape.encoded, {m.name: patched[m.name] for m in self.mediators}, aligned)
+
+    def _recorded(self, batch: Batch) -> Tape:
+        """The recording of a batch; without mediators only what comes out."""
+        groups = self._groups
+        if self.narrow and not groups and self.tower.begins is not None:
+            return Tape(batch, encode_beginnings(self.model, self.tower, batch), {}, {})
+        return record(
+            self.model,
+            self.tower,
+            batch,
+            outputs={name for group in groups for name in group.plan.outputs} | self._points("out"),
+            inputs=self._points("in"),
+            traced=self.trace,
+        )
 
     def _unchanged(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from shlex import quote
@@ -69,29 +70,14 @@ def submit(
                 "array", array, "no array: the cells of this study need each other's fits"
             )
         tasks, limit = (array, None) if array else _sized(plan, out, minutes, events)
-    command = [
-        sys.executable,
-        "-m",
-        "vlbias",
-        "run",
-        str(study.resolve()),
-        "--out",
-        str(out.resolve()),
-    ]
-    for name, value in (("model", model), ("device", device), ("workers", workers)):
-        command += [] if value is None else [f"--{name}", str(value)]
+    tasks = min(tasks, plan.n_parts)
+    given = {"out": out.resolve(), "model": model, "device": device, "workers": workers}
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     script = folder.with_name(f"{loaded.name}.{system}.sh")
-    tasks = min(tasks, plan.n_parts)
     text = array_script(
-        SYSTEMS[system],
-        command,
-        name=loaded.name,
-        tasks=tasks,
-        logs=folder / "logs",
-        minutes=limit,
-        options=option or (),
-    )
+        SYSTEMS[system], _command(study, given), name=loaded.name, tasks=tasks,
+        logs=folder / "logs", minutes=limit, options=option or (),
+    )  # fmt: skip
     write_texts({script: text})
     echo(f"{plan.n_parts} cells in {tasks} tasks: {script}")
     if go:
@@ -99,9 +85,15 @@ def submit(
     else:
         reads = "< " if SYSTEMS[system].reads_script else ""
         echo(f"submit it: {SYSTEMS[system].command} {reads}{quote(str(script))}")
-    echo(
-        f"then: vlbias resume {quote(str(folder))}, which computes what is missing, and vlbias report"
-    )
+    after = f"vlbias resume {quote(str(folder))}"
+    echo(f"then: {after}, which computes what is missing, and vlbias report")
+
+
+def _command(study: Path, options: Mapping[str, object]) -> list[str]:
+    """What a task runs, without its part."""
+    command = [sys.executable, "-m", "vlbias", "run", str(study.resolve())]
+    given = [(name, value) for name, value in options.items() if value is not None]
+    return command + [word for name, value in given for word in (f"--{name}", str(value))]
 
 
 def _refuse(array: int | None, minutes: float, out: Path) -> None:

@@ -21,8 +21,15 @@ PROMPTS: Mapping[str, str] = {
     "caption+categories": "{caption}. {categories}",
     "categories": "{categories}",
     "template+categories": "a photo of a {person}. {categories}",
+    "question": "Is there a {object} in this photo?",
+    "question-see": "Do you see a {object} in this photo?",
+    "question-contain": "Does this photo contain a {object}?",
+    "question+person": "Is there a {object} near the {person} in this photo?",
 }
-"""Named strategies; a study may also give "custom:" and a template with the same places."""
+"""Named strategies; a study may also give "custom:" and a template with the same places.
+
+Questions are for generative models, which answer yes or no; two are paraphrases of the first.
+"""
 
 GROUP_WORDS: Mapping[str, str] = MappingProxyType({"masculine": "man", "feminine": "woman"})
 NEUTRAL_WORD = "person"

@@ -14,11 +14,12 @@ import numpy as np
 from pydantic import ConfigDict, Field
 
 from vlbias.causal.cloze import Cloze
-from vlbias.causal.example import Example
+from vlbias.causal.example import Example, Picture
 from vlbias.data.schema import FileRow, Name, OptionalName, Text, checked
 from vlbias.data.spellings import refuse_spellings
 from vlbias.data.text_files import read_records
 from vlbias.errors import BadData, BadStudy
+from vlbias.files import hash_of_file
 
 __all__ = ["Texts", "make_texts", "read_texts", "texts_folder"]
 
@@ -36,6 +37,7 @@ class _Row(FileRow):
     candidates: tuple[Text, ...]
     span: dict[str, Text] = Field(default_factory=dict)
     after: Text = ""
+    image: Name | dict[str, Name] | None = None
     attributes: dict[str, Name] = Field(default_factory=dict)
     wordings: dict[str, tuple[tuple[Text, Text], ...]] = Field(default_factory=dict)
 
@@ -132,6 +134,11 @@ def make_texts(
     text = json.dumps([[e.id, {w: repr(x["text"]) for w, x in e.worlds.items()}] for e in examples])
     # outcomes of photos compare with what is in them; a text has nothing of the kind
     plain = tuple(replace(e, targets={**e.targets, "present": frozenset()}) for e in examples)
+    photos = [
+        [hash_of_file(x["image"].source) for x in e.worlds.values() if "image" in x]
+        for e in examples
+    ]
+    text += json.dumps(photos) if any(photos) else ""
     content_hash = hashlib.sha256(text.encode()).hexdigest()
     return Texts(plain, tuple(classes), dict(meta), content_hash, wordings or {})
 
@@ -147,7 +154,8 @@ def read_texts(path: Path | None, *, classes: Sequence[str] = ("anti", "stereo")
     A line is an object with `id`, `worlds` (world to text before the gap), `candidates` (a list, the same
     in all worlds, in the order of `classes`), and optionally `span` (world to the words that differ,
     the span "word"), `after`, `cluster`, `group`, `split`, `attributes` and `wordings` (world to a list of
-    [text, the words that differ], see `Texts`).
+    [text, the words that differ], see `Texts`). `image`, the path of a photo or world to path, relative to
+    the file, is for models that read both.
 
     Args:
         path: The file; if None the package's small set of other attributes than gender (age, income,
@@ -164,7 +172,7 @@ def read_texts(path: Path | None, *, classes: Sequence[str] = ("anti", "stereo")
         where = f"{path.name} line {number}"
         row = checked(_Row, values, where)
         try:
-            examples.append(_own(row))
+            examples.append(_own(row, path.parent))
             wordings[row.id] = {
                 world: tuple(_own_cloze(row, text, word) for text, word in others)
                 for world, others in row.wordings.items()
@@ -175,14 +183,30 @@ def read_texts(path: Path | None, *, classes: Sequence[str] = ("anti", "stereo")
     return make_texts(examples, classes, meta, wordings)
 
 
-def _own(row: _Row) -> Example:
-    worlds = {
+def _own(row: _Row, folder: Path) -> Example:
+    worlds: dict[str, dict[str, Any]] = {
         world: {"text": _own_cloze(row, text, row.span.get(world))}
         for world, text in row.worlds.items()
     }
+    if row.image is not None:
+        for world, inputs in worlds.items():
+            inputs["image"] = _own_picture(row.image, world, folder)
     attributes = {**row.attributes, "group": row.group or "all", "split": row.split or "test"}
     cluster = row.id if row.cluster is None else row.cluster
     return Example(row.id, cluster, worlds, attributes=attributes)
+
+
+def _own_picture(image: str | dict[str, str], world: str, folder: Path) -> Picture:
+    """The photo of a world, opened once to see that it can be."""
+    name = image if isinstance(image, str) else image.get(world)
+    if name is None:
+        raise BadData(f"no image for the world {world!r}: give one path, or one for every world")
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise BadData(f"image {name!r} lies outside the folder of the file: put it there")
+    picture = Picture(path)
+    picture.open()
+    return picture
 
 
 def _own_cloze(row: _Row, text: str, word: str | None) -> Cloze:

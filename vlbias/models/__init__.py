@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from vlbias.errors import BadModel, UnknownName
 from vlbias.files import read_object
+from vlbias.models.image_text.families import FAMILIES as _GENERATIVE
+from vlbias.models.image_text.families import REFUSED
 from vlbias.quiet import loading_quietly
 from vlbias.registry import Entry, Registry
 
@@ -54,6 +56,21 @@ def _symbolic() -> dict[str, Entry]:
         )
         for folder in sorted(_SYMBOLIC.glob("*-*"))
         if folder.is_dir()
+    }
+
+
+_IMAGE_TEXT = "vlbias.models.image_text.loading"
+
+
+def _generative() -> dict[str, Entry]:
+    """A published checkpoint of every family of generative image-text models."""
+    return {
+        family.example.rpartition("/")[2].lower(): Entry(
+            f"{_IMAGE_TEXT}:load",
+            f"{family.about} ({family.size / 1000:.1f} billion weights, 4 bytes each in float32)",
+            (("checkpoint", family.example),),
+        )
+        for family in _GENERATIVE.values()
     }
 
 
@@ -119,6 +136,7 @@ MODELS: Registry[Callable[..., StagedModel]] = Registry(
         **_planted("dual", "vlbias.models.dual:load", "small dual encoder of rendered scenes"),
         **_planted("detector", "vlbias.models.grounding:load", "small detector of rendered scenes"),
         **_symbolic(),
+        **_generative(),
     },
 )
 
@@ -133,6 +151,7 @@ FAMILIES = {
     "siglip": "vlbias.models.dual",
     "siglip2": "vlbias.models.dual",
     "vision-text-dual-encoder": "vlbias.models.dual",
+    **dict.fromkeys((*_GENERATIVE, *REFUSED), _IMAGE_TEXT),
     **dict.fromkeys(("bert", "distilbert", "gpt2", "gpt_neox", "opt", "roberta"), _LANGUAGE),
     **dict.fromkeys(("gemma", "gemma2", "gemma3_text", "llama", "mistral"), _LANGUAGE),
     **dict.fromkeys(("olmo", "olmo2", "olmo3", "qwen2", "qwen3", "rule_net"), _LANGUAGE),

@@ -66,6 +66,8 @@ def _check_inputs(model: StagedModel) -> list[list[Inputs]]:
             for words in (("nurse", "doctor", "teacher"), ("man", "woman", "person"))
         ]
     rng = np.random.default_rng(0)
+    if "candidate_logprob" in model.gives:
+        return _photo_questions()
     if any("image" in tower.channels for tower in model.towers) and model.name != "toy":
         # detectors enlarge an image's short side unless it is long; one pass of theirs takes seconds
         wide = "boxes" in model.gives
@@ -81,3 +83,24 @@ def _check_inputs(model: StagedModel) -> list[list[Inputs]]:
         [{"image": tuple(row[0]), "text": tuple(row[1])} for row in side]
         for side in rng.normal(size=(2, 3, 2, 8)).tolist()
     ]
+
+
+def _photo_questions() -> list[list[Inputs]]:
+    """Questions on photos of noise, with answers of one token and of several."""
+    frames = [
+        "is there a {} in this image?",
+        "is the {} with a cup here?",
+        "a {} riding a horse. yes?",
+    ]
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 48, 64, 3), dtype=np.uint8)
+    images = [Picture(Image.fromarray(array)) for array in pixels]
+    answers = ("yes", "no", "maybe not here")
+    sides: list[list[Inputs]] = []
+    for k, word in enumerate(("man", "person")):
+        spans = [(("word", frame.index("{}"), frame.index("{}") + len(word)),) for frame in frames]
+        texts = [
+            Cloze(frame.format(word), answers, span)
+            for frame, span in zip(frames, spans, strict=True)
+        ]
+        sides.append([{"image": images[3 * k + i], "text": text} for i, text in enumerate(texts)])
+    return sides

@@ -8,8 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
+from vlbias.store.parquet import read_frame
 from vlbias.store.seals import UNDONE, cell_flaw
 
 __all__ = ["CellFiles"]
@@ -76,4 +75,4 @@ class CellFiles:
         path = self.folder / "samples.parquet"
         if not path.is_file():
             return None
-        return frozenset(pq.read_table(path, columns=["sample_id"])["sample_id"].to_pylist())
+        return frozenset(read_frame(path, ("sample_id",), columns=["sample_id"])["sample_id"])

@@ -15,6 +15,7 @@ from vlbias.data.table import Dataset
 from vlbias.data.text_files import header_of
 from vlbias.errors import BadData
 from vlbias.models import outline_model
+from vlbias.models.image_text.question import Askable
 from vlbias.studies.bias.study_text import Choices, study_text
 from vlbias.studies.start import (
     Start,
@@ -154,7 +155,10 @@ def _choices(reader: str, dataset: Dataset, outline: StagedModel) -> Choices:
     remarks += _unread(dataset)
     captions = all(len(row) > 0 for row in kept["captions"])
     finds_boxes = "boxes" in outline.gives
-    prompt, changes_text = _prompt(groups, captions, finds_boxes, remarks)
+    if isinstance(outline, Askable):
+        prompt, changes_text = _question(groups, remarks)
+    else:
+        prompt, changes_text = _prompt(groups, captions, finds_boxes, remarks)
     if persons < len(kept) / 2:
         remarks.append(
             f"{persons} of {len(kept)} photos have a box of class person: no image world is asked for. Add a "
@@ -206,6 +210,17 @@ def _unread(dataset: Dataset) -> list[str]:
     }
     meant = [f"{name!r} ({to[0]!r}?)" if to else f"{name!r}" for name, to in near.items()]
     return [f"columns that are not read: {', '.join(meant)}"] if meant else []
+
+
+def _question(groups: Sequence[str], remarks: list[str]) -> tuple[str, bool]:
+    """The question for a model that answers yes or no, and whether its text tells the group."""
+    if set(groups) <= set(GROUP_WORDS):
+        return "question+person", True
+    remarks.append(
+        f"no word stands for the groups {', '.join(groups)}: the question tells no group, and no text world is "
+        "asked for"
+    )
+    return "question", False
 
 
 def _prompt(

@@ -14,6 +14,7 @@ from vlbias.outcomes import OUTCOMES
 from vlbias.runs.events import Note, silent
 from vlbias.studies.arms.plan import ArmsPlan, refuse_outcomes
 from vlbias.studies.bias.study import Study
+from vlbias.studies.photos.asked_model import refuse_question
 from vlbias.studies.photos.plan import (
     Photos,
     hash_every_file,
@@ -69,6 +70,7 @@ def plan_of(study: Study, photos: Photos, outline: StagedModel) -> ArmsPlan[Stud
         BadStudy, UnknownName: names what the model cannot do.
     """
     refuse_prompt(study.prompt, study.outcomes, outline)
+    refuse_question(study, outline)
     mediators = tuple(resolve(outline, study.mediators))
     refuse_boxes(study.keep_boxes, outline)
     refuse_outcomes(study.outcomes, outline)

@@ -10,13 +10,13 @@ import numpy as np
 
 from vlbias.causal.engine import Arm
 from vlbias.causal.example import Example
-from vlbias.models import load_model
 from vlbias.outcomes.best_boxes import best_boxes
 from vlbias.runs.events import QUIET, Events, Note, silent
 from vlbias.store.boxes import BoxWriter
 from vlbias.studies.arms.plan import ArmsPlan
 from vlbias.studies.arms.work import ArmsWork, timed
 from vlbias.studies.bias.study import Study
+from vlbias.studies.photos.asked_model import load_asked
 from vlbias.studies.photos.run_files import keyed_study, photo_choices, write_boxes
 
 __all__ = ["Work", "estimate"]
@@ -33,7 +33,7 @@ class Work(ArmsWork[Study]):
 
     def __init__(self, plan: ArmsPlan[Study], folder: Path, note: Note = silent) -> None:
         self.study = study = plan.study
-        model = load_model(study.model, device=study.device, dtype=study.dtype)
+        model = load_asked(study, plan.examples)
         super().__init__(plan, folder, model)
 
     def keyed(self) -> Mapping[str, Any]:

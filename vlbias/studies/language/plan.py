@@ -45,8 +45,11 @@ def make_plan(study: Study, note: Note = silent) -> ArmsPlan[Study]:
     note("reading the model's outline")
     outline = outline_model(study.model)
     refuse_outcomes(study.outcomes, outline)
-    if any(tower.channels != ("text",) for tower in outline.towers):
-        raise BadStudy("model", study.model, f"a language model for the texts of {spec.name!r}")
+    read = {channel for tower in outline.towers for channel in tower.channels}
+    given = {channel for e in examples for inputs in e.worlds.values() for channel in inputs}
+    if read != given:
+        what = "a language model" if given == {"text"} else "a model that reads photos and answers"
+        raise BadStudy("model", study.model, f"{what} for the texts of {spec.name!r}")
     mediators = tuple(resolve(outline, study.mediators))
     altered = altered_channels(examples, study.pairs)
     plan = ArmsPlan(study, texts, tuple(examples), mediators, altered, "texts")

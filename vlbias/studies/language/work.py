@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vlbias.models import load_model
+from vlbias.models.image_text.question import Askable
 from vlbias.outcomes import OUTCOMES
 from vlbias.runs.events import QUIET, Events, Note, silent
 from vlbias.studies.arms.plan import ArmsPlan
@@ -31,6 +32,8 @@ class Work(ArmsWork[Study]):
     def __init__(self, plan: ArmsPlan[Study], folder: Path, note: Note = silent) -> None:
         self.study = plan.study
         model = _model_of(self.study)
+        if isinstance(model, Askable):
+            model.refuse_inputs(inputs for e in plan.examples for inputs in e.worlds.values())
         plan, self._wordings = worded(plan, model)
         plan, self._screening = screened(plan, folder, model, note)
         super().__init__(plan, folder, model)

@@ -21,6 +21,7 @@ from vlbias.studies.mitigation.retrieval_texts import ComparisonTexts, compariso
 from vlbias.studies.mitigation.settings import Setting, settings_of
 from vlbias.studies.mitigation.splits import by_split, refuse_lacking_groups, refuse_same_photo
 from vlbias.studies.mitigation.study import Study
+from vlbias.studies.photos.asked_model import refuse_question
 from vlbias.studies.photos.plan import (
     Photos,
     hash_every_file,
@@ -130,6 +131,7 @@ def make_plan(study: Study, note: Note = silent) -> MitigationPlan:
     note("reading the model's outline")
     outline = outline_model(study.model)
     refuse_prompt(study.prompt, OUTCOMES, outline)
+    refuse_question(study, outline)
     refuse_boxes(study.keep_boxes, outline)
     refuse_outcomes(OUTCOMES, outline)
     photos = replace(photos, files=hash_every_file(study, photos, note))

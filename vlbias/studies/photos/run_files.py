@@ -53,7 +53,7 @@ def photo_choices(
     rate = point.value if point.rule == "fpr" else ""
     return {
         "U1 model": model,
-        "U2 prompt": study.prompt,
+        "U2 prompt": study.prompt + _asked(study),
         "U3 objects": f"{len(dataset.classes)} classes; person is left out of sums",
         "U4 threshold": f"{point.rule} {rate} on {calibrated_on}".strip(),
         "U5 groups": _source_of_groups(dataset.meta),
@@ -64,6 +64,15 @@ def photo_choices(
         "U10 retention metric": "presence mAP on the same photos",
         "U11 split": f"{study.dataset.name}: {', '.join(study.dataset.splits)}",
     }
+
+
+def _asked(study: PhotoStudy) -> str:
+    """How a generative model was asked, where the study says so."""
+    if study.question is None:
+        return ""
+    return "; " + ", ".join(
+        f"{name} {value!r}" for name, value in study.question.model_dump().items()
+    )
 
 
 def _source_of_groups(meta: Mapping[str, Any]) -> str:

@@ -13,11 +13,12 @@ from vlbias.data.fill import Fill
 from vlbias.data.gender_labels import GenderRule
 from vlbias.data.world import World
 from vlbias.errors import UnknownName
+from vlbias.models.image_text.question import Question
 from vlbias.runs.study import Frozen, ModelStudy, Split
 from vlbias.studies.photos.decisions import RULE
 from vlbias.studies.photos.strata import Stratum
 
-__all__ = ["LabelSpec", "PhotoSet", "PhotoStudy", "ThresholdRule", "WorldSpec"]
+__all__ = ["LabelSpec", "PhotoSet", "PhotoStudy", "QuestionSpec", "ThresholdRule", "WorldSpec"]
 
 
 class LabelSpec(Frozen):
@@ -110,12 +111,26 @@ class ThresholdRule(Frozen):
     strata: tuple[Stratum, ...] = ()
 
 
+class QuestionSpec(Frozen):
+    """How a generative model is asked for an object; see `vlbias.models.image_text.question.Question`."""
+
+    answers: tuple[str, str] = ("yes", "no")
+    order: Literal["as given", "reversed"] = "as given"
+    instruction: str = "Answer {first} or {second}."
+    template: Literal["chat", "plain"] = "chat"
+
+    def question(self) -> Question:
+        """The question with these settings."""
+        return Question(**self.model_dump())
+
+
 class PhotoStudy(ModelStudy):
     """A study of photos.
 
     Args:
         dataset: Which photos.
         prompt: A named prompt, or "custom:" and a template.
+        question: How a generative model is asked; the standard question if not given.
         regions: Where regions other than the person boxes come from: `head` a COCO person_keypoints
             file, `person-mask` a COCO instances file, `face` a detector ("facenet", "opencv"), `own` a
             JSON file of photo ids to lists of boxes.
@@ -127,6 +142,7 @@ class PhotoStudy(ModelStudy):
 
     dataset: PhotoSet = PhotoSet()
     prompt: str = "template"
+    question: QuestionSpec | None = None
     regions: Mapping[Literal["head", "face", "person-mask", "own"], str] = {}
     objects: tuple[str, ...] = ()
     operating_point: ThresholdRule = ThresholdRule()
@@ -137,6 +153,8 @@ class PhotoStudy(ModelStudy):
         """See `StudyBase.check`."""
         if self.dataset.name not in DATASETS:
             raise UnknownName("dataset", self.dataset.name, DATASETS)
+        if self.question is not None:
+            self.question.question()
 
     def relative_to(self, folder: Path) -> Self:
         """See `StudyBase.relative_to`."""
@@ -169,7 +187,6 @@ class PhotoStudy(ModelStudy):
     def keyed_photos(self) -> dict[str, Any]:
         """The fields of photos that enter the key of every cell."""
         fields = {"prompt", "regions", "objects"}
-        # runs without boxes keep the keys they had before boxes could be kept
-        return self.model_dump(
-            mode="json", include=fields | ({"keep_boxes"} if self.keep_boxes else set())
-        )
+        # runs without boxes or questions keep the keys they had before there were any
+        fields |= {name for name in ("keep_boxes", "question") if getattr(self, name)}
+        return self.model_dump(mode="json", include=fields)

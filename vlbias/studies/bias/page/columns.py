@@ -50,7 +50,11 @@ def object_columns(rows: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
 def group_columns(rows: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
     """With the columns of groups and of their pairs in the page's words."""
     heads = {f"auc_gap_{a}_{b}": f"AUC gap, {a} − {b}" for a, b in combinations(groups, 2)}
-    heads |= {f"superiority_gap_{a}_{b}": f"superiority, {a}" for a, b in combinations(groups, 2)}
+    over = len(groups) > 2  # a group stands in several pairs
+    heads |= {
+        f"superiority_gap_{a}_{b}": f"superiority, {a}" + over * f" over {b}"
+        for a, b in combinations(groups, 2)
+    }
     for group in groups:
         heads[f"n_{group}"] = f"photos without it, {group}"
         heads[f"events_{group}"] = f"false positives, {group}"

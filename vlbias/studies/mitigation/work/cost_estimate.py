@@ -11,7 +11,6 @@ from vlbias.causal.example import Example
 from vlbias.causal.staged_model import StagedModel
 from vlbias.errors import VlbiasError
 from vlbias.mitigations.base import Mitigation
-from vlbias.models import load_model
 from vlbias.runs.events import QUIET, Events
 from vlbias.studies.mitigation.conditions import Fit, fits_of, mitigation_of
 from vlbias.studies.mitigation.plan import MitigationPlan
@@ -28,6 +27,7 @@ from vlbias.studies.mitigation.work.cells import parts_of
 from vlbias.studies.mitigation.work.passes import encoded, nulls, rows_of
 from vlbias.studies.mitigation.work.site_selection import candidates_of, with_sites
 from vlbias.studies.mitigation.work.stage_cache import StageCache
+from vlbias.studies.photos.asked_model import load_asked
 
 __all__ = ["estimate"]
 
@@ -43,7 +43,7 @@ def estimate(plan: MitigationPlan, events: Events = QUIET) -> Iterator[str]:
     """
     study, protocol = plan.study, plan.study.mitigation
     events.note("timing every method on a few photos")
-    model = load_model(study.model, device=study.device, dtype=study.dtype)
+    model = load_asked(study, plan.examples)
     parts, fits = parts_of(plan, model), fits_of(plan.settings)
     counts = ", ".join(f"{split} {len(photos)}" for split, photos in plan.split.items())
     sizes = f"settings {len(plan.settings)}, fits {len(fits)}, conditions {len(plan.conditions)}"

@@ -9,7 +9,6 @@ from typing import Any
 from vlbias.errors import BadTable
 from vlbias.files import read_sealed
 from vlbias.mitigations.base import Fitted
-from vlbias.models import load_model
 from vlbias.runs.data_files import keyed_data
 from vlbias.runs.events import Note, Progress, silent
 from vlbias.runs.interfaces import Cell
@@ -27,6 +26,7 @@ from vlbias.studies.mitigation.work.manifest import manifest_of
 from vlbias.studies.mitigation.work.maps import write_map
 from vlbias.studies.mitigation.work.overhead import measure_overhead
 from vlbias.studies.mitigation.work.scores import ScoreCell
+from vlbias.studies.photos.asked_model import load_asked
 from vlbias.studies.photos.run_files import keyed_study, write_boxes
 
 __all__ = ["Work"]
@@ -47,7 +47,7 @@ class Work(AnyWork):
     def __init__(self, plan: MitigationPlan, folder: Path, note: Note = silent) -> None:
         study = plan.study
         self.plan, self.folder = plan, folder
-        self.model = load_model(study.model, device=study.device, dtype=study.dtype)
+        self.model = load_asked(study, plan.examples)
         self.keys = Keys(
             plan,
             self.model.revision,
