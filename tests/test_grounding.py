@@ -106,6 +106,7 @@ SITES = (
     "fusion_encoder/text_to_image.1",
     "fusion_encoder/image_to_text_head.0[1]",
     "decoder/text_attn.1",
+    "decoder",  # no cut: the class head reads the text stream of the fusion encoder as well
     "image_encoder+text_encoder",
     "image_encoder/mlp.0+fusion_encoder/text_attn.1",
     "text_encoder/attn.1+decoder/mlp.0",

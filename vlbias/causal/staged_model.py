@@ -51,6 +51,7 @@ class Stage:
             given back: a hook of the network's own collects what they give.
         apart: In a causal tower, whether its tokens are not those of `Tower.causal`, as in an image
             encoder before a language model. What it gave is never cut.
+        ends: Whether what is behind all stages, a class head for example, reads its output too.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Stage:
     tail: tuple[str, ...] = ()
     called: tuple[str, ...] = ()
     apart: bool = False
+    ends: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,4 +24,5 @@ def cuts_tower(model: StagedModel, tower: Tower, mediator: Mediator) -> bool:
         if stage.name not in closed and (not stage.parents or reached & set(stage.parents)):
             reached.add(stage.name)
     passed_on = {parent for stage in tower.stages for parent in stage.parents}
-    return not reached - passed_on
+    ends = {stage.name for stage in tower.stages if stage.ends or stage.name not in passed_on}
+    return not reached & ends
