@@ -59,8 +59,7 @@ class SweepPlan:
         model: The model.
         tower: One of its towers.
         mediators: Those whose sites lie in it.
-        mediator_batch: At most so many jobs run as rows of one batch; activations of that many rows
-            and the recorded rows are what a sweep holds in memory.
+        mediator_batch: At most so many jobs are rows of one batch: what a sweep holds in memory.
         shortcut: Take the output of the other row where a mediator cuts the tower, instead of
             computing it; equal bit by bit, off only to test that.
         lazy: Keep the recorded output of jobs whose replacement changes nothing, and ask for no

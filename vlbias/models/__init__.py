@@ -39,9 +39,6 @@ def _planted(family: str, target: str, what: str) -> dict[str, Entry]:
     }
 
 
-_SYMBOLIC = Path(__file__).parents[1] / "data" / "symbolic"
-
-
 def _symbolic() -> dict[str, Entry]:
     """The nets of the identity-rule task that come with the package."""
     abouts = {
@@ -54,8 +51,7 @@ def _symbolic() -> dict[str, Entry]:
             abouts[folder.name.partition("-")[0]],
             (("checkpoint", str(folder)),),
         )
-        for folder in sorted(_SYMBOLIC.glob("*-*"))
-        if folder.is_dir()
+        for folder in sorted((Path(__file__).parents[1] / "data" / "symbolic").glob("*-*/"))
     }
 
 

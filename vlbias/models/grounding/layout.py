@@ -46,7 +46,9 @@ def stages_and_ports(net: nn.Module, config: Any) -> tuple[tuple[Stage, ...], tu
         Stage("image_encoder", "model.backbone"),
         Stage("text_encoder", "model.text_backbone", blocks=layers),
         # the class head compares what the decoder found with this stage's text
-        Stage("fusion_encoder", "model.encoder", ("image_encoder", "text_encoder"), blocks, ends=True),
+        Stage(
+            "fusion_encoder", "model.encoder", ("image_encoder", "text_encoder"), blocks, ends=True
+        ),
         # its other inputs are masks, which must be equal in rows that exchange values
         Stage("decoder", "model.decoder", ("fusion_encoder",)),
     )

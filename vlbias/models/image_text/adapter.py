@@ -85,24 +85,16 @@ class ImageText:
             self._keep_prefix()
 
     def _read_with(self, question: Question) -> None:
-        self.question = question
-        parted = self._drawing.start is not None
+        """Read prompts as a question asks."""
+        self.question, family, start = question, self._family, self._drawing.start
         self._prompts = PromptReader(
-            self._processor,
-            template=question.template,
-            sets_image=self._family.sets_image,
-            parted=parted,
-            name=self.name,
-        )
+            self._processor, template=question.template, sets_image=family.sets_image,
+            parted=start is not None, name=self.name,
+        )  # fmt: skip
         self._reader = RowReader(
-            self._processor,
-            self._prompts,
-            image_token=self._image_token,
-            start=self._drawing.start,
-            answer_type=self._family.answer_type,
-            limit=self._network.limit,
-            name=self.name,
-        )
+            self._processor, self._prompts, image_token=_image_token(self.net.config, self.name),
+            start=start, answer_type=family.answer_type, limit=self._network.limit, name=self.name,
+        )  # fmt: skip
 
     def _keep_prefix(self) -> None:
         """Keep the tokens before those in which rows differ, where that changes no number."""
@@ -130,27 +122,14 @@ class ImageText:
             BadData: if a photo cannot be read, or answers share their first token.
             BadModel: if a photo is larger than the model takes, or the prompt loses it or the text.
         """
-        longest: dict[Hashable, tuple[int, Row]] = {}
+        longest: dict[Hashable, Row] = {}
         for given in inputs:
-            size = given["image"].size
-            for row in self.split(given)[TOWER]:
-                length = len(row.cloze.text)
-                if size not in longest or length > longest[size][0]:
-                    longest[size] = (length, row)
-        for _, row in longest.values():
+            rows = (longest.get(given["image"].size), *self.split(given)[TOWER])
+            longest[given["image"].size] = max(
+                filter(None, rows), key=lambda row: len(row.cloze.text)
+            )
+        for row in longest.values():
             self.collate(TOWER, [row])
-
-    @property
-    def _image_token(self) -> int:
-        config: Any = self.net.config
-        for part in (config, getattr(config, "vision_config", None)):
-            for key in ("image_token_id", "image_token_index", "image_patch_id"):
-                if getattr(part, key, None) is not None:
-                    return int(getattr(part, key))
-        raise BadModel(
-            f"{self.name}: config.json names no image token (image_token_id), so that the image's place in a "
-            "text is not known; fetch the model again"
-        )
 
     def split(self, inputs: Inputs) -> Mapping[str, tuple[Row, ...]]:
         """The row of each candidate of a `Cloze`, or of both answers to the question of every class."""
@@ -200,16 +179,8 @@ class ImageText:
     def join(self, values: Mapping[str, Tensor], index: Mapping[str, Tensor]) -> Readout:
         """Log-probabilities [B, K] of candidates, each from its own row; log-odds [B, classes] of questions."""
         table, rows = values[TOWER], index[TOWER].to(values[TOWER].device)
-        count = table.shape[1]
-        each = torch.arange(rows.shape[1], device=rows.device) % count
-        logprob = table[rows, each].double().cpu().unflatten(1, (-1, count))
-        readout: Readout = {}
-        if count == 2:
-            readout["class_logits"] = logprob[..., 0] - logprob[..., 1]
-        if logprob.shape[1] == 1:
-            readout |= {"candidate_score": logprob[:, 0], "candidate_logprob": logprob[:, 0]}
-            readout |= {"score": readout["class_logits"][:, 0]} if count == 2 else {}
-        return readout
+        each = torch.arange(rows.shape[1], device=rows.device) % table.shape[1]
+        return _readout(table[rows, each].double().cpu().unflatten(1, (-1, table.shape[1])))
 
 
 def refuse_family(name: str, kind: str) -> None:
@@ -225,6 +196,28 @@ def refuse_family(name: str, kind: str) -> None:
             f"{name}: image-text models of type {kind!r} are not known; known are "
             f"{', '.join(sorted(FAMILIES))}. Add a line to FAMILIES in vlbias/models/image_text/families.py"
         )
+
+
+def _image_token(config: Any, name: str) -> int:
+    for part in (config, getattr(config, "vision_config", None)):
+        for key in ("image_token_id", "image_token_index", "image_patch_id"):
+            if getattr(part, key, None) is not None:
+                return int(getattr(part, key))
+    raise BadModel(
+        f"{name}: config.json names no image token (image_token_id), so that the image's place in a text is "
+        "not known; fetch the model again"
+    )
+
+
+def _readout(logprob: Tensor) -> Readout:
+    """What log-probabilities [B, questions, K] of candidates say."""
+    readout: Readout = {}
+    if logprob.shape[2] == 2:
+        readout["class_logits"] = logprob[..., 0] - logprob[..., 1]
+    if logprob.shape[1] == 1:
+        readout |= {"candidate_score": logprob[:, 0], "candidate_logprob": logprob[:, 0]}
+        readout |= {"score": readout["class_logits"][:, 0]} if logprob.shape[2] == 2 else {}
+    return readout
 
 
 def _identity(batch: Batch, images: Tensor) -> Tensor:

@@ -117,7 +117,9 @@ class RowReader:
         if self._start is not None:
             given["decoder_input_ids"] = torch.tensor([[self._start, *tail]])
             first, tail = 0, []
-        given = {key: self._with_answer(key, value, tail) for key, value in given.items()}
+        given = {
+            key: _with_answer(key, value, tail, self._answer_type) for key, value in given.items()
+        }
         if length + len(tail) > self._limit:
             raise BadModel(
                 f"{self._name}: a photo with the text {row.cloze.text[:80]!r} has {length + len(tail)} tokens, "
@@ -166,19 +168,6 @@ class RowReader:
             raise BadModel(f"{self._name}: its processor gives no pixels: {sorted(tensors)}")
         return tensors
 
-    def _with_answer(self, key: str, value: Tensor, tail: Sequence[int]) -> Tensor:
-        """A tensor of the prompt's tokens with those of an answer behind them."""
-        if not tail or key not in TEXTUAL or key.startswith(("qformer", "decoder")):
-            return value
-        if (
-            key == "cross_attention_mask"
-        ):  # words of the answer see what the last of the prompt sees
-            return torch.cat([value, value[:, -1:].expand(-1, len(tail), *value.shape[2:])], 1)
-        more = {"input_ids": list(tail), "attention_mask": [1] * len(tail)}
-        more["token_type_ids"] = [self._answer_type] * len(tail)
-        behind = torch.tensor([more.get(key, [0] * len(tail))], dtype=value.dtype)
-        return torch.cat([value, behind], 1)
-
     def _stacked(self, made: Sequence[Mapping[str, Tensor]]) -> Batch:
         batch: Batch = {}
         pad = self._processor.tokenizer.pad_token_id or 0
@@ -197,6 +186,18 @@ class RowReader:
             else:
                 batch[key] = torch.stack(values)
         return batch
+
+
+def _with_answer(key: str, value: Tensor, tail: Sequence[int], answer_type: int) -> Tensor:
+    """A tensor of the prompt's tokens with those of an answer behind them."""
+    if not tail or key not in TEXTUAL or key.startswith(("qformer", "decoder")):
+        return value
+    if key == "cross_attention_mask":  # words of the answer see what the last of the prompt sees
+        return torch.cat([value, value[:, -1:].expand(-1, len(tail), *value.shape[2:])], 1)
+    more = {"input_ids": list(tail), "attention_mask": [1] * len(tail)}
+    more["token_type_ids"] = [answer_type] * len(tail)
+    behind = torch.tensor([more.get(key, [0] * len(tail))], dtype=value.dtype)
+    return torch.cat([value, behind], 1)
 
 
 def _padded(value: Tensor, width: int, fill: int) -> Tensor:
