@@ -21,7 +21,7 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     def loads(*_: Any, **__: Any) -> None:
         pytest.fail("the model was loaded")
 
-    for module in ("vlbias.studies.bias.work", "vlbias.models.check_adapter"):
+    for module in ("vlbias.studies.photos.asked_model", "vlbias.models.check_adapter"):
         monkeypatch.setattr(f"{module}.load_model", loads)
 
 

@@ -117,7 +117,7 @@ def test_every_job_refuses_a_folder_in_use(
     def loads(*_: Any, **__: Any) -> None:
         pytest.fail("the model was loaded")
 
-    monkeypatch.setattr("vlbias.studies.bias.work.load_model", loads)
+    monkeypatch.setattr("vlbias.studies.photos.asked_model.load_model", loads)
     starts: dict[str, Callable[[], Any]] = {
         "tiny": lambda: run_plan(plan, tmp_path),
         "planted": lambda: run_plan(small, tmp_path),

@@ -52,6 +52,9 @@ fill = "mean"
 image = "placebo"
 strength = 0.5
 
+[question]
+order = "reversed"
+
 [operating_point]
 rule = "given"
 split = "test"

@@ -55,6 +55,7 @@ def svg(figure: matplotlib.figure.Figure) -> str:
     _refuse_formulas(figure)
     text = with_titles(figure, lambda: _drawn(figure))
     text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
+    text = re.sub(r' xmlns:(?:cc|dc|rdf|ns\d+)="[^"]*"', "", text)  # of the metadata alone
     text = _ID.sub(lambda hit: hit.group() if f"#{hit.group(1)}" in text else "", text)
     return _COLOUR.sub(_named, text)
 
