@@ -36,7 +36,10 @@ def test_a_detector_keeps_the_contract_with_a_plain_text(load: Any) -> None:
     assert failed(check(load("grounding-dino"))) == {}
 
 
-@pytest.mark.parametrize("name", GROUNDED)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if i else ()) for i, name in enumerate(GROUNDED)],
+)
 def test_detectors_keep_the_contract_with_captions_and_categories(load: Any, name: str) -> None:
     base, cf = sides(2)
     assert failed(conformance(load(name), list(map(grounded, base)), list(map(grounded, cf)))) == {}

@@ -59,7 +59,7 @@ def test_other_families_are_mitigated_too(load: Load, family: str, name: str) ->
         ("clip", "mean-ablation"),
         ("clip", "leace"),
         ("dinov2-bert", "feature-blur"),
-        ("grounding-dino", "feature-blur"),
+        pytest.param("grounding-dino", "feature-blur", marks=pytest.mark.slow),
         pytest.param("grounding-dino", "mean-ablation", marks=pytest.mark.slow),
     ],
 )

@@ -22,6 +22,7 @@ from vlbias.models.omdet import OmDet, adapter
 pytestmark = pytest.mark.integration
 
 
+@pytest.mark.slow
 def test_it_keeps_the_contract_with_a_plain_text(load: Any) -> None:
     assert failed(check(load("omdet-turbo"))) == {}
 
@@ -39,6 +40,7 @@ def test_it_keeps_the_contract_with_a_text_for_each_class(load: Any) -> None:
     assert failed(conformance(load("omdet-turbo"), base, cf)) == {}
 
 
+@pytest.mark.slow
 def test_a_backbone_of_timm_has_the_same_ports(load: Any) -> None:
     pytest.importorskip("timm")
     net, images, tokenizer = omdet_timm()

@@ -26,7 +26,10 @@ SHOTS = 3
 WORDS = [chr(code) for code in range(97, 123)]
 
 
-@pytest.fixture(scope="module", params=[0.0, 0.02], ids=["plain", "noise"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(0.0, id="plain"), pytest.param(0.02, id="noise", marks=pytest.mark.slow)],
+)
 def drawer(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Drawer:
     folder = write_wired(tmp_path_factory.mktemp("wired") / "net", noise=request.param)
     study = Study(name="wired", model=str(folder), shots=SHOTS, ablation=(1,), ablation_draws=3)
