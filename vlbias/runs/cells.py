@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from errno import ENOSPC
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from vlbias.files import write_json
 from vlbias.runs.interfaces import Cell, Work
 from vlbias.store.seals import seal_cell
 
-__all__ = ["attempted", "compute_cell"]
+__all__ = ["attempted", "compute_cell", "write_failure"]
 
 
 def compute_cell(work: Work, cell: Cell) -> bool:
@@ -56,11 +56,20 @@ def attempted(
 
 
 def _record_failure(path: Path, problem: Exception, samples: list[tuple[str, str]]) -> None:
-    write_json(
-        path,
-        {
-            "error": f"{type(problem).__name__}: {problem}",
-            "samples": [sample for sample, _ in samples],
-            "traceback": traceback.format_exception(problem),
-        },
-    )
+    said = f"{type(problem).__name__}: {problem}"
+    write_failure(path, said, samples, traceback.format_exception(problem))
+
+
+def write_failure(
+    path: Path, error: str, samples: list[tuple[str, str]], lines: Sequence[str] = ()
+) -> None:
+    """Write the error file of a cell.
+
+    Args:
+        path: The file.
+        error: What went wrong.
+        samples: Ids and clusters of the cell's samples.
+        lines: Of the traceback, if there is one.
+    """
+    names = [sample for sample, _ in samples]
+    write_json(path, {"error": error, "samples": names, "traceback": list(lines)})

@@ -16,7 +16,8 @@ from typing import Any
 from uuid import uuid4
 
 from vlbias.errors import BadOption, BadTable, MissingExtra
-from vlbias.files import whole, write_json
+from vlbias.files import whole
+from vlbias.runs.cells import write_failure
 from vlbias.runs.interfaces import Cell, MakeWork, Plan, Step, Work
 from vlbias.runs.ray_worker import Done, RayWorker, versions
 
@@ -187,12 +188,9 @@ class _Dispatch:
             (cells / f"{cell.key}.error.json").unlink(missing_ok=True)
 
     def _record_lost(self, cell: Cell, error: Exception) -> None:
-        content = {
-            "error": f"its worker was lost {MOST_LOST} times: {error}",
-            "samples": [sample for sample, _ in self.work.samples(cell.part)],
-            "traceback": [],
-        }
-        write_json(self.work.folder / "cells" / f"{cell.key}.error.json", content)
+        path = self.work.folder / "cells" / f"{cell.key}.error.json"
+        said = f"its worker was lost {MOST_LOST} times: {error}"
+        write_failure(path, said, self.work.samples(cell.part))
 
 
 @contextmanager
