@@ -50,6 +50,7 @@ def test_unequal_edits_are_noticed() -> None:
     assert edit_sizes(same["deep"], same["surface"]).matched
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "parameters", [(0.3, 0.2, 0.3), pytest.param((0.6, 0.8, 0.4), marks=pytest.mark.slow)]
 )

@@ -35,6 +35,7 @@ def scored(model: Any, images: list[Image.Image], word: str) -> np.ndarray:
     return logits[:, [list(EVERY).index(name) for name in OBJECTS]].numpy()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in PLANTED],
