@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -100,7 +101,8 @@ def edit_effects(
     percentiles. Where no item differs from another, resampling knows no error: then Wilson's limits are
     given, at twice their distance for a contrast, which may move by 2. PN = ADCE / TE and PS = ADCE / (1 -
     AICE) are the probabilities of necessity and sufficiency if the meaning is exogenous and its effect
-    monotone (Tian & Pearl 2000).
+    monotone (Tian & Pearl 2000). Where limits of the denominator hold 0, the ratio has no bounded limits and
+    is NaN.
 
     Args:
         items: From `item_means`.
@@ -132,9 +134,13 @@ def edit_effects(
         drawn = _ratio(
             name, {key: np.stack([weights @ part for part in pair]) for key, pair in sums.items()}
         )
-        known, tail = drawn[np.isfinite(drawn)], (1 - check_level(level)) / 2
-        lo, hi = np.quantile(known, [tail, 1 - tail]) if len(known) else (np.nan, np.nan)
-        row = {"quantity": name, "estimate": float(value), "lo": float(lo), "hi": float(hi)}
+        tail = (1 - check_level(level)) / 2
+        limits = [np.nan, np.nan]
+        if _clear_of_zero(name, rows) and np.isfinite(drawn).all():
+            limits = np.quantile(drawn, [tail, 1 - tail]).tolist()
+        else:
+            value = np.full((), np.nan)
+        row = {"quantity": name, "estimate": float(value), "lo": limits[0], "hi": limits[1]}
         rows.append({**row, "items": int(sums["TE"][1].sum())})
     return pd.DataFrame(rows).assign(clusters=clusters)
 
@@ -178,6 +184,12 @@ def _mean_limits(
     reach = max(share - lo, hi - share) * (2 if contrast else 1)
     least = -1.0 if contrast else 0.0
     return found.estimate, max(found.estimate - reach, least), min(found.estimate + reach, 1.0)
+
+
+def _clear_of_zero(name: str, rows: list[dict[str, Any]]) -> bool:
+    """Whether limits of the denominator of PN or PS leave 0 out."""
+    te, aice = (next(row for row in rows if row["quantity"] == key) for key in ("TE", "AICE"))
+    return bool(te["lo"] > 0 if name == "PN" else aice["hi"] < 1)
 
 
 def _ratio(name: str, sums: dict[str, Floats]) -> Floats:
