@@ -52,7 +52,9 @@ def test_unequal_edits_are_noticed() -> None:
 
 def test_necessity_is_not_given_where_no_edit_is_shown_to_matter() -> None:
     """TE of one item in 500: a ratio to it has no bounded limits; with every item lost, PN is 1."""
-    items = mixture(0.0, 0.9, 0.3, items=500)[0].assign(correct=1.0, deep_lost=0.0, surface_lost=0.0)
+    items = mixture(0.0, 0.9, 0.3, items=500)[0].assign(
+        correct=1.0, deep_lost=0.0, surface_lost=0.0
+    )
     items.loc[0, "deep_lost"] = 1.0
     found = edit_effects(items, draws=300).set_index("quantity")
     assert found.loc["TE", "lo"] <= 0

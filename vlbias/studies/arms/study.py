@@ -21,8 +21,9 @@ class ArmsStudy(ModelStudy):
             much the outcome moves under changes that should not matter, for example.
         mediators: Sites with wildcards, "image_encoder/head.*[*]"; several joined by "+".
         outcomes: What is measured; see `vlbias list outcomes`.
-        shard_size: Samples a cell; a kill loses one cell, and a process holds the recorded passes of
-            one. More samples fill batches where there are few mediators.
+        shard_size: Samples that are run together; a process holds the recorded passes of so many. More
+            samples fill batches where there are few mediators. A cell holds one such shard, or of many
+            as many as take about a minute; see `vlbias.runs.cell_size`.
         mediator_batch: Jobs that run as one batch.
     """
 

@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Generic
@@ -48,7 +49,7 @@ class ArmsWork(Work, Generic[S]):
         base = cell_key(self.determined_by())
         self.cells = [
             Cell(cell_key({"study": base, "samples": [e.id for e in shard]}), shard)
-            for shard in plan.shards
+            for shard in plan.cells
         ]
 
     @abstractmethod
@@ -134,8 +135,10 @@ class ArmsWork(Work, Generic[S]):
 
     def arms(self, key: str, part: Sequence[Example]) -> Iterator[Arm]:
         """The arms of a cell's examples; a kind that keeps more of them writes it on the way."""
-        for mediated in (True, False):
-            numbers = [n for n, one in enumerate(part) if self.plan.is_mediated(one) is mediated]
+        size = self.plan.study.shard_size
+        for start, mediated in product(range(0, len(part), size), (True, False)):
+            shard = range(start, min(start + size, len(part)))
+            numbers = [n for n in shard if self.plan.is_mediated(part[n]) is mediated]
             if numbers:
                 for arm in self.engine.run([part[n] for n in numbers], mediated=mediated):
                     yield replace(arm, examples=tuple(numbers[row] for row in arm.examples))
@@ -149,7 +152,7 @@ def timed(
     with TemporaryDirectory() as folder:
         work = make_work(plan, Path(folder), events.note)
     plan = work.plan
-    yield f"{plan.unit} {len(plan.examples)}, cells {len(plan.shards)}, mediators {len(plan.mediators)}"
+    yield f"{plan.unit} {len(plan.examples)}, cells {len(plan.cells)}, mediators {len(plan.mediators)}"
     yield f"rows {plan.rows:,} (about {plan.rows * 5 / 1e6:.0f} MB)"
     events.note("timing two of them")
     began = time.monotonic()
