@@ -26,6 +26,7 @@ from vlbias.runs.interfaces import Cell, Work
 from vlbias.runs.manifest import described
 from vlbias.store.cell_writer import CellWriter, cell_key
 from vlbias.studies.arms.plan import ArmsPlan, S, targets_of
+from vlbias.studies.arms.screening import thinned
 
 __all__ = ["ArmsWork", "about_data", "about_model", "timed", "write_examples"]
 
@@ -147,7 +148,13 @@ class ArmsWork(Work, Generic[S]):
 def timed(
     make_work: Callable[[ArmsPlan[S], Path, Note], ArmsWork[S]], plan: ArmsPlan[S], events: Events
 ) -> Iterator[str]:
-    """What a run would take, line by line: cells, rows, and time from two timed samples."""
+    """What a run would take, line by line: cells, rows, and time from two timed samples.
+
+    Screened units are taken to be about as many as asked.
+    """
+    if plan.study.screen is not None:
+        yield f"screened: about {plan.study.screen:.0%} of the units"
+        plan = replace(thinned(plan), study=plan.study.model_copy(update={"screen": None}))
     # an empty folder: in another one, a manifest that is none of ours would be read
     with TemporaryDirectory() as folder:
         work = make_work(plan, Path(folder), events.note)
