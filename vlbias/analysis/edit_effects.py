@@ -71,15 +71,18 @@ def item_means(answers: pd.DataFrame) -> pd.DataFrame:
             why there is no answer). Answers that are not "ok" are left out, never counted as changed.
 
     Returns:
-        Index item; `ITEM_COLUMNS`: changed is the share of variants whose answer is not that of the original,
-        lost of those whose answer is not the right one of the original; NaN where an arm has no answer.
+        Index item; `ITEM_COLUMNS`: correct is NaN where no answer is right; changed is the share of variants
+        whose answer is not that of the original, lost of those whose answer is not the right one of the
+        original; NaN where an arm has no answer.
     """
     said = answers[answers["status"] == "ok"]
     original = said[said["world"] == "original"].set_index("item")
     frame = pd.DataFrame(
         {
             "cluster": original["cluster"],
-            "correct": original["answer"] == original["gold"],
+            "correct": (original["answer"] == original["gold"])
+            .astype(float)
+            .where(original["gold"] != ""),
         }
     )
     for arm in ("deep", "surface"):
@@ -101,8 +104,8 @@ def edit_effects(
     percentiles. Where no item differs from another, resampling knows no error: then Wilson's limits are
     given, at twice their distance for a contrast, which may move by 2. PN = ADCE / TE and PS = ADCE / (1 -
     AICE) are the probabilities of necessity and sufficiency if the meaning is exogenous and its effect
-    monotone (Tian & Pearl 2000). Where limits of the denominator hold 0, the ratio has no bounded limits and
-    is NaN.
+    monotone, and 0 where the ratio is below (Tian & Pearl 2000). Where limits of the denominator hold 0,
+    the ratio has no bounded limits and is NaN.
 
     Args:
         items: From `item_means`.
@@ -150,10 +153,10 @@ def _sums(
 ) -> dict[str, tuple[Floats, NDArray[np.intp]]]:
     """Of each mean the sums and counts of clusters."""
     both = items[["deep_changed", "surface_changed"]].notna().all(axis=1).to_numpy()
-    right = items["correct"].to_numpy(bool) & both
-    every = np.ones(len(items), bool)
+    right = items["correct"].eq(1).to_numpy() & both
+    known = items["correct"].notna().to_numpy()
     parts = {
-        "accuracy": (items["correct"].astype(float), every),
+        "accuracy": (items["correct"].astype(float), known),
         "unconditioned": (items["deep_changed"] - items["surface_changed"], both),
         "ADCE": (items["deep_lost"] - items["surface_lost"], right),
         "AICE": (items["surface_lost"], right),
@@ -197,7 +200,7 @@ def _ratio(name: str, sums: dict[str, Floats]) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         adce, aice, te = (sums[key][0] / sums[key][1] for key in ("ADCE", "AICE", "TE"))
         found: Floats = adce / (te if name == "PN" else 1 - aice)
-    return found
+    return np.clip(found, 0.0, 1.0)
 
 
 def edit_sizes(
