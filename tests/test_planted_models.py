@@ -43,7 +43,7 @@ def scored(model: Any, images: list[Image.Image], word: str) -> np.ndarray:
 def test_a_cue_moves_the_model_where_it_was_planted_and_nowhere_else(name: str) -> None:
     model = load_model(name)
     spec = SceneSpec(seed=31, co_occurrence=0.0)
-    scenes = [draw_scene(spec, number) for number in range(400)]
+    scenes = [draw_scene(spec, number) for number in range(160)]
     neutral = [scene.render("neutral") for scene in scenes]
     image = sum(
         sign * scored(model, [scene.render(shown) for scene in scenes], "person")
