@@ -18,6 +18,7 @@ from vlbias.studies import KINDS
 from vlbias.studies.bias.glance import at_a_glance
 from vlbias.studies.bias.page.columns import group_columns
 from vlbias.studies.mitigation import glance as of_mitigations
+from vlbias.studies.mitigation.other_gaps import told_apart
 from vlbias.studies.photos.glance import how_much
 
 ROW = {"world": "null", "p": 0.001, "B_crossfit": 0.24, "B_lo": 0.12, "B_hi": 0.48, "n_objects": 12,
@@ -98,19 +99,31 @@ def test_a_change_that_does_not_survive_is_not_said_to_help() -> None:
     assert helps.said.startswith("None of what was tried is shown")
 
 
+def test_a_world_that_makes_b_larger_is_not_said_to_help() -> None:
+    tables = _tables(
+        [_effect("image_encoder", -0.24, 0.2)], [_statement("null->both", "reduced", -0.2)]
+    )
+    assert at_a_glance(_run(), tables)[2].verdict == "shown"
+    larger = {**ROW, "world": "both", "B_crossfit": 0.5}
+    tables.conditions = pd.concat([tables.conditions, pd.DataFrame([larger])], ignore_index=True)
+    assert at_a_glance(_run(), tables)[2].verdict == "not shown"
+
+
 @pytest.mark.parametrize(
-    ("adjusted", "performance", "said", "verdict"),
+    ("adjusted", "performance", "crossfit", "said", "verdict"),
     [
-        ("reduced", "kept", "glance-helps", "shown"),
-        ("reduced", "not shown", "glance-helps-at-a-cost", "shown"),
-        ("not shown", "kept", "glance-nothing-helps", "not shown"),
+        ("reduced", "kept", 1.0, "glance-helps", "shown"),
+        ("reduced", "not shown", 1.0, "glance-helps-at-a-cost", "shown"),
+        ("reduced", "kept", 3.4, "glance-nothing-helps", "not shown"),  # others opened
+        ("not shown", "kept", 1.0, "glance-nothing-helps", "not shown"),
     ],
 )
 def test_what_helps_has_to_beat_its_placebo(
-    adjusted: str, performance: str, said: str, verdict: str
+    adjusted: str, performance: str, crossfit: float, said: str, verdict: str
 ) -> None:
     verdicts = pd.DataFrame(
         [{"chosen": True, "setting": "feature-blur", "attributable_adjusted": adjusted,
+          "B_crossfit_null": 1.7, "B_crossfit": crossfit,
           "performance_verdict": performance, "attributable": -0.24, "attributable_lo": -0.36,
           "attributable_hi": -0.12}]
     )  # fmt: skip
@@ -119,6 +132,8 @@ def test_what_helps_has_to_beat_its_placebo(
     )
     answers = of_mitigations.at_a_glance(_run(), tables)
     assert (answers[1].said.claim, answers[1].verdict) == (said, verdict)
+    expected = "reduced, B larger" if crossfit > 1.7 else adjusted
+    assert told_apart(verdicts, "attributable_adjusted").tolist() == [expected]
 
 
 def _section(*answers: Glance) -> Section:

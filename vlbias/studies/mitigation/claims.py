@@ -34,7 +34,8 @@ CLAIMS = (
     ),
     Claim(
         "glance-nothing-helps",
-        "Of {settings} ways to take the differences out none is shown to do more than its placebo.",
+        "Of {settings} ways to take the differences out none is shown to make them smaller by more than its "
+        "placebo does without making B larger.",
         "as glance-helps",
         "as glance-helps",
         "no finding",
@@ -48,7 +49,7 @@ CLAIMS = (
         "gaps that the model had are smaller than in a model as strict for every class with {over} "
         "({over_names}), and than "
         "under their placebo with {beyond} ({beyond_names}). Performance is shown to be kept by {kept} "
-        "({kept_names}).",
+        "({kept_names}).{larger}",
         "for each setting: the change of B; B_lin beyond class-by-class thresholds; B_lin beyond its "
         "placebo; performance",
         "limits of each; performance by its margin",

@@ -10,6 +10,7 @@ from vlbias.report.names import method_in_words
 from vlbias.store.run_folder import Run
 from vlbias.studies.mitigation.claims import claim
 from vlbias.studies.mitigation.numbers import Tables
+from vlbias.studies.mitigation.other_gaps import with_larger_b
 from vlbias.studies.photos.glance import how_much
 
 __all__ = ["at_a_glance"]
@@ -27,7 +28,8 @@ def at_a_glance(run: Run, tables: Tables) -> list[Glance]:
 
 
 def _what_helps(chosen: pd.DataFrame, objects: int) -> Glance:
-    helps = chosen[chosen["attributable_adjusted"] == "reduced"]
+    shown = chosen["attributable_adjusted"] == "reduced"
+    helps = chosen[shown & ~with_larger_b(chosen)]
     kept = helps[helps["performance_verdict"] == "kept"]
     name = "glance-helps" if len(kept) else "glance-helps-at-a-cost"
     ranked = (kept if len(kept) else helps).sort_values("attributable")

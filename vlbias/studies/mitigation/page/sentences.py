@@ -11,6 +11,7 @@ from vlbias.report.claims import Sentence
 from vlbias.store.run_folder import Run
 from vlbias.studies.mitigation.claims import claim
 from vlbias.studies.mitigation.numbers import Tables
+from vlbias.studies.mitigation.other_gaps import with_larger_b
 from vlbias.studies.mitigation.results import Conditions
 
 __all__ = ["headline", "left_out", "margins_in_words", "reading", "readings"]
@@ -30,7 +31,14 @@ def headline(tables: Tables) -> Sentence:
         f"{name}_names": ", ".join(chosen.loc[rows, "setting"]) or "none"
         for name, rows in found.items()
     }
-    return claim("settings-counted").say(settings=len(chosen), **counts, **names)
+    both = with_larger_b(chosen) & (found["over"] | found["beyond"])
+    larger = (
+        f" With {', '.join(chosen.loc[both, 'setting'])} the estimate of B is larger than before all the same: "
+        "other gaps opened, or these turned round."
+        if both.any()
+        else ""
+    )
+    return claim("settings-counted").say(settings=len(chosen), larger=larger, **counts, **names)
 
 
 def readings(tables: Tables) -> list[Sentence]:
@@ -88,6 +96,12 @@ def _limits(row: pd.Series[Any], column: str) -> str:
 def _further(row: pd.Series[Any]) -> Iterator[str]:
     if row["over_threshold_adjusted"] == "reduced" and row["over_threshold_share"] > 1:
         yield " That is more than there was: in this direction the gaps now point the other way."
+    smaller = "reduced" in (row["over_threshold_adjusted"], row["attributable_adjusted"])
+    if smaller and row["B_crossfit"] > row["B_crossfit_null"]:
+        yield (
+            f" The cross-fit estimate of B is larger than before all the same ({row['B_crossfit_null']:.3f} "
+            f"before, {row['B_crossfit']:.3f} after): other gaps opened, or these turned round."
+        )
     if row.get("levelling_down", False) is True:
         yield (
             " The gaps close in part because the group with fewer false positives gets more of them "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from vlbias.studies.mitigation.numbers import Tables
+from vlbias.studies.mitigation.other_gaps import told_apart
 
 __all__ = ["ablation_table", "condition_table", "performance_table", "summary_table"]
 
@@ -25,8 +26,8 @@ def summary_table(verdicts: pd.DataFrame) -> pd.DataFrame:
             "setting": rows["setting"],
             "strength": rows["strength"],
             "B": rows["bias_adjusted"],
-            "gaps over thresholds": rows["over_threshold_adjusted"],
-            "gaps over placebo": rows["attributable_adjusted"],
+            "gaps over thresholds": told_apart(rows, "over_threshold_adjusted"),
+            "gaps over placebo": told_apart(rows, "attributable_adjusted"),
             "performance": rows["performance_verdict"],
             "change of B": _with_limits(rows, "change"),
             "over thresholds by class": _with_limits(rows, "over_threshold"),
