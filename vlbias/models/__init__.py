@@ -149,7 +149,7 @@ FAMILIES = {
     "vision-text-dual-encoder": "vlbias.models.dual",
     **dict.fromkeys((*_GENERATIVE, *REFUSED), _IMAGE_TEXT),
     **dict.fromkeys(("bert", "distilbert", "gpt2", "gpt_neox", "opt", "roberta"), _LANGUAGE),
-    **dict.fromkeys(("gemma", "gemma2", "gemma3_text", "llama", "mistral"), _LANGUAGE),
+    **dict.fromkeys(("fact_net", "gemma", "gemma2", "gemma3_text", "llama", "mistral"), _LANGUAGE),
     **dict.fromkeys(("olmo", "olmo2", "olmo3", "qwen2", "qwen3", "rule_net"), _LANGUAGE),
 }
 """Hugging Face model type to the adapter that takes it; a new adapter adds its line here."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -89,6 +90,10 @@ class Tokenizer:
             for word, number in sorted(entries.items(), key=lambda item: item[1])
             if number not in special and pattern.fullmatch(word)
         }
+
+    def save(self, folder: Path) -> None:
+        """Write it as `from_pretrained` loads it."""
+        self._tokenizer.save_pretrained(folder)
 
     def decoded(self, ids: Sequence[int]) -> str:
         """The text of some tokens."""
