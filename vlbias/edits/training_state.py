@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vlbias.errors import BadData
 from vlbias.files import whole
 
 __all__ = ["State", "load_state", "save_state"]
@@ -50,11 +51,17 @@ def save_state(path: Path | None, state: State) -> None:
 
 
 def load_state(path: Path | None, identity: str) -> State | None:
-    """The state in a file; None if there is none, or it is of another training."""
+    """The state in a file; None if there is none, or it is of another training.
+
+    Raises:
+        BadData: if it cannot be read.
+    """
     if path is None or not path.is_file():
         return None
     try:
         fields = torch.load(path, weights_only=True)
-    except (OSError, RuntimeError, EOFError, UnpicklingError):
-        return None  # a file that cannot be read costs the steps that it held
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+        raise BadData(
+            f"{path}: the state of training cannot be read ({error}); delete the file to begin anew"
+        ) from error
     return State(**fields) if fields.get("identity") == identity else None

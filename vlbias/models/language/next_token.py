@@ -38,6 +38,10 @@ class NextToken:
         """Ids of a whole text, with the special tokens that begin one."""
         return self._ready.ids(text)
 
+    def token_places(self, text: str) -> list[tuple[int, int]]:
+        """First and one past the last character of each token of a text; (0, 0) for special tokens."""
+        return self._ready.offsets(text)
+
     def text_of(self, ids: Sequence[int]) -> str:
         """The text of some tokens."""
         return self._ready.decoded(ids)

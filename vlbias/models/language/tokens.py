@@ -78,6 +78,10 @@ class Tokenizer:
         """Token ids of a text, without the special tokens that end one."""
         return self._encoded(text)[0]
 
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """The characters of each token of `ids`."""
+        return self._encoded(text)[1]
+
     def words(self, pattern: re.Pattern[str]) -> dict[str, int]:
         """Entries of the vocabulary that match as a whole, with their ids, in the order of the ids.
 
