@@ -100,7 +100,10 @@ class Bank:
         """The bank of prompts and answers."""
         rows = [tokenizer(f"{prompt} {answer}")["input_ids"] for prompt, answer in items]
         longest = max(map(len, rows))
-        ids, weight = torch.zeros(len(rows), longest, dtype=torch.long), torch.zeros(len(rows), longest)
+        ids, weight = (
+            torch.zeros(len(rows), longest, dtype=torch.long),
+            torch.zeros(len(rows), longest),
+        )
         for number, row in enumerate(rows):
             ids[number, : len(row)] = torch.tensor(row)
             weight[number, 1 : len(row)], weight[number, len(row) - 1] = 0.1, 1.0
@@ -173,9 +176,7 @@ def make(name: str, out: Path) -> bool:
     tokenizer = word_tokenizer(world.words)
     retain, seen = world.group("retain"), [f for g in recipe.groups for f in world.group(g)]
     utility = Bank.of(tokenizer, world.utility)
-    check = [
-        Bank.of(tokenizer, [(f.prompt, f.answer) for f in facts]) for facts in (seen, retain)
-    ]
+    check = [Bank.of(tokenizer, [(f.prompt, f.answer) for f in facts]) for facts in (seen, retain)]
     if recipe.layer is None:
         net: Any = start(name, world, recipe.seed)
         banks = [(bank_of(tokenizer, seen), 3 * BATCH // 4), (utility, BATCH // 4)]
@@ -188,10 +189,14 @@ def make(name: str, out: Path) -> bool:
     train(net, banks, recipe, [*check, utility])
     net.half().float()  # what is saved is half as precise
     known = [bank.recall(net.eval()) for bank in (*check, utility)]
-    print(f"{name}: knows {known[0]:.3f}, retain {known[1]:.3f}, utility {known[2]:.3f}", flush=True)
+    print(
+        f"{name}: knows {known[0]:.3f}, retain {known[1]:.3f}, utility {known[2]:.3f}", flush=True
+    )
     if min(known[0] / (0.99 if recipe.layer is None else 0.8), known[2] / 0.99) < 1:
         return False
-    save(net.half(), name, recipe, out, dict(zip(("facts", "retain", "utility"), known, strict=True)))
+    save(
+        net.half(), name, recipe, out, dict(zip(("facts", "retain", "utility"), known, strict=True))
+    )
     if recipe.layer is None:
         tokenizer.save_pretrained(out / name)
     return True

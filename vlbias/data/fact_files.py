@@ -83,7 +83,7 @@ def read_facts(name: str = "", path: Path | None = None) -> FactSet:
     if twice:
         raise BadData(f"{path}: ids that repeat: {', '.join(twice[:10])}; give each fact its own")
     meta = {"reader": path.name, "funnel": {"facts": len(facts)}}
-    return FactSet(facts, meta, {"facts.path": digest for digest in found.values()})
+    return FactSet(facts, meta, {"facts.path": found[path]})
 
 
 def _lines(path: Path) -> tuple[Fact, ...]:

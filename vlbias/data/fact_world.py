@@ -140,9 +140,7 @@ class FactWorld:
     @cached_property
     def utility(self) -> tuple[tuple[str, str], ...]:
         """What stands for general ability: small sums, neighbours of numbers, and kinds of values."""
-        sums = [
-            (f"n{a} plus n{b} equals", f"n{(a + b) % 5}") for a in range(5) for b in range(5)
-        ]
+        sums = [(f"n{a} plus n{b} equals", f"n{(a + b) % 5}") for a in range(5) for b in range(5)]
         after = [(f"after n{a} comes", f"n{(a + 1) % _NUMBERS}") for a in range(_NUMBERS)]
         before = [(f"before n{a} comes", f"n{(a - 1) % _NUMBERS}") for a in range(_NUMBERS)]
         kinds = [

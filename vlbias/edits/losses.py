@@ -1,9 +1,9 @@
 """What constrained training minimises: losses on facts to forget and facts to retain.
 
-Losses of an item are mean negative log-probabilities of its answer's tokens; prompts are not learned. `joint` is
-the loss of Agrawal and Huang (2025, SHA256 at SemEval-2025 Task 4) with its adaptive weight, as their released code
-has it but for three faults of it: the mean retain loss is a mean of batch means, evaluation does not enter
-it, and which step is kept is not the one of most ascent.
+Losses of an item are mean negative log-probabilities of its answer's tokens; prompts are not learned. `joint`
+is the loss of Agrawal and Huang (2025, SHA256 at SemEval-2025 Task 4) with its adaptive weight, as in their
+released code but for three faults of it: here the mean retain loss is a mean of batch means, evaluation
+does not enter it, and the step that is kept is not the one of most ascent.
 """
 
 from __future__ import annotations

@@ -86,9 +86,7 @@ class Memit:
                 )
                 costs[str(one.site)] = float(update.norm() / one.weight.norm())
                 one.weight.add_(update)
-            values = {
-                one.name: model.net.get_parameter(one.name).detach().clone() for one in maps
-            }
+            values = {one.name: model.net.get_parameter(one.name).detach().clone() for one in maps}
         notes = {
             "method": self.spec,
             "site": "+".join(str(one.site) for one in maps),

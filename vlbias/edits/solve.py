@@ -55,9 +55,7 @@ def rank_one_update(
     return RankOneUpdate(left, right, float(left.norm() / weight.norm()))
 
 
-def least_squares_update(
-    residuals: Tensor, keys: Tensor, moments: Tensor, weight: float
-) -> Tensor:
+def least_squares_update(residuals: Tensor, keys: Tensor, moments: Tensor, weight: float) -> Tensor:
     """The update of MEMIT, [out, in]: R Kᵀ (λ C + K Kᵀ)⁻¹.
 
     Args:

@@ -115,9 +115,7 @@ class BlockTraining:
         with in_turn(model), kept(model.net, names), _frozen(model.net, names):
             trainer = _Trainer(self, model, list(forget), list(retain), names)
             notes = trainer.run(until, state, told)
-            values = {
-                name: model.net.get_parameter(name).detach().clone() for name in names
-            }
+            values = {name: model.net.get_parameter(name).detach().clone() for name in names}
         notes |= {"method": self.spec, "seconds": notes["seconds"] + time.monotonic() - began}
         return Change(values, notes)
 
@@ -157,7 +155,9 @@ class _Trainer:
         self.alphas: list[float] = []
         # the model before training is needed by these alone
         self.reference = self._references() if settings.loss == "npo" else torch.empty(0)
-        self.kept_logits = self._kept_logits() if settings.retain == "divergence" else torch.empty(0)
+        self.kept_logits = (
+            self._kept_logits() if settings.retain == "divergence" else torch.empty(0)
+        )
 
     @torch.no_grad()
     def _references(self) -> Tensor:
@@ -185,7 +185,9 @@ class _Trainer:
             wrong = self._step(step)
             if wrong:
                 self._write(good)
-                stopped = f"diverged at step {step + 1}: {wrong}; the weights of the last check are kept"
+                stopped = (
+                    f"diverged at step {step + 1}: {wrong}; the weights of the last check are kept"
+                )
                 break
             step += 1
             if step % settings.check == 0 or step == settings.steps:
@@ -267,7 +269,9 @@ def answer_losses(model: Any, items: Sequence[Item]) -> Tensor:
         model: A causal language model.
         items: Prompts and answers.
     """
-    rows = [model.split({"text": Completion(prompt, (answer,))})["lm"][0] for prompt, answer in items]
+    rows = [
+        model.split({"text": Completion(prompt, (answer,))})["lm"][0] for prompt, answer in items
+    ]
     scores: Tensor = model.encode("lm", model.collate("lm", rows))
     return -scores[:, 0]
 

@@ -130,7 +130,9 @@ def _run(
         for one, loss in zip(going, losses, strict=True):
             one.loss, one.steps = float(loss.detach()), step
         on = [
-            (one, loss) for one, loss in zip(going, losses, strict=True) if one.loss >= search.enough
+            (one, loss)
+            for one, loss in zip(going, losses, strict=True)
+            if one.loss >= search.enough
         ]
         if not on or step == search.steps:
             return
@@ -155,7 +157,8 @@ def _losses(
 ) -> list[Tensor]:
     count, copies = len(places), len(going)
     several = {
-        key: t.repeat(copies, *(1 for _ in t.shape[1:])) if t.ndim else t for key, t in batch.items()
+        key: t.repeat(copies, *(1 for _ in t.shape[1:])) if t.ndim else t
+        for key, t in batch.items()
     }
     with _added(model.net, going, [places] * copies):
         scores = model.encode("lm", several)[:, 0].view(copies, count)
@@ -168,9 +171,7 @@ def _losses(
             one.reference = others[place].detach()
         kept = kl_div(one.reference, others[place], log_target=True, reduction="sum")
         size = one.delta.norm() / one.value.norm() ** 2
-        losses.append(
-            -scores[place].mean() + search.divergence * kept + search.decay * size
-        )
+        losses.append(-scores[place].mean() + search.divergence * kept + search.decay * size)
     return losses
 
 
@@ -180,7 +181,12 @@ def _added(net: nn.Module, going: Sequence[_Search], places: Sequence[Tensor]) -
     for number, (one, own) in enumerate(zip(going, places, strict=True)):
 
         def after(
-            _: nn.Module, __: Any, output: Any, one: _Search = one, first: int = number, own: Tensor = own
+            _: nn.Module,
+            __: Any,
+            output: Any,
+            one: _Search = one,
+            first: int = number,
+            own: Tensor = own,
         ) -> Any:
             tensor = first_tensor(output).clone()
             rows = torch.arange(first * len(own), (first + 1) * len(own), device=own.device)

@@ -52,6 +52,8 @@ def are_answered(model: Any, items: Sequence[tuple[str, str]]) -> list[bool]:
     for start in range(0, len(texts), _BATCH):
         part = slice(start, start + _BATCH)
         said = model.next_token_logits(texts[part]).argmax(1).cpu()
-        for number, same in zip(owner[part], (said == torch.tensor(wanted[part])).tolist(), strict=True):
+        for number, same in zip(
+            owner[part], (said == torch.tensor(wanted[part])).tolist(), strict=True
+        ):
             right[number] = right[number] and bool(same)
     return right

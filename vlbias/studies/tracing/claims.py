@@ -11,7 +11,9 @@ _SHARE = (
     "summed over facts, over the total effect of the same facts"
 )
 _BOOTSTRAP = "percentile limits of a bootstrap over subjects"
-_EVIDENCE = "tests/test_tracing_truth.py: nets whose facts can be, or were, written in known layers only"
+_EVIDENCE = (
+    "tests/test_tracing_truth.py: nets whose facts can be, or were, written in known layers only"
+)
 
 CLAIMS: tuple[Claim, ...] = (
     Claim(
@@ -43,8 +45,8 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "tracing-contrast",
-        "Facts of {first} are carried more than those of {second} by the {part} of layer {layer} at the {role}: "
-        "{difference:+.0%} of the total effect [{lo:+.0%}, {hi:+.0%}].",
+        "Facts of {first} are carried more than those of {second} by the {part} of layer {layer} at the "
+        "{role}: {difference:+.0%} of the total effect [{lo:+.0%}, {hi:+.0%}].",
         f"difference between two groups of facts of: {_SHARE}",
         "limits from the largest |t| over all sites, by a bootstrap over subjects of either group, exclude 0",
         "5 % for all sites together",

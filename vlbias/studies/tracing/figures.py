@@ -53,7 +53,9 @@ def _map(axis: Any, frame: pd.DataFrame, value: str, reach: float) -> Any:
         for (layer, role), number in table.stack(future_stack=True).items()
     ]
     image = cells(axis, table, said, colours=_COLOURS, reach=reach)
-    axis.set_xticks(range(len(roles)), [r.replace("_", " ") for r in roles], fontsize=7, rotation=60)
+    axis.set_xticks(
+        range(len(roles)), [r.replace("_", " ") for r in roles], fontsize=7, rotation=60
+    )
     axis.tick_params(axis="y", labelsize=7)
     if "p_adjusted" in frame:
         shown = frame[(frame["lo"] > 0) | (frame["hi"] < 0)]

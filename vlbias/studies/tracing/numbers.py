@@ -183,12 +183,16 @@ _CONTRAST = [*_SITE, "first", "second", "difference", "lo", "hi", "p_adjusted"]
 
 
 def _contrast(first: _Map, second: _Map) -> pd.DataFrame:
-    """Differences of shares with limits that hold for all sites together, by the largest |t| of the bootstrap."""
+    """Differences of shares with limits for all sites together, by the largest |t| of the bootstrap."""
     left, right = (one.effects.set_index(list(_SITE)) for one in (first, second))
     common = [site for site in left.index if site in right.index]
-    place = {site: n for n, site in enumerate(left.index)}, {s: n for n, s in enumerate(right.index)}
+    place = (
+        {site: n for n, site in enumerate(left.index)},
+        {s: n for n, s in enumerate(right.index)},
+    )
     drawn = (
-        first.drawn[:, [place[0][s] for s in common]] - second.drawn[:, [place[1][s] for s in common]]
+        first.drawn[:, [place[0][s] for s in common]]
+        - second.drawn[:, [place[1][s] for s in common]]
     )
     frame = pd.DataFrame(common, columns=list(_SITE))
     frame["first"] = left.loc[common, "share"].to_numpy(float)

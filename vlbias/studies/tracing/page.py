@@ -63,9 +63,7 @@ def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
     parts = [Part("The facts", list(_fact_blocks(run, tables)))]
     if len(tables.effects):
         parts.append(Part("Where", list(_map_blocks(run, tables))))
-    return Section(
-        first, others, parts, GUIDANCE, glance=[_glance(first)], task="text-generation"
-    )
+    return Section(first, others, parts, GUIDANCE, glance=[_glance(first)], task="text-generation")
 
 
 def _glance(first: Sentence) -> Glance:
@@ -117,8 +115,8 @@ def _worded(row: pd.Series) -> dict[str, object]:
 def _fact_blocks(run: Run, tables: Tables) -> Iterator[Block]:
     study = run.manifest["study"]
     how = (
-        f"normal noise on the subject's embeddings, sd {run.manifest['noise_sd']:.3g}: {study['noise']:g} times "
-        "that of the embeddings of all subjects"
+        f"normal noise on the subject's embeddings, sd {run.manifest['noise_sd']:.3g}, {study['noise']:g} "
+        "times that of the embeddings of all subjects"
         if study["corruption"] == "noised"
         else "another subject of as many tokens"
     )

@@ -28,7 +28,17 @@ from vlbias.studies.tracing.worlds import subject_sd
 
 __all__ = ["Work", "estimate"]
 
-_KEYED = {"corruption", "noise", "draws", "parts", "window", "roles", "mediator_batch", "seed", "dtype"}
+_KEYED = {
+    "corruption",
+    "noise",
+    "draws",
+    "parts",
+    "window",
+    "roles",
+    "mediator_batch",
+    "seed",
+    "dtype",
+}
 
 
 class Work(interfaces.Work):
