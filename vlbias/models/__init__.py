@@ -39,6 +39,7 @@ def _planted(family: str, target: str, what: str) -> dict[str, Entry]:
     }
 
 
+_IMAGE_TEXT = "vlbias.models.image_text.loading"
 _LANGUAGE = "vlbias.models.language.loading"
 _NETS = {
     "bottleneck": "small net that solves ABA and ABB through three types of heads",
@@ -57,9 +58,6 @@ def _nets(name: str, folder: str) -> dict[str, Entry]:
         )
         for p in sorted(c.parent for c in (_PLANTED.parent / folder).glob("*/config.json"))
     }
-
-
-_IMAGE_TEXT = "vlbias.models.image_text.loading"
 
 
 def _generative() -> dict[str, Entry]:
