@@ -193,9 +193,10 @@ def test_noise_is_a_world_that_leaves_the_model_as_it_is(taught: Taught) -> None
     assert noised != clean
     assert (batch["input_ids"][0] != batch["input_ids"][1]).sum() == 1
     assert torch.equal(model.next_token_logits(ids), before)
+    bad = Completion(text.text, text.candidates, text.spans, noise=Noise("subjct", 1.0, (1,)))
+    row = model.split({"text": bad})["lm"][0]
     with pytest.raises(UnknownName, match="subjct"):
-        bad = Completion(text.text, text.candidates, text.spans, noise=Noise("subjct", 1.0, (1,)))
-        model.collate("lm", [model.split({"text": bad})["lm"][0]])
+        model.collate("lm", [row])
 
 
 def test_other_subjects_are_of_as_many_tokens(study: Callable[..., Any], tmp_path: Path) -> None:

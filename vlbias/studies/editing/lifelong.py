@@ -22,7 +22,7 @@ from vlbias.edits.weights import OutputMap
 from vlbias.errors import BadData
 from vlbias.files import whole
 from vlbias.studies.editing.asking import Before, harmonic, shifts
-from vlbias.studies.editing.plan import Sequence
+from vlbias.studies.editing.plan import EditSequence
 
 __all__ = ["Lifelong"]
 
@@ -55,7 +55,7 @@ class Lifelong:
     def __init__(
         self,
         model: Any,
-        part: Sequence,
+        part: EditSequence,
         before: Before,
         context: Context,
         points: tuple[int, ...],

@@ -133,7 +133,7 @@ def _cost_blocks(tables: Tables) -> Iterator[Block]:
     if tables.edits["predicted_shift"].notna().any():
         yield block(
             "Interference, predicted and measured",
-            "Mean shift of the changed map's output at the subjects of unedited facts, over its norm. The line is "
-            "where both are equal.",
+            "Mean shift of the changed map's output at the subjects of unedited facts, over its norm. The line "
+            "is where both are equal.",
             figure=figures.shift_points(tables.edits),
         )

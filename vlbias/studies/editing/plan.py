@@ -19,11 +19,11 @@ from vlbias.studies.editing.study import Method, Protocol, Study
 from vlbias.studies.knowledge.fact_choice import facts_of
 from vlbias.studies.knowledge.known import refuse_other_models
 
-__all__ = ["EditingPlan", "Sequence", "make_plan"]
+__all__ = ["EditingPlan", "EditSequence", "make_plan"]
 
 
 @dataclass(frozen=True)
-class Sequence:
+class EditSequence:
     """What one cell computes: edits of one method, one after another.
 
     Args:
@@ -59,11 +59,11 @@ class EditingPlan(Plan):
     files: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def parts(self) -> list[Sequence]:
+    def parts(self) -> list[EditSequence]:
         """One for each method and protocol."""
         study = self.study
         return [
-            Sequence(method, protocol, study.edits)
+            EditSequence(method, protocol, study.edits)
             for protocol in study.protocols
             for method in study.methods
         ]

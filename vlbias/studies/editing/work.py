@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Collection, Iterator
-from collections.abc import Sequence as Several
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +28,7 @@ from vlbias.runs.manifest import described
 from vlbias.store.cell_writer import cell_key
 from vlbias.studies.editing.asking import Before
 from vlbias.studies.editing.lifelong import Lifelong
-from vlbias.studies.editing.plan import EditingPlan, Sequence
+from vlbias.studies.editing.plan import EditingPlan, EditSequence
 from vlbias.studies.knowledge.known import are_answered
 
 __all__ = ["Work", "estimate"]
@@ -85,7 +84,7 @@ class Work(interfaces.Work):
             "version": version("vlbias"),
         }
 
-    def _about(self, part: Sequence) -> dict[str, Any]:
+    def _about(self, part: EditSequence) -> dict[str, Any]:
         return {"method": part.method.model_dump(mode="json"), "protocol": part.protocol}
 
     @cached_property
@@ -138,7 +137,7 @@ class Work(interfaces.Work):
         with whole(self.folder / "samples.parquet") as temporary:
             pd.DataFrame(rows).to_parquet(temporary)
 
-    def prepare(self, todo: Several[Cell], progress: Progress) -> Collection[str]:
+    def prepare(self, todo: Sequence[Cell], progress: Progress) -> Collection[str]:
         """Measure second moments of keys once, for all processes."""
         if todo:
             progress.events.note("measuring second moments of keys")
