@@ -1,4 +1,4 @@
-"""Constrained training of blocks: the published weights, frozen is frozen, resumed, stopped before it diverges."""
+"""Constrained training of blocks: published weights, frozen is frozen, resumed, stopped before it diverges."""
 
 from __future__ import annotations
 
