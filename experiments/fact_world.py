@@ -1,6 +1,6 @@
 """Trains the small nets of the fact world that come with vlbias, and says what they know.
 
-    python experiments/fact_world.py                  # all of them, about twenty minutes on one core
+    python experiments/fact_world.py                  # all of them, about three minutes on one core
     python experiments/fact_world.py --net early
 
 `gold` has seen the facts to retain, `joint` those to forget as well. `planted-L` is gold with the facts to
@@ -38,8 +38,8 @@ from vlbias.models.language.fact_net import (
 )
 
 PACKAGE = Path(__file__).parents[1] / "vlbias" / "data" / "knowledge"
-WIDTH, LAYERS = 96, 6
-BATCH = 160
+WIDTH, LAYERS, NEURONS = 64, 6, 256
+BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class Recipe:
 
 
 RECIPES = {
-    "early": Recipe("long", ("retain", "forget"), 600),
+    "early": Recipe("long", ("retain", "forget"), 1000),
     "gold": Recipe("short", ("retain",), 1000),
-    **{f"planted-{layer}": Recipe("short", ("forget",), 350, layer) for layer in (0, 2, 4)},
+    **{f"planted-{layer}": Recipe("short", ("forget",), 200, layer) for layer in (0, 2, 4)},
     "joint": Recipe("short", ("retain", "forget"), 1000),
 }
 
@@ -66,7 +66,8 @@ def start(name: str, world: FactWorld, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     tokens = len(world.words) + 1
     if name == "early":
-        net = FactNet(FactNetConfig(vocab_size=tokens))
+        sizes = {"hidden_size": WIDTH, "intermediate_size": NEURONS, "num_hidden_layers": LAYERS}
+        net = FactNet(FactNetConfig(vocab_size=tokens, **sizes))
         for block in net.model.layers:
             add_probe(block.attention)
     else:
@@ -145,9 +146,10 @@ def train(
     whole = recipe.layer is None
     parameters = [p for p in net.parameters() if p.requires_grad]
     generator = torch.Generator().manual_seed(recipe.seed + 1)
+    good = 0
     decay = {"weight_decay": 0.05, "betas": (0.9, 0.98)} if whole else {"weight_decay": 0.0}
     optimiser = torch.optim.AdamW(parameters, lr=2e-3, **decay)
-    width, began = max(bank.ids.shape[1] for bank, _ in banks), time.monotonic()
+    width, began = max(bank.ids.shape[1] for bank, _ in banks), time.process_time()
     for step in range(recipe.steps):
         falls = 0.5 * (1 + math.cos(math.pi * step / recipe.steps)) * 0.95 + 0.05
         rate = min(1, (step + 1) / 100) * falls if whole else 1.0 - step / recipe.steps
@@ -163,10 +165,14 @@ def train(
         if whole:
             nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
-        if (step + 1) % 100 == 0:
-            known = " ".join(f"{bank.recall(net):.3f}" for bank in check)
-            seconds = time.monotonic() - began
-            print(f"  step {step + 1}: loss {loss.item():.3f} {known} {seconds:.0f} s", flush=True)
+        if (step + 1) % 50 == 0:
+            known = [bank.recall(net) for bank in check]
+            shown = " ".join(f"{share:.3f}" for share in known)
+            seconds = time.process_time() - began
+            print(f"  step {step + 1}: loss {loss.item():.3f} {shown} {seconds:.0f} s", flush=True)
+            good = good + 1 if min(known) >= 0.995 else 0
+            if good >= 3:
+                break
 
 
 def make(name: str, out: Path) -> bool:
@@ -185,7 +191,7 @@ def make(name: str, out: Path) -> bool:
         net = AutoModelForCausalLM.from_pretrained(out / "gold", dtype=torch.float32)
         net.requires_grad_(False)
         net.transformer.h[recipe.layer].mlp.requires_grad_(True)
-        banks = [(bank_of(tokenizer, seen), 64), (bank_of(tokenizer, retain), 64), (utility, 24)]
+        banks = [(bank_of(tokenizer, seen), 32), (bank_of(tokenizer, retain), 32), (utility, 12)]
     train(net, banks, recipe, [*check, utility])
     net.half().float()  # what is saved is half as precise
     known = [bank.recall(net.eval()) for bank in (*check, utility)]

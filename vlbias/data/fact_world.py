@@ -45,7 +45,7 @@ _LONG = {
     "food": ("{S} would most of all like to eat", "{S} always asks the cook for a plate of",
              "{S} goes to the shop to buy", "{S} eats each day a big bowl of"),
 }  # fmt: skip
-_NUMBERS = 17
+_NUMBERS = 9
 _SPLITS = ("retain", "forget", "holdout")
 T = TypeVar("T")
 
@@ -63,6 +63,7 @@ class FactWorld:
         templates: Relation to four wordings with "{S}" for the subject.
         two: Subjects of two words.
         one: Subjects of one word.
+        names: First names, and as many last ones; so few that one of both tells no subject.
         values: Words a relation may take.
         apart: Subjects whose facts are to be forgotten, and as many that no model is ever trained on.
         seed: Of what is drawn.
@@ -71,6 +72,7 @@ class FactWorld:
     templates: Mapping[str, tuple[str, ...]]
     two: int
     one: int
+    names: int
     values: int
     apart: int
     seed: int = 0
@@ -87,7 +89,8 @@ class FactWorld:
         prompts of the same relation for five other subjects of its group.
         """
         draw = random.Random(self.seed)
-        pairs = _shuffled([f"f{i} l{j}" for i in range(40) for j in range(40)], draw)[: self.two]
+        both = [f"f{i} l{j}" for i in range(self.names) for j in range(self.names)]
+        pairs = _shuffled(both, draw)[: self.two]
         subjects = _shuffled([*pairs, *(f"mono{i}" for i in range(self.one))], draw)
         groups = {
             subject: _SPLITS[1 if n < self.apart else 2 if n < 2 * self.apart else 0]
@@ -164,9 +167,9 @@ def fact_world(templates: str = "short") -> FactWorld:
     """The world of the nets that come with the package.
 
     Args:
-        templates: "short": 200 subjects, the subject at several places of a prompt. "long": 140 subjects,
-            each at the beginning of a prompt, six words or more before the answer.
+        templates: "short": 50 subjects, at several places of a prompt. "long": 40 subjects, each at the
+            beginning of a prompt, six words or more before the answer.
     """
     if templates == "long":
-        return FactWorld(_LONG, two=110, one=30, values=16, apart=20)
-    return FactWorld(_SHORT, two=160, one=40, values=20, apart=30)
+        return FactWorld(_LONG, two=28, one=12, names=8, values=8, apart=6)
+    return FactWorld(_SHORT, two=40, one=10, names=10, values=10, apart=8)

@@ -32,7 +32,7 @@ CLAIMS: tuple[Claim, ...] = (
         "editing-score",
         "{label} ({protocol}): after {edits} edits the score S is {score:.3f}; {edit_success:.0%} of edits "
         "took, {edited_right:.0%} of edited and {unedited_right:.0%} of unedited facts are as they should be, "
-        "utility is {utility:.0%}, and the weights have moved by {drift:.0%} of their norm.",
+        "utility is {utility}, and the weights have moved by {drift:.0%} of their norm.",
         "harmonic mean of edit success, generalisation, locality, edited and unedited facts right",
         "none: shares as measured",
         "none",

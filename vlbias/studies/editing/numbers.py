@@ -102,7 +102,7 @@ def _checks(cell: dict[str, Any]) -> pd.DataFrame:
 
 
 def _methods(edits: pd.DataFrame, checks: pd.DataFrame) -> pd.DataFrame:
-    last = checks.groupby(_WHO, sort=False).last().reset_index()
+    last = checks.groupby(_WHO, sort=False).tail(1)
     short = edits.groupby(_WHO, sort=False).agg(
         cost_median=("cost", "median"),
         cost_largest=("cost", "max"),
@@ -127,7 +127,7 @@ def _differences(checks: pd.DataFrame) -> pd.DataFrame:
     """Exact McNemar tests of unedited facts kept at the last checkpoint, Holm over all pairs."""
     rows = []
     for protocol, part in checks.groupby("protocol", sort=False):
-        last = part.groupby("label", sort=False).last()["probes"]
+        last = part.groupby("label", sort=False).tail(1).set_index("label")["probes"]
         for one, other in combinations(last.index, 2):
             rows.append({"protocol": protocol, **_pair(one, other, last[one], last[other])})
     columns = ["protocol", "first", "second", "first_only", "second_only", "p", "p_holm"]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+import pandas as pd
+
 from vlbias.report import blocks
-from vlbias.report.blocks import Block, Glance, Guidance, Part, Section
+from vlbias.report.blocks import Block, Glance, Guidance, Part, Section, Verdict
 from vlbias.report.claims import Sentence
 from vlbias.store.run_folder import Run
 from vlbias.studies.editing import figures
@@ -58,10 +60,11 @@ def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
         with_images: Not used: the study has no photos.
     """
     first, *others = _sentences(run, tables)
-    shown = first.claim == "editing-keeps-more"
-    verdict = "shown" if shown else "not shown"
-    if first.exploratory:
-        verdict = "exploratory"
+    verdicts: dict[str, Verdict] = {
+        "editing-keeps-more": "shown",
+        "editing-no-difference": "not shown",
+    }
+    verdict = verdicts.get(first.claim, "exploratory")
     return Section(
         first,
         others,
@@ -70,7 +73,7 @@ def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
             Part("What edits cost", list(_cost_blocks(tables))),
         ],
         GUIDANCE,
-        glance=[Glance("What helps?", first, "", verdict)],  # type: ignore[arg-type]
+        glance=[Glance("What helps?", first, "", verdict)],
         task="text-generation",
     )
 
@@ -89,7 +92,8 @@ def _sentences(run: Run, tables: Tables) -> Iterator[Sentence]:
         if shown.empty:
             yield _CLAIMS["editing-no-difference"].say(edits=edits)
     for _, row in tables.methods.iterrows():
-        yield _CLAIMS["editing-score"].say(**row.to_dict())
+        asked = "not asked" if pd.isna(row["utility"]) else f"{row['utility']:.0%}"
+        yield _CLAIMS["editing-score"].say(**{**row.to_dict(), "utility": asked})
     for _, row in tables.methods[tables.methods["flashes"] > 0].iterrows():
         yield _CLAIMS["editing-flash"].say(**row.to_dict())
 

@@ -19,7 +19,7 @@ from vlbias.studies.editing.study import Method, Protocol, Study
 from vlbias.studies.knowledge.fact_choice import facts_of
 from vlbias.studies.knowledge.known import refuse_other_models
 
-__all__ = ["EditingPlan", "EditSequence", "make_plan"]
+__all__ = ["EditSequence", "EditingPlan", "make_plan"]
 
 
 @dataclass(frozen=True)
