@@ -16,7 +16,7 @@ from vlbias.data.facts import Fact
 from vlbias.edits.change import Change
 from vlbias.edits.keys import completion, key_moments, record_maps
 from vlbias.edits.memit import Memit
-from vlbias.edits.rank_one import Context, RankOne, update_of
+from vlbias.edits.rank_one import Context, RankOne, change_of, update_of
 from vlbias.edits.values import ValueSearch, find_targets
 from vlbias.edits.weights import output_maps, weight_blocks
 from vlbias.errors import BadData, BadModel, BadStudy, UnknownName
@@ -60,11 +60,16 @@ def test_an_edit_gives_its_key_its_value(language: Load, kind: str, keys: Any, f
     for one, target in zip(maps, targets, strict=True):
         assert float(target.delta.norm()) > 0
         update = update_of(one, target, given.moments.with_ridge(one.path, 0.1), keys)
-        key = target.keys[0] if keys == "mixed" else target.mean_key
+        key = (target.keys[0] if keys == "mixed" else target.mean_key).double()
         bias = getattr(one.module, "bias", None)
-        read = (one.weight + update.matrix) @ key + (0.0 if bias is None else bias.detach())
-        goal = target.value + target.delta
-        assert float((read - goal).norm() / goal.norm()) <= 1e-6
+        added = 0.0 if bias is None else bias.detach().double()
+        goal = (target.value + target.delta).double()
+        new = one.weight.double() + update.matrix
+        assert float((new @ key + added - goal).norm() / goal.norm()) <= 1e-6
+        # and as it is written: in single precision, which rounds each weight
+        written = change_of(one, update, {}).values[one.name].double()
+        read = (written.T if one.is_turned else written) @ key + added
+        assert float((read - goal).norm()) <= 1e-6 * float(new.norm() * key.norm())
     change = settings.fit(model, fact, fact.target, given, rng=np.random.default_rng(0))
     assert change.notes["cost"] == min(change.notes["costs"].values())
     assert same(before, weights(model))  # B5: a scan leaves no trace

@@ -131,13 +131,14 @@ def update_of(
     if keys == "mixed":
         # without a prefix the map gives `value`, so that only `delta` is missing
         return rank_one_update(one.weight, target.delta, target.keys[0], moments, target.mean_key)
-    key = target.mean_key
+    key = target.mean_key.double()
     bias = getattr(one.module, "bias", None)
-    now = one.weight @ key + (0.0 if bias is None else bias.detach())
-    return rank_one_update(one.weight, target.value + target.delta - now, key, moments)
+    now = one.weight.double() @ key + (0.0 if bias is None else bias.detach().double())
+    goal = target.value.double() + target.delta.double()
+    return rank_one_update(one.weight, goal - now, key, moments)
 
 
 def change_of(one: OutputMap, update: RankOneUpdate, notes: dict[str, Any]) -> Change:
     """The change that an update of a map is."""
-    new = one.weight + update.matrix
+    new = (one.weight.double() + update.matrix).to(one.weight.dtype)
     return Change({one.name: (new.T if one.is_turned else new).contiguous()}, notes)

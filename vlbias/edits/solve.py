@@ -19,8 +19,8 @@ class RankOneUpdate:
     """The update left ⊗ right of a map.
 
     Args:
-        left: How far the output moves, for each unit of overlap with `right`, [out].
-        right: Direction of keys that are moved, of length 1, [in].
+        left: How far the output moves, for each unit of overlap with `right`, [out]; double precision.
+        right: Direction of keys that are moved, of length 1, [in]; double precision.
         cost: Frobenius norm of the update over that of the map (LA of Hu et al.).
     """
 
@@ -49,8 +49,9 @@ def rank_one_update(
             grows without bound as the two become orthogonal.
     """
     whitened = torch.linalg.solve(moments, (key if direction is None else direction).to(moments))
-    right = (whitened / whitened.norm()).to(weight)
-    left = residual / torch.dot(right, key)
+    right = whitened / whitened.norm()
+    # in the precision of the moments: a small overlap would make rounding large
+    left = residual.to(moments) / torch.dot(right, key.to(moments))
     # the norm of an outer product is the product of the norms, and `right` has length 1
     return RankOneUpdate(left, right, float(left.norm() / weight.norm()))
 
