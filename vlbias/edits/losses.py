@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor
 from torch.nn.functional import logsigmoid, relu
 
-__all__ = ["LOSSES", "Batch", "Loss", "RetainWeight", "adaptive_weight"]
+from vlbias.edits.loss_names import Loss
 
-Loss = Literal["ascent", "difference", "npo", "joint", "hinge"]
+__all__ = ["LOSSES", "Batch", "Loss", "RetainWeight", "adaptive_weight"]
 
 
 def adaptive_weight(deviation: float, *, cap: float = 2.8, rounded: bool = False) -> float:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vlbias.edits.loss_names import Loss
 from vlbias.edits.memit import Memit
 from vlbias.edits.rank_one import RankOne
+from vlbias.edits.training import BlockTraining
 from vlbias.edits.values import ValueSearch
 from vlbias.errors import BadStudy, UnknownName
 
-__all__ = ["METHODS", "method_of"]
+__all__ = ["METHODS", "method_of", "training_of"]
 
 METHODS: dict[str, type[RankOne] | type[Memit]] = {"rank-one": RankOne, "memit": Memit}
 """Name to settings."""
@@ -48,6 +50,40 @@ def method_of(
     if not search:
         return plain
     return dataclasses.replace(plain, search=dataclasses.replace(plain.search, **search))
+
+
+def training_of(
+    sites: Sequence[str], loss: Loss, options: Mapping[str, Any], *, bound: float, seed: int = 0
+) -> BlockTraining:
+    """Training of blocks with settings as a study gives them.
+
+    Args:
+        sites: Blocks.
+        loss: What is minimised.
+        options: Further settings.
+        bound: For "hinge", where the options give none.
+        seed: Of the batches.
+
+    Raises:
+        BadStudy: if there is no such setting, or a value is of another type.
+    """
+    apart = {"sites", "loss", "seed"}
+    defaults = {
+        field.name: field.default
+        for field in dataclasses.fields(BlockTraining)
+        if field.name not in apart
+    }
+    for key, value in options.items():
+        if key not in defaults:
+            raise BadStudy(f"options.{key}", value, f"one of {', '.join(sorted(defaults))}")
+        kind = type(defaults[key])
+        fits = type(value) is kind or (kind is float and type(value) is int)
+        if not fits or (kind in (int, float) and value < 0):
+            raise BadStudy(f"options.{key}", value, f"a value such as {defaults[key]!r}")
+    given = {"bound": bound, **options}
+    if given.get("retain", "answers") not in ("answers", "divergence"):
+        raise BadStudy("options.retain", given["retain"], '"answers" or "divergence"')
+    return BlockTraining(tuple(sites), loss, seed=seed, **given)
 
 
 _CHOICES = {

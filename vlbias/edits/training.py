@@ -17,15 +17,15 @@ from torch.nn.functional import kl_div
 from vlbias.causal.cloze import Completion
 from vlbias.causal.turns import in_turn
 from vlbias.edits.change import Change, kept
-from vlbias.edits.losses import LOSSES, Batch, Loss, RetainWeight
+from vlbias.edits.items import Item, refuse_same
+from vlbias.edits.loss_names import Loss
+from vlbias.edits.losses import LOSSES, Batch, RetainWeight
 from vlbias.edits.training_state import State, load_state, save_state
 from vlbias.edits.weights import weight_blocks
-from vlbias.errors import BadData, BadStudy
+from vlbias.errors import BadStudy
 
-__all__ = ["BlockTraining", "Item", "answer_losses", "refuse_same"]
+__all__ = ["BlockTraining", "answer_losses"]
 
-Item = tuple[str, str]
-"""A prompt and its answer."""
 Told = Callable[[int, int], None]
 """Told of the steps that are done, and of how many there are."""
 
@@ -274,23 +274,6 @@ def answer_losses(model: Any, items: Sequence[Item]) -> Tensor:
     ]
     scores: Tensor = model.encode("lm", model.collate("lm", rows))
     return -scores[:, 0]
-
-
-def refuse_same(forget: Sequence[Item], retain: Sequence[Item]) -> None:
-    """Nothing, if there are items to forget and others to retain.
-
-    Raises:
-        BadData: otherwise; names what is in both.
-    """
-    for name, items in (("forget", forget), ("retain", retain)):
-        if not items:
-            raise BadData(f"there is nothing to {name}: give one prompt with its answer or more")
-    both = sorted({prompt for prompt, _ in forget} & {prompt for prompt, _ in retain})
-    if both:
-        shown = ", ".join(map(repr, both[:10])) + (" …" if len(both) > 10 else "")
-        raise BadData(
-            f"{len(both)} prompts are to be forgotten and to be retained: {shown}; take each into one set"
-        )
 
 
 def _parts(items: Sequence[Item], size: int = 64) -> list[Sequence[Item]]:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from statsmodels.stats.contingency_tables import mcnemar
 
-from vlbias.analysis.corrections import holm
+from vlbias.analysis.paired_shares import paired_differences, with_holm
 from vlbias.runs.events import Note, silent
 from vlbias.store.finished import refuse_unfinished
 from vlbias.store.run_folder import Run
@@ -125,20 +121,11 @@ def _drift(checks: pd.DataFrame) -> pd.DataFrame:
 
 def _differences(checks: pd.DataFrame) -> pd.DataFrame:
     """Exact McNemar tests of unedited facts kept at the last checkpoint, Holm over all pairs."""
-    rows = []
+    frames = []
     for protocol, part in checks.groupby("protocol", sort=False):
-        last = part.groupby("label", sort=False).tail(1).set_index("label")["probes"]
-        for one, other in combinations(last.index, 2):
-            rows.append({"protocol": protocol, **_pair(one, other, last[one], last[other])})
-    columns = ["protocol", "first", "second", "first_only", "second_only", "p", "p_holm"]
-    frame = pd.DataFrame(rows, columns=columns[:-1])
-    frame["p_holm"] = holm(frame["p"].to_numpy(float)) if len(frame) else []
-    return frame[columns]
-
-
-def _pair(one: str, other: str, left: Sequence[bool], right: Sequence[bool]) -> dict[str, Any]:
-    a, b = np.array(left, bool), np.array(right, bool)
-    table = [[int((a & b).sum()), int((a & ~b).sum())], [int((~a & b).sum()), int((~a & ~b).sum())]]
-    p = float(mcnemar(table, exact=True).pvalue) if table[0][1] + table[1][0] else 1.0
-    pair = {"first": one, "second": other}
-    return {**pair, "first_only": table[0][1], "second_only": table[1][0], "p": p}
+        last = part.groupby("label", sort=False).tail(1)
+        right = dict(zip(last["label"], last["probes"], strict=True))
+        frame = paired_differences(right)
+        frame.insert(0, "protocol", protocol)
+        frames.append(frame)
+    return with_holm(pd.concat(frames, ignore_index=True))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from vlbias.data.fact_files import FACTS, FactSet
-from vlbias.data.fact_world import fact_world
+from vlbias.data.fact_files import FactSet
 from vlbias.data.gender_labels import funnel_in_lines
-from vlbias.data.text_files import files_read, lines_of, read_records
+from vlbias.data.text_files import files_read, lines_of
 from vlbias.edits.methods import method_of
 from vlbias.errors import BadData, BadStudy
 from vlbias.models import outline_model
@@ -18,6 +16,7 @@ from vlbias.runs.interfaces import Plan
 from vlbias.studies.editing.study import Method, Protocol, Study
 from vlbias.studies.knowledge.fact_choice import facts_of
 from vlbias.studies.knowledge.known import refuse_other_models
+from vlbias.studies.knowledge.utility import Items, utility_of
 
 __all__ = ["EditSequence", "EditingPlan", "make_plan"]
 
@@ -55,7 +54,7 @@ class EditingPlan(Plan):
     study: Study
     facts: FactSet
     texts: tuple[str, ...]
-    utility: tuple[tuple[str, str], ...]
+    utility: Items
     files: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -111,7 +110,7 @@ def make_plan(study: Study, note: Note = silent) -> EditingPlan:
     facts = facts_of(study.facts, study.seed)
     with files_read() as found:
         texts = tuple(lines_of(study.texts)) if study.texts else _prompts(facts)
-        utility = _utility(study)
+        utility = utility_of(study.utility, study.facts.name)
     _refuse_few(study, facts)
     note("reading the model's outline")
     outline = outline_model(study.model)
@@ -130,19 +129,6 @@ def make_plan(study: Study, note: Note = silent) -> EditingPlan:
 def _prompts(facts: FactSet) -> tuple[str, ...]:
     """The facts' prompts with their answers: what there is without a file of texts."""
     return tuple(f"{text} {fact.answer}" for fact in facts.facts for text in fact.prompts)
-
-
-def _utility(study: Study) -> tuple[tuple[str, str], ...]:
-    if study.utility is None:
-        return fact_world(FACTS[study.facts.name]).utility if study.facts.name else ()
-    return tuple(_pair(study.utility, number, row) for number, row in read_records(study.utility))
-
-
-def _pair(path: Path, number: int, row: Mapping[str, object]) -> tuple[str, str]:
-    prompt, answer = row.get("prompt"), row.get("answer")
-    if not isinstance(prompt, str) or not isinstance(answer, str):
-        raise BadData(f"{path.name} line {number}: expected texts 'prompt' and 'answer'")
-    return prompt.strip(), answer.strip()
 
 
 def _refuse_few(study: Study, facts: FactSet) -> None:
