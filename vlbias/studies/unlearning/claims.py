@@ -7,7 +7,9 @@ from vlbias.report.claims import Claim
 __all__ = ["CLAIMS"]
 
 _EVIDENCE = "tests/test_unlearning_run.py"
-_RETAINED = "facts to retain that are still answered, of methods that both forgot down to the level of the study"
+_RETAINED = (
+    "facts to retain still answered, of methods that both forgot down to the level of the study"
+)
 
 CLAIMS: tuple[Claim, ...] = (
     Claim(
