@@ -185,7 +185,8 @@ def _summed(
     count = 0
     ids = [model.tokens(text)[: model.max_tokens] for text in texts]
     for start in range(0, len(ids), _BATCH):
-        some, seen = ids[start : start + _BATCH], {}
+        some = ids[start : start + _BATCH]
+        seen: dict[str, Tensor] = {}
         with ExitStack() as hooks:
             for one in maps:
                 _listen(hooks, model.net, one.path, seen)

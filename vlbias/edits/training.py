@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import kl_div
 
 from vlbias.causal.cloze import Completion
@@ -120,20 +121,18 @@ class BlockTraining:
         return Change(values, notes)
 
 
-class _frozen:
+@contextmanager
+def _frozen(net: nn.Module, names: Sequence[str]) -> Iterator[None]:
     """Only the named parameters can be trained, as long as the context lasts."""
-
-    def __init__(self, net: Any, names: Sequence[str]) -> None:
-        self._asked = [(p, p.requires_grad) for p in net.parameters()]
-        self._trained = {id(net.get_parameter(name)) for name in names}
-
-    def __enter__(self) -> None:
-        for parameter, _ in self._asked:
-            parameter.requires_grad_(id(parameter) in self._trained)
-
-    def __exit__(self, *_: object) -> None:
-        for parameter, asked in self._asked:
-            parameter.requires_grad_(asked)
+    asked = [(parameter, parameter.requires_grad) for parameter in net.parameters()]
+    trained = {id(net.get_parameter(name)) for name in names}
+    try:
+        for parameter, _ in asked:
+            parameter.requires_grad_(id(parameter) in trained)
+        yield
+    finally:
+        for parameter, before in asked:
+            parameter.requires_grad_(before)
 
 
 class _Trainer:

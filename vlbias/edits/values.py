@@ -136,7 +136,9 @@ def _run(
         ]
         if not on or step == search.steps:
             return
-        grads = torch.autograd.grad(sum(loss for _, loss in on), [one.delta for one, _ in on])
+        grads = torch.autograd.grad(
+            torch.stack([loss for _, loss in on]).sum(), [one.delta for one, _ in on]
+        )
         for (one, _), grad in zip(on, grads, strict=True):
             one.delta.grad = grad
             one.optimiser.step()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -17,7 +17,7 @@ from vlbias.causal.turns import in_turn
 from vlbias.edits.change import Change, kept
 from vlbias.edits.memit import Memit
 from vlbias.edits.methods import method_of
-from vlbias.edits.rank_one import Context, RankOne
+from vlbias.edits.rank_one import Context
 from vlbias.edits.weights import OutputMap
 from vlbias.errors import BadData
 from vlbias.files import whole
@@ -86,8 +86,7 @@ class Lifelong:
         if isinstance(method, Memit):
             return method.fit(self.model, [(fact, answer)], self.context)
         if site is not None:
-            fixed = {"sites": (site,), "rule": "fixed", "effects": ()}
-            method = RankOne(**{**vars(method), **fixed})
+            method = replace(method, sites=(site,), rule="fixed", effects=())
         rng = np.random.default_rng([self.seed, number])
         return method.fit(self.model, fact, answer, self.context, rng=rng)
 

@@ -7,8 +7,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from vlbias.errors import UnknownName
 from vlbias.runs.study import ModelStudy
 from vlbias.studies.knowledge.fact_choice import FactChoice
+from vlbias.studies.tracing.roles import ROLES
 
 __all__ = ["PARTS", "Part", "Study"]
 
@@ -57,9 +59,6 @@ class Study(ModelStudy):
 
     def check(self) -> None:
         """See `StudyBase.check`."""
-        from vlbias.errors import UnknownName
-        from vlbias.studies.tracing.roles import ROLES
-
         self.facts.check()
         for role in self.roles:
             if role not in ROLES:
