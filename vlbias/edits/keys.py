@@ -22,7 +22,16 @@ from vlbias.edits.weights import OutputMap
 from vlbias.errors import BadData
 from vlbias.files import whole
 
-__all__ = ["SUBJECT", "KeyMoments", "Recorded", "completion", "key_moments", "record_maps"]
+__all__ = [
+    "SUBJECT",
+    "KeyMoments",
+    "Recorded",
+    "by_rows",
+    "collated",
+    "completion",
+    "key_moments",
+    "record_maps",
+]
 
 SUBJECT = "subject"
 _BATCH = 16
@@ -109,8 +118,8 @@ def record_maps(
     seen: dict[str, Tensor] = {}
     with ExitStack() as hooks:
         for one in maps:
-            _listen(hooks, model.net, one.path, seen)
-            _listen(hooks, model.net, one.block, seen, outputs_only=True)
+            _listen(hooks, model.net, one.path, seen, len(texts))
+            _listen(hooks, model.net, one.block, seen, len(texts), outputs_only=True)
         model.encode("lm", batch)
     return {
         one.path: Recorded(
@@ -130,13 +139,24 @@ def collated(model: Any, texts: Sequence[Completion]) -> tuple[dict[str, Tensor]
     return batch, torch.tensor(places, device=batch["input_ids"].device)
 
 
+def by_rows(tensor: Tensor, rows: int) -> Tensor:
+    """A tensor [rows, tokens, width], where a family lets its MLP see [rows · tokens, width]."""
+    return tensor if tensor.ndim == 3 else tensor.unflatten(0, (rows, -1))
+
+
 def _listen(
-    hooks: ExitStack, net: nn.Module, path: str, seen: dict[str, Tensor], outputs_only: bool = False
+    hooks: ExitStack,
+    net: nn.Module,
+    path: str,
+    seen: dict[str, Tensor],
+    rows: int,
+    *,
+    outputs_only: bool = False,
 ) -> None:
     def after(_: nn.Module, args: Any, output: Any) -> None:
         if not outputs_only:
-            seen[f"{path} in"] = first_tensor(args).detach()
-        seen[f"{path} out"] = first_tensor(output).detach()
+            seen[f"{path} in"] = by_rows(first_tensor(args).detach(), rows)
+        seen[f"{path} out"] = by_rows(first_tensor(output).detach(), rows)
 
     hooks.callback(net.get_submodule(path).register_forward_hook(after).remove)
 
@@ -189,7 +209,7 @@ def _summed(
         seen: dict[str, Tensor] = {}
         with ExitStack() as hooks:
             for one in maps:
-                _listen(hooks, model.net, one.path, seen)
+                _listen(hooks, model.net, one.path, seen, len(some))
             model.next_token_logits(some)
         longest = max(map(len, some))
         mask = torch.tensor([[place < len(row) for place in range(longest)] for row in some])

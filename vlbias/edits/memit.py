@@ -17,7 +17,7 @@ from vlbias.edits.keys import completion, record_maps
 from vlbias.edits.rank_one import Context
 from vlbias.edits.solve import least_squares_update
 from vlbias.edits.values import ValueSearch, find_targets
-from vlbias.edits.weights import OutputMap, output_maps
+from vlbias.edits.weights import OutputMap, editable_maps
 from vlbias.errors import BadStudy
 
 __all__ = ["Memit"]
@@ -50,7 +50,7 @@ class Memit:
             UnknownName: if a site does not exist, with suggestions.
             BadStudy: if a site is no MLP, there is only one, or they are not in the order of depth.
         """
-        maps = output_maps(model, self.sites)
+        maps = editable_maps(model, self.sites)
         layers = [one.site.layer or 0 for one in maps]
         if len(maps) < 2 or layers != sorted(set(layers)):
             raise BadStudy("sites", self.sites, "two MLPs or more, in the order of depth")

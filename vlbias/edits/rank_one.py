@@ -14,7 +14,7 @@ from vlbias.edits.change import Change
 from vlbias.edits.keys import KeyMoments
 from vlbias.edits.solve import RankOneUpdate, rank_one_update
 from vlbias.edits.values import Target, ValueSearch, find_targets
-from vlbias.edits.weights import OutputMap, output_maps
+from vlbias.edits.weights import OutputMap, editable_maps
 from vlbias.errors import BadStudy
 
 __all__ = ["Context", "RankOne", "change_of", "update_of"]
@@ -40,7 +40,7 @@ class RankOne:
     """ROME (Meng et al. 2022) and r-ROME (Gupta et al. 2024).
 
     Args:
-        sites: MLPs that may be edited, such as "lm/mlp.5" or "lm/mlp.*".
+        sites: MLPs that may be edited, such as "lm/mlp.5" or "lm/mlp.*", of which the last is left out.
         rule: Which of them is: "fixed", the only one; "random"; "smallest-cost", where the update is smallest
             against the weight (WilKE, Hu et al. 2024); "traced", where `effects` are largest.
         keys: "one": the mean key over prefixes throughout (r-ROME). "mixed": as in the published code of
@@ -70,7 +70,7 @@ class RankOne:
             UnknownName: if a site does not exist, with suggestions.
             BadStudy: if a site is no MLP, or there are not as many as the rule needs.
         """
-        maps = output_maps(model, self.sites)
+        maps = editable_maps(model, self.sites)
         if self.rule == "fixed" and len(maps) != 1:
             raise BadStudy("sites", self.sites, f"one MLP for the rule 'fixed', not {len(maps)}")
         if self.rule == "traced" and len(self.effects) != len(maps):

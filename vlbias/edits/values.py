@@ -17,7 +17,7 @@ from torch.nn.functional import kl_div
 
 from vlbias.causal.hooks import first_tensor, with_first_tensor
 from vlbias.data.facts import Fact
-from vlbias.edits.keys import collated, completion, record_maps
+from vlbias.edits.keys import by_rows, collated, completion, record_maps
 from vlbias.edits.weights import OutputMap
 
 __all__ = ["Target", "ValueSearch", "find_targets"]
@@ -179,7 +179,7 @@ def _losses(
 
 def _added(net: nn.Module, going: Sequence[_Search], places: Sequence[Tensor]) -> ExitStack:
     """Each copy of the rows has the δ of its own map added at its places."""
-    hooks = ExitStack()
+    hooks, every = ExitStack(), sum(map(len, places))
     for number, (one, own) in enumerate(zip(going, places, strict=True)):
 
         def after(
@@ -190,10 +190,11 @@ def _added(net: nn.Module, going: Sequence[_Search], places: Sequence[Tensor]) -
             first: int = number,
             own: Tensor = own,
         ) -> Any:
-            tensor = first_tensor(output).clone()
+            given = first_tensor(output)
+            tensor = by_rows(given, every).clone()
             rows = torch.arange(first * len(own), (first + 1) * len(own), device=own.device)
             tensor[rows, own] = tensor[rows, own] + one.delta
-            return with_first_tensor(output, tensor)
+            return with_first_tensor(output, tensor.view_as(given))
 
         hooks.callback(net.get_submodule(one.map.path).register_forward_hook(after).remove)
     return hooks

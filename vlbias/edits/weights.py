@@ -11,7 +11,7 @@ from vlbias.causal.site import Site
 from vlbias.causal.staged_model import Port, StagedModel, resolve
 from vlbias.errors import BadModel, BadStudy
 
-__all__ = ["OutputMap", "WeightBlock", "output_maps", "weight_blocks"]
+__all__ = ["OutputMap", "WeightBlock", "editable_maps", "output_maps", "weight_blocks"]
 
 _BLOCKS = ("attn", "mlp", "resid")
 
@@ -38,12 +38,14 @@ class OutputMap:
         path: Of the module under `model.net`.
         block: Path of the block it lies in.
         module: The module, a Linear or a Conv1D of transformers.
+        is_last: Whether it is that of the last block, behind which no other token reads what it gives.
     """
 
     site: Site
     path: str
     block: str
     module: nn.Module
+    is_last: bool
 
     @property
     def name(self) -> str:
@@ -87,8 +89,29 @@ def output_maps(model: StagedModel, patterns: Sequence[str]) -> list[OutputMap]:
                 f"{model.name}: {path} is a {type(module).__name__}, not a linear map that can be edited; "
                 f"choose other sites than {site}"
             )
-        found.append(OutputMap(site, path, _block(model, site), module))
+        block = _block(model, site)
+        is_last = block == _blocks(model, site)[-1]
+        found.append(OutputMap(site, path, block, module, is_last))
     return found
+
+
+def editable_maps(model: StagedModel, patterns: Sequence[str]) -> list[OutputMap]:
+    """The last maps of MLPs through which a subject can reach a later token: all but the last block's.
+
+    Args:
+        model: The model.
+        patterns: Sites such as "lm/mlp.5"; of "lm/mlp.*" the last layer is left out.
+
+    Raises:
+        UnknownName: if a stage or port does not exist, with suggestions.
+        BadStudy: if a site is no whole MLP, a layer is out of range, or the last block alone is named.
+        BadModel: if a map is no linear layer.
+    """
+    maps = [one for one in output_maps(model, patterns) if not one.is_last]
+    if not maps:
+        expected = "an MLP before the last block: nothing behind that one reads the subject's token"
+        raise BadStudy("sites", tuple(patterns), expected)
+    return maps
 
 
 def weight_blocks(model: StagedModel, patterns: Sequence[str]) -> list[WeightBlock]:
@@ -135,9 +158,13 @@ def _port(model: StagedModel, stage: str, name: str) -> Port | None:
     return next((p for p in model.ports if (p.stage, p.name) == (stage, name)), None)
 
 
-def _block(model: StagedModel, site: Site) -> str:
+def _blocks(model: StagedModel, site: Site) -> tuple[str, ...]:
     stages = {stage.name: stage for tower in model.towers for stage in tower.stages}
-    blocks = stages[site.stage].blocks
+    return stages[site.stage].blocks
+
+
+def _block(model: StagedModel, site: Site) -> str:
+    blocks = _blocks(model, site)
     if site.layer is None or site.layer >= len(blocks):
         raise BadStudy("sites", str(site), f"a block that {model.name} declares")
     return blocks[site.layer]
