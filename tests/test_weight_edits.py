@@ -166,7 +166,9 @@ def test_moments_are_means_over_tokens_and_are_cached(language: Load, tmp_path: 
     maps = output_maps(model, ["lm/mlp.2"])
     found = key_moments(model, maps, TEXTS, tmp_path)
     keys = []
-    handle = maps[0].module.register_forward_pre_hook(lambda _, args: keys.append(args[0][0]))
+    handle = maps[0].module.register_forward_pre_hook(
+        lambda _, args: keys.append(args[0].flatten(0, -2))
+    )
     for text in TEXTS:
         model.next_token_logits([model.tokens(text)])
     handle.remove()
