@@ -128,9 +128,9 @@ def test_an_edit_is_undone_to_the_bit_also_after_an_error_and_an_interrupt(langu
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
 def test_a_folded_edit_is_the_applied_one(language: Load, tmp_path: Path, kind: str) -> None:
     model = language(kind)
-    settings = Memit(("lm/mlp.0", "lm/mlp.1"), weight=1.0)
+    settings = Memit(("lm/mlp.0", "lm/mlp.1"), weight=1e-3, search=ValueSearch(reach=4.0))
     change = settings.fit(model, [(FACT, "she"), (OTHER, "that")], context(model))
-    ids = [model.tokens(text) for text in TEXTS]
+    ids = [model.tokens(text) for text in (FACT.prompt, OTHER.prompt, *TEXTS)]
     plain = model.next_token_logits(ids)
     with change.applied(model) as changed:
         applied = changed.next_token_logits(ids)
@@ -146,7 +146,8 @@ def test_a_folded_edit_is_the_applied_one(language: Load, tmp_path: Path, kind: 
 
 def test_many_facts_at_once_come_nearer_to_their_targets(language: Load) -> None:
     model = language("gpt2")
-    wanted, given = [(FACT, "she"), (OTHER, "that")], context(model)
+    # without prefixes the key of an edit is that of its prompt
+    wanted, given = [(FACT, "she"), (OTHER, "that")], replace(context(model), prefixes=())
     change = Memit(("lm/mlp.0", "lm/mlp.1"), weight=1e-3).fit(model, wanted, given)
 
     def loss(model: Any) -> list[float]:
