@@ -125,8 +125,13 @@ def test_flashes_are_told_from_those_before_and_pairs_are_tested() -> None:
 def test_the_score_is_a_harmonic_mean_with_a_floor() -> None:
     assert harmonic([0.5, 1.0]) == pytest.approx(2 / 3)
     assert harmonic([0.0, 1.0]) == pytest.approx(2 / (1e4 + 1))
-    # the published row of WilKE on GPT2-XL at 1,024 edits (Hu et al. 2024, their log)
-    assert harmonic([0.707, 0.511, 0.127, 0.161, 0.132]) == pytest.approx(0.194, abs=5e-4)
+    # published means of three runs (Hu et al. 2024, their logs): the mean of S is a little below S of means
+    for five, score in (
+        ([0.159, 0.088, 0.068, 0.122, 0.080], 0.093),
+        ([0.926, 0.552, 0.350, 0.066, 0.067], 0.133),
+        ([0.707, 0.511, 0.127, 0.161, 0.132], 0.194),
+    ):
+        assert score <= harmonic(five) <= 1.06 * score
 
 
 def test_what_cannot_be_edited_is_refused(

@@ -71,6 +71,8 @@ def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) 
 
 def _edits(cell: dict[str, Any]) -> pd.DataFrame:
     frame = pd.DataFrame(cell["edits"])
+    for shift in {"predicted_shift", "measured_shift"} & set(frame):
+        frame[shift] = frame[shift].astype(float)
     frame.insert(0, "label", cell["label"])
     frame.insert(1, "protocol", cell["protocol"])
     before = frame["cost"].expanding().median().shift(1)
