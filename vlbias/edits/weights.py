@@ -147,7 +147,10 @@ def weight_blocks(model: StagedModel, patterns: Sequence[str]) -> list[WeightBlo
 def _sites(model: StagedModel, patterns: Sequence[str]) -> list[Site]:
     if not patterns:
         raise BadStudy("sites", patterns, "one or more, such as 'lm/mlp.5'")
-    sites = [site for mediator in resolve(model, patterns) for site in mediator.sites]
+    try:
+        sites = [site for mediator in resolve(model, patterns) for site in mediator.sites]
+    except BadStudy as error:
+        raise BadStudy("sites", error.given, error.expected) from error
     for site in sites:
         if site.units is not None or site.positions is not None:
             raise BadStudy("sites", str(site), "a whole block, without units or positions")
