@@ -93,19 +93,24 @@ def compare(runs: Sequence[tuple[Any, Any]], *, draws: int = 2000, seed: int = 0
         found = tables.effects.set_index("quantity")
         row: dict[str, Any] = {"subject": name}
         for quantity in ("accuracy", "unconditioned", "ADCE", "AICE"):
-            one = found.loc[quantity]
-            row[quantity] = f"{one['estimate']:.3f} [{one['lo']:.3f}, {one['hi']:.3f}]"
+            row[quantity] = _with_limits(found.loc[quantity])
         rows.append({**row, "sizes matched": bool(tables.sizes["matched"].iloc[0])})
     return [
         block(
             "Accuracy and comprehension",
             "Subjects of equal accuracy can differ in whether their answers follow the meaning. Limits are "
-            "over clusters of items.",
+            "over clusters of items. Where no answer is right, as in tasks on cues, there is no accuracy.",
             table=pd.DataFrame(rows),
             figure=figures.accuracy_and_comprehension(names, [t.effects for _, t in runs]),
             alt="Accuracy against the contrast, one mark a subject; the numbers stand in the table.",
         )
     ]
+
+
+def _with_limits(row: pd.Series) -> str:
+    if pd.isna(row["estimate"]):
+        return "not defined"
+    return f"{row['estimate']:.3f} [{row['lo']:.3f}, {row['hi']:.3f}]"
 
 
 def _sentences(run: Run, tables: Tables) -> Iterator[Sentence]:

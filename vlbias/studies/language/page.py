@@ -12,6 +12,7 @@ from vlbias.report.claims import Sentence
 from vlbias.report.funnel import data_part, lacking_in_words
 from vlbias.report.tables import with_limits
 from vlbias.store.run_folder import Run
+from vlbias.studies.arms.screened_units import screening_block
 from vlbias.studies.language import figures
 from vlbias.studies.language.claims import claim
 from vlbias.studies.language.glance import at_a_glance
@@ -74,7 +75,7 @@ def _effect_blocks(tables: Tables) -> Iterator[Block]:
         text = "Over words: the score of a word's stereotype against its mean log-odds and mean log effect."
         yield block("Correlation with bias scores", text, table=tables.correlation)
     if len(tables.screening):
-        yield _screening_block(tables.screening)
+        yield screening_block(tables.screening, "text")
 
 
 def _lacking(run: Run, tables: Tables) -> list[str]:
@@ -242,16 +243,6 @@ def _joint_blocks(tables: Tables) -> Iterator[Block]:
         )
         table = tables.decomposition
         yield block("Direct and indirect effects of joint mediators", text, table=table)
-
-
-def _screening_block(table: pd.DataFrame) -> Block:
-    text = (
-        "Approximate: which mediators were run was chosen by gradient attribution, one backward pass a text. "
-        "Their own effects above are exact; those that were skipped have none. The correlation between both "
-        "was measured on the mediators that were run: the chosen ones, and others drawn at random from those "
-        "that were not chosen, of which 'largest missed' is the largest exact effect."
-    )
-    return block("Screening", text, table=table)
 
 
 def compare(runs: Sequence[tuple[Run, Tables]], *, draws: int = 2000, seed: int = 0) -> list[Block]:
