@@ -30,7 +30,7 @@ def adaptive_weight(deviation: float, *, cap: float = 2.8, rounded: bool = False
     if deviation <= 0:
         return 1.2
     # beyond any cap, and out of the range of floats
-    weight = 0.3 * 6.0 ** min(deviation, 50.0) + 0.8
+    weight: float = 0.3 * 6.0 ** min(deviation, 50.0) + 0.8
     return min(max(round(weight, 1) if rounded else weight, 1.2), cap)
 
 

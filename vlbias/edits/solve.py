@@ -66,7 +66,8 @@ def least_squares_update(residuals: Tensor, keys: Tensor, moments: Tensor, weigh
         weight: λ, of these against the new ones.
     """
     metric = weight * moments + (keys @ keys.T).to(moments)
-    return (residuals.to(moments) @ torch.linalg.solve(metric, keys.to(moments)).T).to(residuals)
+    whitened: Tensor = torch.linalg.solve(metric, keys.to(moments))
+    return (residuals.to(moments) @ whitened.T).to(residuals)
 
 
 def interference(update: RankOneUpdate, keys: Tensor) -> Tensor:

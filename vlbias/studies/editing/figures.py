@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -10,7 +12,7 @@ from vlbias.report.drawing import GREY, MARKS, SERIES
 __all__ = ["cost_curves", "score_curves", "shift_points"]
 
 
-def _style(number: int) -> dict[str, object]:
+def _style(number: int) -> dict[str, Any]:
     return {
         "color": SERIES[number % len(SERIES)],
         "marker": MARKS[number % len(MARKS)],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,7 +84,7 @@ class Evaluation:
         return float(np.mean(right)) <= level
 
     def put_back(
-        self, model: Any, change: Change, blocks: dict[str, Sequence[str]]
+        self, model: Any, change: Change, blocks: Mapping[str, Sequence[str]]
     ) -> dict[str, float]:
         """Share of the facts to forget that are known again with one block as it was before.
 
