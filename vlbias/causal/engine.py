@@ -167,11 +167,8 @@ class Engine:
         self, examples: Sequence[Example], rows: Mapping[str, Rows], mediated: bool = True
     ) -> dict[Contrast, ContrastRows]:
         unmediated = self.unmediated if mediated else frozenset(self.contrasts)
-        return collect_rows(
-            *(self.model, self.contrasts, examples, rows),
-            unmediated=unmediated,
-            one_way=self.one_way,
-        )
+        given = (self.model, self.contrasts, examples, rows)
+        return collect_rows(*given, unmediated=unmediated, one_way=self.one_way)
 
     def _sweep(self, tower: Tower, rows: Rows, batch_rows: int) -> Sweep:
         return sweep_rows(self.plans[tower.name], rows, batch_rows, self._photos)
@@ -198,11 +195,8 @@ class Engine:
             for mediator in mediators:
                 homes = self._homes[mediator.name]
                 index = {name: pairs[name] if name in homes else mine[name] for name in rows}
-                patched = {
-                    name: sweeps[name].patched[mediator.name] if name in homes else values[name]
-                    for name in rows
-                }
-                misaligned = fine.clone()
+                own = {name: sweeps[name].patched[mediator.name] for name in homes}
+                patched, misaligned = {**values, **own}, fine.clone()
                 for name in homes:
                     if mediator.name not in self._cut[name]:
                         misaligned |= ~sweeps[name].aligned.cpu()[pairs[name]].all(1)

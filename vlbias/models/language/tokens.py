@@ -158,7 +158,8 @@ class Tokenizer:
                 f"{cloze.text!r} goes on with {cloze.after!r} after its gap, which {self._name} cannot read: "
                 "put it into the candidates"
             )
-        self._refuse_written_tokens(cloze)
+        texts = (cloze.text, *cloze.candidates, cloze.after)
+        refuse_special_tokens(self._name, self._tokenizer, texts)
         ids, offsets = self._encoded(cloze.text)
         pieces = []
         for candidate in cloze.candidates:
@@ -171,10 +172,6 @@ class Tokenizer:
             pieces.append(whole[len(ids) :])
         self._known[cloze] = pieces, ids, offsets
         return self._known[cloze]
-
-    def _refuse_written_tokens(self, cloze: Cloze) -> None:
-        texts = (cloze.text, *cloze.candidates, cloze.after)
-        refuse_special_tokens(self._name, self._tokenizer, texts)
 
     def _encoded(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """Ids and offsets without the special tokens that end a text."""
