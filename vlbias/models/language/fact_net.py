@@ -43,6 +43,7 @@ class FactNetConfig(PretrainedConfig):
         mlp_layers: Blocks that have an MLP.
         local_layers: Blocks whose attention sees the last `window` tokens only.
         window: See `local_layers`; the token itself counts.
+        tie_word_embeddings: Whether the output reads the input's embeddings.
     """
 
     model_type = "fact_net"
@@ -58,6 +59,7 @@ class FactNetConfig(PretrainedConfig):
         mlp_layers: Iterable[int] = (0, 1, 2),
         local_layers: Iterable[int] = (0, 1, 2),
         window: int = 2,
+        tie_word_embeddings: bool = True,
         **kwargs: Any,
     ) -> None:
         self.vocab_size, self.hidden_size = vocab_size, hidden_size
@@ -65,8 +67,8 @@ class FactNetConfig(PretrainedConfig):
         self.intermediate_size = intermediate_size
         self.max_position_embeddings = max_position_embeddings
         self.mlp_layers, self.local_layers = list(mlp_layers), list(local_layers)
-        self.window = window
-        super().__init__(tie_word_embeddings=True, **kwargs)
+        self.window, self.tie_word_embeddings = window, tie_word_embeddings
+        super().__init__(tie_word_embeddings=tie_word_embeddings, **kwargs)
 
 
 class _Nothing(nn.Module):
