@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from vlbias.errors import BadData
 
-__all__ = ["Cloze"]
+__all__ = ["Cloze", "Completion", "Noise"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Cloze:
     spans: tuple[tuple[str, int, int], ...] = ()
     after: str = ""
     joint: str = " "
+    least: ClassVar[int] = 2
 
     def __repr__(self) -> str:
         """As keys of runs hold it: a joint of one space stands in none."""
@@ -49,9 +51,11 @@ class Cloze:
             raise BadData(
                 f"candidates {self.candidates!r} of {self.text!r}: expected a tuple of texts"
             )
-        if len(set(self.candidates)) < 2 or len(set(self.candidates)) < len(self.candidates):
+        different = len(set(self.candidates))
+        if different < self.least or different < len(self.candidates):
+            count = "two or more" if self.least > 1 else "one or more"
             raise BadData(
-                f"candidates {self.candidates} of {self.text!r}: expected two or more, all different"
+                f"candidates {self.candidates} of {self.text!r}: expected {count}, all different"
             )
         if not all(candidate.strip() for candidate in self.candidates):
             raise BadData(f"candidates {self.candidates} of {self.text!r}: one is empty")
@@ -67,3 +71,34 @@ class Cloze:
                 raise BadData(
                     f"span {name!r} of {self.text!r} is ({start}, {end}), expected characters of the text"
                 )
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """Normal noise on the embeddings of a span's tokens.
+
+    Args:
+        span: Name of the span.
+        sd: Standard deviation, in units of the embeddings.
+        seed: Of the noise; the same numbers for the same seed, width and number of tokens.
+    """
+
+    span: str
+    sd: float
+    seed: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Completion(Cloze):
+    """A text and what may go on with it, one candidate or more; see `Cloze`.
+
+    Args:
+        noise: Of the text's embeddings; none if not given.
+    """
+
+    least: ClassVar[int] = 1
+    noise: Noise | None = None
+
+    def __repr__(self) -> str:
+        """All of it: two completions of one text may differ in their noise alone."""
+        return f"Completion({Cloze.__repr__(self)}, noise={self.noise!r})"

@@ -39,6 +39,7 @@ def collect_rows(
     rows: Mapping[str, Rows],
     *,
     unmediated: Collection[Contrast] = (),
+    one_way: bool = False,
 ) -> dict[Contrast, ContrastRows]:
     """The rows of each contrast; those of contrasts without any example are left out.
 
@@ -48,6 +49,7 @@ def collect_rows(
         examples: An example that lacks one of the worlds is left out of that contrast.
         rows: Name of a tower to its distinct rows; new rows and pairs of rows are added.
         unmediated: Contrasts that need no pairs.
+        one_way: Whether rows of the base world alone take values of the other.
     """
     wanted = {}
     for contrast in contrasts:
@@ -68,7 +70,7 @@ def collect_rows(
             for side in (base, cf)
         ]
         for name, table in rows.items() if contrast not in unmediated else ():
-            table.pair(tables[0][name], tables[1][name])
+            table.pair(tables[0][name], tables[1][name], one_way=one_way)
         if numbers:
             wanted[contrast] = ContrastRows(tuple(numbers), *tables)
     return wanted

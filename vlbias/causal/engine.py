@@ -73,6 +73,7 @@ class Engine:
         altered: Channels that each contrast alters; `altered_channels` finds them.
         unmediated: Those of the contrasts that are run without mediators.
         mediator_batch: At most so many jobs run as rows of one batch.
+        one_way: Whether arm "10" is left out: the base input alone takes mediators of the other world.
     """
 
     def __init__(
@@ -84,8 +85,9 @@ class Engine:
         altered: Mapping[Contrast, frozenset[str]],
         unmediated: Sequence[Contrast] = (),
         mediator_batch: int = 64,
+        one_way: bool = False,
     ) -> None:
-        self.model, self.contrasts = model, tuple(contrasts)
+        self.model, self.contrasts, self.one_way = model, tuple(contrasts), one_way
         self.mediators, self.altered = tuple(mediators), dict(altered)
         self.unmediated = frozenset(unmediated)
         homes = {stage.name: tower.name for tower in model.towers for stage in tower.stages}
@@ -165,7 +167,8 @@ class Engine:
         self, examples: Sequence[Example], rows: Mapping[str, Rows], mediated: bool = True
     ) -> dict[Contrast, ContrastRows]:
         unmediated = self.unmediated if mediated else frozenset(self.contrasts)
-        return collect_rows(self.model, self.contrasts, examples, rows, unmediated=unmediated)
+        given = (self.model, self.contrasts, examples, rows)
+        return collect_rows(*given, unmediated=unmediated, one_way=self.one_way)
 
     def _sweep(self, tower: Tower, rows: Rows, batch_rows: int) -> Sweep:
         return sweep_rows(self.plans[tower.name], rows, batch_rows, self._photos)
@@ -186,18 +189,14 @@ class Engine:
         fine = torch.zeros(len(sides.examples), dtype=torch.bool)
         yield Arm(contrast, "", "00", sides.examples, self._join(values, sides.base), fine)
         yield Arm(contrast, "", "11", sides.examples, self._join(values, sides.cf), fine)
-        for arm, mine, other in (("01", sides.base, sides.cf), ("10", sides.cf, sides.base)):
-            if not mediators:
-                continue
+        ways = [("01", sides.base, sides.cf), ("10", sides.cf, sides.base)]
+        for arm, mine, other in (ways[:1] if self.one_way else ways) if mediators else ():
             pairs = {name: rows[name].pairs_of(mine[name], other[name]) for name in rows}
             for mediator in mediators:
                 homes = self._homes[mediator.name]
                 index = {name: pairs[name] if name in homes else mine[name] for name in rows}
-                patched = {
-                    name: sweeps[name].patched[mediator.name] if name in homes else values[name]
-                    for name in rows
-                }
-                misaligned = fine.clone()
+                own = {name: sweeps[name].patched[mediator.name] for name in homes}
+                patched, misaligned = {**values, **own}, fine.clone()
                 for name in homes:
                     if mediator.name not in self._cut[name]:
                         misaligned |= ~sweeps[name].aligned.cpu()[pairs[name]].all(1)

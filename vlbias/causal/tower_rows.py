@@ -51,12 +51,12 @@ class Rows:
             self._known[keys] = [self._index[key] for key in keys]
         return self._known[keys]
 
-    def pair(self, one: Tensor, other: Tensor) -> None:
-        """Ask for every pair (own, donor) of the two sides, both ways round."""
+    def pair(self, one: Tensor, other: Tensor, *, one_way: bool = False) -> None:
+        """Ask for every pair (own, donor) of the two sides, both ways round unless one way is enough."""
         for i, j in dict.fromkeys(
             zip(one.flatten().tolist(), other.flatten().tolist(), strict=True)
         ):
-            for pair in ((i, j), (j, i)):
+            for pair in ((i, j),) if one_way else ((i, j), (j, i)):
                 if pair not in self.pairs:
                     self._refuse_new((self.values[i], self.values[j]))
                 self.pairs.setdefault(pair, len(self.pairs))

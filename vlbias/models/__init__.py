@@ -39,23 +39,25 @@ def _planted(family: str, target: str, what: str) -> dict[str, Entry]:
     }
 
 
-def _symbolic() -> dict[str, Entry]:
-    """The nets of the identity-rule task that come with the package."""
-    abouts = {
-        "bottleneck": "small net that solves ABA and ABB through three types of heads",
-        "control": "small net that solves ABA and ABB without them",
-    }
-    return {
-        f"symbolic-{folder.name}": Entry(
-            "vlbias.models.language.loading:load",
-            abouts[folder.name.partition("-")[0]],
-            (("checkpoint", str(folder)),),
-        )
-        for folder in sorted((Path(__file__).parents[1] / "data" / "symbolic").glob("*-*/"))
-    }
-
-
 _IMAGE_TEXT = "vlbias.models.image_text.loading"
+_LANGUAGE = "vlbias.models.language.loading"
+_NETS = {
+    "bottleneck": "small net that solves ABA and ABB through three types of heads",
+    "control": "small net that solves ABA and ABB without them",
+    "early": "small net whose facts can be in the MLPs of its first three layers only",
+    "gold": "small net that knows the facts to retain of its world",
+    "joint": "small net that knows the facts to forget as well",
+}
+
+
+def _nets(name: str, folder: str) -> dict[str, Entry]:
+    """The small language models that come with the package, by what their folders' names begin with."""
+    return {
+        f"{name}-{p.name}": Entry(
+            f"{_LANGUAGE}:load", _NETS[p.name.split("-")[0]], (("checkpoint", str(p)),)
+        )
+        for p in sorted(c.parent for c in (_PLANTED.parent / folder).glob("*/config.json"))
+    }
 
 
 def _generative() -> dict[str, Entry]:
@@ -131,12 +133,11 @@ MODELS: Registry[Callable[..., StagedModel]] = Registry(
         ),
         **_planted("dual", "vlbias.models.dual:load", "small dual encoder of rendered scenes"),
         **_planted("detector", "vlbias.models.grounding:load", "small detector of rendered scenes"),
-        **_symbolic(),
+        **{**_nets("symbolic", "symbolic"), **_nets("fact", "knowledge")},
         **_generative(),
     },
 )
 
-_LANGUAGE = "vlbias.models.language.loading"
 FAMILIES = {
     "clip": "vlbias.models.dual",
     "grounding-dino": "vlbias.models.grounding",
@@ -149,7 +150,7 @@ FAMILIES = {
     "vision-text-dual-encoder": "vlbias.models.dual",
     **dict.fromkeys((*_GENERATIVE, *REFUSED), _IMAGE_TEXT),
     **dict.fromkeys(("bert", "distilbert", "gpt2", "gpt_neox", "opt", "roberta"), _LANGUAGE),
-    **dict.fromkeys(("gemma", "gemma2", "gemma3_text", "llama", "mistral"), _LANGUAGE),
+    **dict.fromkeys(("fact_net", "gemma", "gemma2", "gemma3_text", "llama", "mistral"), _LANGUAGE),
     **dict.fromkeys(("olmo", "olmo2", "olmo3", "qwen2", "qwen3", "rule_net"), _LANGUAGE),
 }
 """Hugging Face model type to the adapter that takes it; a new adapter adds its line here."""

@@ -23,6 +23,9 @@ KINDS: dict[str, Kind] = {
         Kind("cohort", "mediation by observed variables in a cohort, adjusted by a causal graph"),
         Kind("symbolic", "heads that carry rules and tokens in a language model"),
         Kind("comprehension", "whether answers follow the meaning of items or their form"),
+        Kind("tracing", "where in a language model facts are read"),
+        Kind("unlearning", "facts that a language model is to forget, and what else goes"),
+        Kind("editing", "many edits of facts in a language model, and what they leave of the rest"),
     )
 }
 """Name to kind."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from vlbias.causal.cloze import Cloze
+from vlbias.causal.cloze import Cloze, Completion
 from vlbias.causal.example import Inputs
 from vlbias.causal.staged_model import Batch, Port, Readout, Stage, Tower
 from vlbias.errors import BadModel
@@ -30,8 +30,9 @@ from vlbias.models.language.attention import (
 )
 from vlbias.models.language.layouts import Layout, layout_of
 from vlbias.models.language.next_token import NextToken
+from vlbias.models.language.noised_tokens import NoisedTokens
 from vlbias.models.language.scoring import candidate_scores
-from vlbias.models.language.tokens import SPANS, Row, Tokenizer, batch_of
+from vlbias.models.language.tokens import SPANS, Row, Tokenised, Tokenizer, batch_of
 from vlbias.models.long_texts import refuse_long_texts
 
 __all__ = ["LanguageModel"]
@@ -85,6 +86,7 @@ class LanguageModel(NextToken):
         taken = config.pad_token_id + 1 if config.model_type == "roberta" else 0
         self.max_tokens = int(getattr(config, "max_position_embeddings", None) or 1 << 30) - taken
         self._cap = getattr(config, "final_logit_softcapping", None)
+        self.noised = NoisedTokens(net.get_submodule(self.layout.embed))
 
     def scores_only(self) -> LanguageModel:
         """The same model without the sum over the vocabulary, where no probability is asked for.
@@ -108,10 +110,18 @@ class LanguageModel(NextToken):
             BadData: if a candidate or a span has no token.
             BadModel: if a text is longer than the model takes.
         """
-        tokenised = [self._ready(row) for row in rows]
+        tokenised = [self._tokenised(row) for row in rows]
         texts, ids = [row.cloze.text for row in rows], [row.ids for row in tokenised]
         refuse_long_texts(self.name, texts, ids, self.max_tokens)
         return batch_of(tokenised, self._pad, next(self.net.parameters()).device)
+
+    def _tokenised(self, row: Row) -> Tokenised:
+        plain, cloze = self._ready(row), row.cloze
+        if not isinstance(cloze, Completion) or cloze.noise is None:
+            return plain
+        if self.layout.masked:
+            raise BadModel(f"{self.name} fills masks; noise is for causal models")
+        return replace(plain, ids=self.noised.ids(plain.ids, cloze.noise, plain.spans))
 
     @property
     def _ready(self) -> Tokenizer:

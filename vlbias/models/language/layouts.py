@@ -100,6 +100,7 @@ _RULE_NET = Layout(
     "",
     cached=False,
 )
+_FACT_NET = replace(_RULE_NET, mlp="mlp", mlp_out="mlp.down")
 _BERT = Layout(
     "bert",
     "bert.encoder.layer",
@@ -134,6 +135,7 @@ _DISTILBERT = Layout(
 LAYOUTS = {
     "bert": _BERT,
     "distilbert": _DISTILBERT,
+    "fact_net": _FACT_NET,
     "gemma": _LLAMA,
     "gemma2": _NORMALISED,
     "gemma3_text": _NORMALISED,

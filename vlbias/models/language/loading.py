@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM,
 from vlbias.errors import BadModel, MissingExtra
 from vlbias.files import hash_of_weights
 from vlbias.models.language.adapter import LanguageModel
+from vlbias.models.language.fact_net import register_fact_nets
 from vlbias.models.language.layouts import layout_of
 from vlbias.models.language.rule_net import register_rule_nets
 from vlbias.models.pretrained import (
@@ -56,6 +57,7 @@ def load(
         _refuse_without_gguf()
         where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     register_rule_nets()
+    register_fact_nets()
     try:
         config = AutoConfig.from_pretrained(**where)
         maker = (

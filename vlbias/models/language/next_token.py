@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from vlbias.causal.cloze import Cloze
 from vlbias.errors import BadModel
 from vlbias.models.language.layouts import Layout
-from vlbias.models.language.tokens import Tokenizer
+from vlbias.models.language.tokens import Tokenised, Tokenizer
 from vlbias.models.long_texts import refuse_long_texts
 
 __all__ = ["NextToken"]
@@ -36,6 +38,10 @@ class NextToken:
         """Ids of a whole text, with the special tokens that begin one."""
         return self._ready.ids(text)
 
+    def token_places(self, text: str) -> list[tuple[int, int]]:
+        """First and one past the last character of each token of a text; (0, 0) for special tokens."""
+        return self._ready.offsets(text)
+
     def text_of(self, ids: Sequence[int]) -> str:
         """The text of some tokens."""
         return self._ready.decoded(ids)
@@ -44,12 +50,27 @@ class NextToken:
         """Entries of the vocabulary that match a pattern as a whole, with their ids."""
         return self._ready.words(pattern)
 
-    @torch.inference_mode()
-    def next_token_logits(self, ids: Sequence[Sequence[int]]) -> Tensor:
+    def tokenised(self, cloze: Cloze) -> Tokenised:
+        """A text with the first of its candidates, in tokens."""
+        return self._ready(self._ready.rows(cloze)[0])
+
+    def save(self, folder: Path) -> None:
+        """Write the network and its tokenizer, as `from_pretrained` loads them."""
+        net: Any = self.net
+        # the file says what the weights are, and nothing of the attention that reads them here
+        before, net.config._attn_implementation = net.config._attn_implementation, "eager"
+        try:
+            net.save_pretrained(folder)
+        finally:
+            net.config._attn_implementation = before
+        self._ready.save(folder)
+
+    def next_token_logits(self, ids: Sequence[Sequence[int]], *, grad: bool = False) -> Tensor:
         """Logits [N, vocabulary] of the token behind each text of a causal model.
 
         Args:
             ids: Tokens of the texts, of any lengths.
+            grad: Whether they can be differentiated.
 
         Raises:
             BadModel: if the model fills masks, or a text is longer than it takes.
@@ -59,6 +80,10 @@ class NextToken:
         longest = max(ids, key=len)
         if len(longest) > self.max_tokens:
             refuse_long_texts(self.name, [self.text_of(longest)], [longest], self.max_tokens)
+        with torch.set_grad_enabled(grad) if grad else torch.inference_mode():
+            return self._next(ids)
+
+    def _next(self, ids: Sequence[Sequence[int]]) -> Tensor:
         device = next(self.net.parameters()).device
         rows = [torch.tensor(row) for row in ids]
         batch = pad_sequence(rows, batch_first=True, padding_value=self._pad).to(device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -77,6 +78,10 @@ class Tokenizer:
         """Token ids of a text, without the special tokens that end one."""
         return self._encoded(text)[0]
 
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """The characters of each token of `ids`."""
+        return self._encoded(text)[1]
+
     def words(self, pattern: re.Pattern[str]) -> dict[str, int]:
         """Entries of the vocabulary that match as a whole, with their ids, in the order of the ids.
 
@@ -89,6 +94,10 @@ class Tokenizer:
             for word, number in sorted(entries.items(), key=lambda item: item[1])
             if number not in special and pattern.fullmatch(word)
         }
+
+    def save(self, folder: Path) -> None:
+        """Write it as `from_pretrained` loads it."""
+        self._tokenizer.save_pretrained(folder)
 
     def decoded(self, ids: Sequence[int]) -> str:
         """The text of some tokens."""
@@ -149,7 +158,8 @@ class Tokenizer:
                 f"{cloze.text!r} goes on with {cloze.after!r} after its gap, which {self._name} cannot read: "
                 "put it into the candidates"
             )
-        self._refuse_written_tokens(cloze)
+        texts = (cloze.text, *cloze.candidates, cloze.after)
+        refuse_special_tokens(self._name, self._tokenizer, texts)
         ids, offsets = self._encoded(cloze.text)
         pieces = []
         for candidate in cloze.candidates:
@@ -162,10 +172,6 @@ class Tokenizer:
             pieces.append(whole[len(ids) :])
         self._known[cloze] = pieces, ids, offsets
         return self._known[cloze]
-
-    def _refuse_written_tokens(self, cloze: Cloze) -> None:
-        texts = (cloze.text, *cloze.candidates, cloze.after)
-        refuse_special_tokens(self._name, self._tokenizer, texts)
 
     def _encoded(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """Ids and offsets without the special tokens that end a text."""

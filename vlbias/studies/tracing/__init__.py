@@ -1,0 +1,1 @@
+"""A kind of study: where in a language model facts are read, by restoring what noise on the subject broke."""
