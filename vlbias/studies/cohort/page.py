@@ -42,7 +42,9 @@ def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
     parts.append(Part("What they rest on", list(_basis(run, tables))))
     if len(tables.controls):
         parts.append(Part("Negative controls", list(_controls(tables))))
-    return Section(headline, readings, parts, guidance(simulated))
+    patients = f"{run.manifest['data']['patients']:,} patients"
+    subject = f"a simulated cohort of {patients}" if simulated else f"a cohort of {patients}"
+    return Section(headline, readings, parts, guidance(simulated), subject=subject)
 
 
 def _said(tables: Tables, simulated: bool) -> Iterator[Sentence]:
