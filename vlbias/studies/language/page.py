@@ -16,6 +16,7 @@ from vlbias.studies.language import figures
 from vlbias.studies.language.claims import claim
 from vlbias.studies.language.glance import at_a_glance
 from vlbias.studies.language.guidance import GUIDANCE
+from vlbias.studies.language.model_block import model_block
 from vlbias.studies.language.numbers import Tables
 
 __all__ = ["compare", "section"]
@@ -59,6 +60,7 @@ def _effect_blocks(tables: Tables) -> Iterator[Block]:
         "effect, which inflates it, also in a model without bias.",
         table=_side_by_side(tables.totals, by),
     )
+    yield from model_block(tables)
     yield block(
         "Samples",
         "Aligned samples move towards the stereotype; the filter drops the least of them. Misaligned ones "

@@ -10,6 +10,7 @@ from vlbias.store.run_folder import Run
 from vlbias.studies.mitigation.figures import maps, pareto_front, shares
 from vlbias.studies.mitigation.glance import at_a_glance
 from vlbias.studies.mitigation.numbers import Tables
+from vlbias.studies.mitigation.page.pictures import picture_blocks
 from vlbias.studies.mitigation.page.scenes import changed_scenes
 from vlbias.studies.mitigation.page.sentences import (
     headline,
@@ -44,7 +45,10 @@ def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
     protocol = run.manifest["study"]["mitigation"]
     reported = {f"reported: {protocol['report']}": _reported(run, protocol["report"])}
     parts = [
-        Part("What the mitigations leave of the bias", _change_blocks(tables)),
+        Part(
+            "What the mitigations leave of the bias",
+            [*picture_blocks(run, tables), *_change_blocks(tables)],
+        ),
         Part("What they cost", _cost_blocks(tables)),
         Part("Every condition", [_condition_block(tables), *_map_blocks(run)]),
         *([Part("Example scenes", [changed_scenes(run)])] if is_rendered(run) else []),
