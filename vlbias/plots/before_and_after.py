@@ -24,7 +24,7 @@ from vlbias.report.told import tell, value_in_words
 
 __all__ = ["before_and_after"]
 
-_HIGH, _ROOM = 0.6, 1.3
+_HIGH, _ROOM = 0.66, 1.3
 
 
 def before_and_after(

@@ -50,7 +50,7 @@ def layer_effects(
         rows = rows[rows["summary"] == summary]
     rows = with_sites(rows)
     rows = rows[(rows["stage"] == stage) & rows["unit"].isna()]
-    rows = rows.assign(position=rows["mediator"].str.partition("@")[2])
+    rows = rows.assign(position=[name.partition("@")[2] for name in rows["mediator"]])
     columns = ["port", "layer", "position", "estimate", "lo", "hi", "p_adjusted"]
     return rows.drop_duplicates(["port", "layer"])[columns].reset_index(drop=True)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from vlbias.report.blocks import Block, Part, Section, block
+from vlbias.report import blocks
+from vlbias.report.blocks import Block, Part, Section
 from vlbias.report.claims import Sentence
 from vlbias.report.funnel import data_part, lacking_in_words
 from vlbias.report.tables import with_limits
@@ -16,10 +18,13 @@ from vlbias.studies.language import figures
 from vlbias.studies.language.claims import claim
 from vlbias.studies.language.glance import at_a_glance
 from vlbias.studies.language.guidance import GUIDANCE
+from vlbias.studies.language.meanings import MEANINGS
 from vlbias.studies.language.model_block import model_block
 from vlbias.studies.language.numbers import Tables
 
 __all__ = ["compare", "section"]
+
+block = partial(blocks.block, meanings=MEANINGS)
 
 _SUMMARIES = ("mean", "median", "geometric", "log", "difference")
 

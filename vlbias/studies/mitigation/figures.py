@@ -24,7 +24,8 @@ Norms = Mapping[str, Array]
 
 def before_and_after(rows: pd.DataFrame, stages: Mapping[str, Mapping[str, Any]]) -> Figure:
     """The model as it is and under some settings, a row each; see `vlbias.plots.before_and_after`."""
-    high = 1.35 if len({stage["channels"][0] for stage in stages.values()}) > 1 else 0.9
+    inputs = {channel for stage in stages.values() for channel in stage["channels"]}
+    high = 1.65 if len(inputs) > 1 else 1.0
     figure = Figure(figsize=(7.6, high * len(rows) + 0.4))
     plots.before_and_after(rows, stages, figure.subplots())
     return figure
