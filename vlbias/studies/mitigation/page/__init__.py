@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 
-from vlbias.report.blocks import Block, Part, Section, block
+from vlbias.report import blocks
+from vlbias.report.blocks import Block, Part, Section
 from vlbias.report.funnel import data_part
 from vlbias.store.run_folder import Run
 from vlbias.studies.mitigation.figures import maps, pareto_front, shares
 from vlbias.studies.mitigation.glance import at_a_glance
 from vlbias.studies.mitigation.numbers import Tables
+from vlbias.studies.mitigation.page.meanings import MEANINGS
 from vlbias.studies.mitigation.page.pictures import picture_blocks
 from vlbias.studies.mitigation.page.scenes import changed_scenes
 from vlbias.studies.mitigation.page.sentences import (
@@ -32,6 +36,8 @@ from vlbias.studies.photos.model_card import photo_metrics, task_of
 from vlbias.studies.photos.run_comparison import compare
 
 __all__ = ["compare", "section"]
+
+block = partial(blocks.block, meanings=MEANINGS)
 
 
 def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
