@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from vlbias import plots
 from vlbias.errors import BadTable
 from vlbias.report.drawing import svg
 from vlbias.studies.language.model_block import layers_of_model
+from vlbias.studies.mitigation.page.pictures import picture_blocks, pictured
 
 EFFECTS = pd.DataFrame(
     [{"contrast": contrast, "effect": "NIE", "summary": summary, "mediator": name,
@@ -98,3 +101,30 @@ def test_what_a_mitigation_changes_and_what_is_left_stand_in_its_row() -> None:
     assert [one.partition("\n")[0] for one in told] == ROWS["name"].tolist()
     with pytest.raises(BadTable, match="lacks the columns changed"):
         plots.before_and_after(ROWS.drop(columns="changed"), STAGES, Figure().subplots())
+
+
+def test_settings_are_pictured_at_their_chosen_strength_with_the_least_b_first() -> None:
+    conditions = pd.DataFrame(
+        [{"name": name, "setting": setting, "role": role, "strength": strength, "B_crossfit": value,
+          "B_lo": value - 0.1, "B_hi": value + 0.1, "n_objects": 3}
+         for name, setting, role, strength, value in (
+             ("none", "none", "none", 0.0, 0.8), ("inlp @ 1", "inlp", "mitigated", 1.0, 0.5),
+             ("leace @ 0.5", "leace", "mitigated", 0.5, 0.4), ("leace @ 1", "leace", "mitigated", 1.0, 0.2),
+             ("placebo 1 of leace @ 1", "leace", "placebo", 1.0, 0.7),
+             ("placebo 2 of leace @ 1", "leace", "placebo", 1.0, 0.9))]
+    )  # fmt: skip
+    verdicts = pd.DataFrame(
+        {"setting": ["inlp", "leace", "leace"], "strength": [1.0, 0.5, 1.0],
+         "chosen": [True, False, True]}
+    )  # fmt: skip
+    settings = {"leace": {"changes": ["image_encoder"]}, "inlp": {"changes": ["text_encoder"]}}
+    run: Any = SimpleNamespace(manifest={"settings": settings, "stages": STAGES})
+    tables: Any = SimpleNamespace(conditions=conditions, verdicts=verdicts)
+    rows = pictured(run, tables)
+    assert rows["name"].tolist() == ["as it is", "leace @ 1", "inlp @ 1"]
+    assert rows["changed"].tolist() == [[], ["image_encoder"], ["text_encoder"]]
+    assert rows["placebo"].tolist()[1] == pytest.approx(0.8)
+    (block,) = picture_blocks(run, tables)
+    assert "leace @ 1, which changes image encoder: B 0.200 [0.100, 0.300]" in block.alt
+    old: Any = SimpleNamespace(manifest={"settings": settings})
+    assert list(picture_blocks(old, tables)) == [], "runs of 0.1.0 do not say how stages are joined"
