@@ -13,12 +13,11 @@ from vlbias.plots.axes import axis_of, needed
 from vlbias.plots.stage_graph import (
     WIDE,
     arrow,
-    colour_of,
     largest,
     places,
     stage_rows,
 )
-from vlbias.report.drawing import ORANGE
+from vlbias.report.drawing import BLUE, GREY, ORANGE
 from vlbias.report.names import input_in_words, part_in_words
 from vlbias.report.told import tell, value_in_words
 
@@ -77,7 +76,8 @@ def _model(
     most: float,
 ) -> None:
     ends = {name for parents in graph["parents"] for name in parents}
-    left = {"colour": colour_of(float(row["estimate"]), most), "share": row["estimate"] / most}
+    # B has no direction: a cross-fit value below 0 is none
+    left: dict[str, Any] = {"colour": BLUE, "share": max(float(row["estimate"]), 0.0) / most}
     for _, stage in graph.iterrows():
         x, y = at[stage["stage"]]
         for before in [*stage["inputs"], *stage["parents"]]:
@@ -85,7 +85,8 @@ def _model(
             arrow(axis, start, (x - WIDE / 2 + 0.02, y))
         if stage["stage"] not in ends:
             arrow(axis, (x + WIDE / 2, y), (at["output"][0] - WIDE / 2, at["output"][1]), **left)
-        _box(axis, (x, y), part_in_words(stage["stage"]), changed=stage["stage"] in row["changed"])
+        said = part_in_words(stage["stage"]).replace(" of ", "\nof ")
+        _box(axis, (x, y), said, changed=stage["stage"] in row["changed"])
     for name in {one for inputs in graph["inputs"] for one in inputs}:
         _input(axis, at[name], input_in_words(name), changed=name in row["changed"])
     said = f"{row['estimate']:.3f}\n[{row['lo']:.3f}, {row['hi']:.3f}]"
@@ -99,7 +100,7 @@ def _model(
 def _box(axis: Axes, place: tuple[float, float], said: str, *, changed: bool) -> Patch:
     box: Patch = FancyBboxPatch(
         (place[0] - WIDE / 2, place[1] - _HIGH / 2), WIDE, _HIGH, boxstyle="round,pad=0.02",
-        fc="#ffffff", ec=ORANGE if changed else "#718096", lw=2.4 if changed else 1.0, zorder=2,
+        fc="#ffffff", ec=ORANGE if changed else GREY, lw=2.4 if changed else 1.0, zorder=2,
     )  # fmt: skip
     axis.add_patch(box)
     said += "\nchanged" if changed else ""
