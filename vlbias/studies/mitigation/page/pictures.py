@@ -33,8 +33,8 @@ def picture_blocks(run: Run, tables: Tables) -> Iterator[Block]:
         "Each row is the model from its inputs to its output, first as it is, then with a setting at its "
         "chosen strength; an orange edge marks what that changes. The last arrow is as wide as the B that is "
         "left, cross-fit (a value below 0 is none), all rows in one scale, with 95 % limits of B and what the "
-        "setting's placebo leaves. What is changed here need not be where the bias arises, and rows are compared by the "
-        f"statements below, not by eye.{which}",
+        "setting's placebo leaves. What is changed here need not be where the bias arises, and rows are "
+        f"compared by the statements below, not by eye.{which}",
         figure=before_and_after(rows, stages),
         alt=_alt(rows),
     )
