@@ -50,6 +50,7 @@ def noticed_or_the_same(run: tuple[Path, dict[str, bytes]], which: int, damage: 
     assert not moved, f"{path.relative_to(folder)} after {damage}: {moved}"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("kind", ["bias", "mitigation", "language"])
 @FEW
 @given(which=st.integers(0, 999), damage=damages)
@@ -77,6 +78,7 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "run"
 
 
+@pytest.mark.integration
 @settings(FEW, max_examples=20)
 @given(which=st.integers(0, 999), damage=damages)
 def test_folders_without_checksums_are_read_or_refused_by_name(

@@ -98,6 +98,7 @@ def test_bad_calls_say_what_is_wrong(load: Callable[[str], Any]) -> None:
         vb.effects(arms, by="shoe size")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("before", ["", "import vlbias.report.page", "vb.run"])
 def test_report_can_be_called_whatever_was_imported_before(tmp_path: Path, before: str) -> None:
     """The package `vlbias.report` and the public function have one name: both can be called."""

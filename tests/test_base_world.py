@@ -16,6 +16,7 @@ from vlbias.studies.bias.study import Study
 from vlbias.studies.lifecycle import run_plan
 
 
+@pytest.mark.integration
 def test_a_page_without_a_contrast_from_null_names_its_world(
     tmp_path: Path, toy_folder: Path
 ) -> None:

@@ -35,6 +35,7 @@ def found(arms: pd.DataFrame) -> object:
     )
 
 
+@pytest.mark.integration
 def test_numbers_equal_those_of_the_page(found: object, toy_folder: Path) -> None:
     tables = numbers(Run(toy_folder), draws=DRAWS, seed=0)
     pd.testing.assert_frame_equal(found.table, tables.bias, check_exact=True)

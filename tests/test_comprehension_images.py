@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from tiny_photos import write_photos
@@ -17,6 +19,7 @@ from vlbias.errors import BadData, BadStudy, UnknownName
 from vlbias.store.run_folder import Run
 from vlbias.studies import lifecycle
 from vlbias.studies.comprehension.numbers import numbers
+from vlbias.studies.comprehension.page import _headline
 from vlbias.studies.comprehension.scene_items import scene_items
 from vlbias.studies.comprehension.study import PHOTO_TASKS
 from vlbias.studies.comprehension.surfaces import SURFACES, Canvas, surface_edit
@@ -168,6 +171,36 @@ def test_a_run_on_photos_and_its_page(photos: Path, tmp_path: Path) -> None:
     plans: list[Any] = [lifecycle.make_plan(one) for one in (asked, moved)]
     keys = [[item.key for item in plan.items] for plan in plans]
     assert keys[0] == keys[1]  # photos may lie elsewhere
+
+
+@pytest.mark.parametrize(
+    ("surface", "estimate", "expected"),
+    [
+        (60.0, 0.4, "comprehension-strengths-differ"),
+        (140.0, 0.4, "comprehension-follows-meaning"),  # in spite of weaker deep edits
+        (100.0, 0.4, "comprehension-follows-meaning"),
+        (60.0, 0.0, "comprehension-not-shown"),
+    ],
+)
+def test_stronger_deep_edits_are_no_evidence_for_the_meaning(
+    surface: float, estimate: float, expected: str
+) -> None:
+    run: Any = SimpleNamespace(
+        manifest={
+            "study": {"task": "photo-objects", "random_weights": None},
+            "model": {"name": "m"},
+        }
+    )
+    sizes = pd.DataFrame(
+        {
+            "measure": ["size", "strength"], "deep": [50.0, 100.0], "surface": [50.0, surface],
+            "matched": [True, surface == 100.0],
+        }
+    )  # fmt: skip
+    row = pd.Series({"estimate": estimate, "lo": estimate - 0.1, "hi": estimate + 0.1, "items": 80})
+    said = _headline(run, "m", row, sizes)
+    assert said.claim == expected
+    assert f"{estimate:+.3f}" in str(said)
 
 
 @pytest.mark.parametrize(

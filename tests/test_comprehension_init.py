@@ -35,6 +35,7 @@ def own(path: Path, **changes: Any) -> Path:
     return path
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "task", ["multiplication", "unscrambling", "entailment", "scene-objects", "scene-text-cues"]
 )

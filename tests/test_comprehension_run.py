@@ -215,6 +215,7 @@ def test_a_server_is_asked_once_for_each_text(tmp_path: Path) -> None:
     assert effects(folder).loc["unconditioned", "estimate"] == 1
 
 
+@pytest.mark.integration
 def test_a_server_that_is_late_fails_or_talks_nonsense(tmp_path: Path) -> None:
     def reply(prompt: str) -> Any:
         first = prompt.split()[0]

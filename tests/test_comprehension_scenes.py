@@ -63,6 +63,7 @@ def test_objects_are_recognised(tmp_path: Path) -> None:
     assert found.loc["unconditioned", "lo"] > 0.3
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("plant", "task", "follows"),
     [

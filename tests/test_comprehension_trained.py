@@ -33,6 +33,7 @@ def asked(recipe: tuple[float, int], folder: Path, name: str) -> pd.DataFrame:
     return tables.effects.set_index("quantity")
 
 
+@pytest.mark.integration
 def test_equal_accuracy_and_opposite_comprehension(tmp_path: Path) -> None:
     adds = asked(ADDS, tmp_path, "adds")
     by_cue = asked(GOES_BY_CUE, tmp_path, "goes-by-cue")

@@ -50,6 +50,40 @@ def test_unequal_edits_are_noticed() -> None:
     assert edit_sizes(same["deep"], same["surface"]).matched
 
 
+def test_necessity_is_not_given_where_no_edit_is_shown_to_matter() -> None:
+    """TE of one item in 500: a ratio to it has no bounded limits; with every item lost, PN is 1."""
+    items = mixture(0.0, 0.9, 0.3, items=500)[0].assign(
+        correct=1.0, deep_lost=0.0, surface_lost=0.0
+    )
+    items.loc[0, "deep_lost"] = 1.0
+    found = edit_effects(items, draws=300).set_index("quantity")
+    assert found.loc["TE", "lo"] <= 0
+    assert found.loc["PN", ["estimate", "lo", "hi"]].isna().all()
+    assert found.loc["PS", "estimate"] == pytest.approx(1 / 500)
+    whole = edit_effects(items.assign(deep_lost=1.0), draws=300).set_index("quantity")
+    assert whole.loc["PN", ["estimate", "lo", "hi"]].tolist() == [1.0, 1.0, 1.0]
+
+
+def test_without_right_answers_there_is_no_accuracy() -> None:
+    rows = [
+        {"item": i, "cluster": str(i), "world": world, "answer": answer, "gold": "", "status": "ok"}
+        for i in range(20)
+        for world, answer in (("original", "cat"), ("deep", "dog"), ("surface", "cat"))
+    ]
+    found = edit_effects(item_means(pd.DataFrame(rows)), draws=100).set_index("quantity")
+    assert found.loc["unconditioned", "estimate"] == 1
+    assert found.loc[["accuracy", "ADCE", "TE", "PN", "PS"], "estimate"].isna().all()
+    assert found.loc["accuracy", "items"] == 0
+
+
+def test_probabilities_stay_between_0_and_1() -> None:
+    items = mixture(0.0, 0.9, 0.6, items=400)[0]
+    found = edit_effects(items, draws=500).set_index("quantity")
+    assert found.loc["ADCE", "lo"] < 0
+    assert found.loc[["PN", "PS"], ["estimate", "lo", "hi"]].stack().between(0, 1).all()
+
+
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "parameters", [(0.3, 0.2, 0.3), pytest.param((0.6, 0.8, 0.4), marks=pytest.mark.slow)]
 )

@@ -207,3 +207,14 @@ def test_no_script_reads_truth_values_with_type_bool():
     scripts = [*root.glob("experiments/**/*.py"), *root.glob("datasets/**/*.py")]
     assert scripts
     assert not [s.name for s in scripts if re.search(r"\btype=" + "bool", s.read_text())]
+
+
+def test_skipped_tests_are_counted_in_the_family() -> None:
+    """The largest of 200 null statistics, tested alone, would be found; among all of them it is not."""
+    p = np.random.default_rng(0).random(200)
+    few = np.sort(p)[:10]
+    assert (benjamini_hochberg(few) < 0.05).all()
+    found = benjamini_hochberg(few, skipped=190)
+    assert (found > 0.05).all()
+    np.testing.assert_allclose(found, benjamini_hochberg(np.r_[few, np.ones(190)])[:10])
+    assert benjamini_hochberg(few.reshape(2, 5), skipped=3).shape == (2, 5)

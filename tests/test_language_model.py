@@ -39,6 +39,7 @@ def logprobs(model: LanguageModel, text: Cloze) -> Tensor:
     return torch.stack(found)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("kind", EACH)
 def test_families_keep_the_contract(language: Load, kind: str) -> None:
     assert failed(conformance(language(kind), *sides(kind))) == {}

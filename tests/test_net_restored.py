@@ -40,6 +40,7 @@ def assert_same(one: list[tuple[str, Any]], other: list[tuple[str, Any]]) -> Non
         assert same, f"{name} was left changed"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", [*ADAPTERS, "toy"])
 @pytest.mark.parametrize("problem", [None, RuntimeError, KeyboardInterrupt])
 def test_the_net_is_left_as_found(

@@ -80,6 +80,7 @@ def without_changes_of_b(table: bytes) -> bytes:
     return b"\n".join([head, *(line for line in lines if b",B_plugin," not in line)])
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", KINDS)
 def test_tables_are_the_same_to_the_byte(
     unpacked: Path, name: str, request: pytest.FixtureRequest

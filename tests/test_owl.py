@@ -24,6 +24,7 @@ def per_class(inputs: Inputs) -> Inputs:
     return mix(inputs, {"text": texts}, {"text"})
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", OWLS)
 def test_owls_keep_the_contract(load: Any, name: str) -> None:
     base, cf = (list(map(per_class, side)) for side in sides(2))

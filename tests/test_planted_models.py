@@ -35,6 +35,7 @@ def scored(model: Any, images: list[Image.Image], word: str) -> np.ndarray:
     return logits[:, [list(EVERY).index(name) for name in OBJECTS]].numpy()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in PLANTED],
@@ -42,7 +43,7 @@ def scored(model: Any, images: list[Image.Image], word: str) -> np.ndarray:
 def test_a_cue_moves_the_model_where_it_was_planted_and_nowhere_else(name: str) -> None:
     model = load_model(name)
     spec = SceneSpec(seed=31, co_occurrence=0.0)
-    scenes = [draw_scene(spec, number) for number in range(400)]
+    scenes = [draw_scene(spec, number) for number in range(160)]
     neutral = [scene.render("neutral") for scene in scenes]
     image = sum(
         sign * scored(model, [scene.render(shown) for scene in scenes], "person")

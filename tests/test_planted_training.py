@@ -52,6 +52,7 @@ def of_objects(scenes: list[Any], told: list[str]) -> float:
     return float(np.mean(gaps))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("plant", PLANTS)
 def test_objects_go_with_the_planted_cue_and_no_other(plant: str) -> None:
     scenes = shown(plant)

@@ -32,15 +32,6 @@ def killed(what: str, kills: int, faults: int, folder: Path) -> dict[str, Any]:
     return said
 
 
-@pytest.mark.parametrize(
-    "what", ["run", *(pytest.param(job, marks=pytest.mark.slow) for job in JOBS[1:])]
-)
-def test_a_few_kills_leave_nothing_torn(what: str, tmp_path: Path) -> None:
-    said = killed(what, 2, 1, tmp_path)
-    assert (said["kills"], said["in a write"]) == (2, 1)
-    assert sum(said["where"].values()) == 3
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("what", JOBS)
 def test_fifty_kills_leave_nothing_torn(what: str, tmp_path: Path) -> None:

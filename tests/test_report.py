@@ -46,6 +46,7 @@ def page(run: Run) -> tuple[Path, dict[str, pd.DataFrame]]:
     return written.html, tables
 
 
+@pytest.mark.integration
 def test_page_is_self_contained(page: tuple[Path, dict[str, pd.DataFrame]]) -> None:
     html = page[0].read_text()
     outside = set(re.findall(r"""(?:src|href)=["'](?!#)([^"']+)""", html))

@@ -160,7 +160,7 @@ def test_a_cell_that_fails_is_recorded_and_run_again(
     tmp_path: Path, study_file: StudyFile, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = lifecycle.make_plan(lifecycle.read_study(study_file()))
-    bad = plan.shards[2][0].id
+    bad = plan.cells[2][0].id
     run = Engine.run
 
     def fails(self: Engine, examples: Sequence[Example], **options: bool) -> Iterator[Arm]:

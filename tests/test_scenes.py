@@ -63,6 +63,7 @@ def test_the_cue_is_where_it_was_asked_for(cue: str, shown: bool, said: bool) ->
         assert scene.things == draw_scene(SPEC, number).things
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("co_occurrence", [0.0, 0.5, 1.0])
 def test_objects_go_with_groups_as_often_as_asked(co_occurrence: float) -> None:
     spec = SceneSpec(seed=1, co_occurrence=co_occurrence)

@@ -1,123 +1,46 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from explained import Heads, unexplained
-from tiny_language import CAUSAL, MASKED, cloze, language_sides, write_language
-from torch import Tensor
+from scipy.stats import norm
+from tiny_language import write_language
+from tiny_photos import write_study
 
+from vlbias.analysis.corrections import benjamini_hochberg
 from vlbias.analysis.preselection import preselect, screening_quality
-from vlbias.causal.attribution import attributions
-from vlbias.causal.conformance_tools import state_of
-from vlbias.causal.contrast import Contrast
-from vlbias.causal.example import Example
-from vlbias.causal.hooks import register_write_hook
-from vlbias.causal.staged_model import Readout, find_port, resolve
+from vlbias.analysis.score_gap import score_gap_weights
 from vlbias.errors import BadStudy
-from vlbias.models import load_model
-from vlbias.models.language.adapter import LanguageModel
 from vlbias.store.run_folder import Run
 from vlbias.studies.lifecycle import make_plan, read_study, run_plan, study_of
 from vlbias.studies.reporting import report
 
 ROOT = Path(__file__).resolve().parents[1]
-CONTRAST = Contrast("a", "b")
 
 
-def log_odds(readout: Readout) -> Tensor:
-    score = readout["candidate_score"][0]
-    return score[0] - score[1]
-
-
-def pairs(kind: str) -> list[Example]:
-    base, cf = language_sides(" ." if kind in MASKED else "")
-    both = zip(base, cf, strict=True)
-    return [Example(str(i), str(i), {"a": a, "b": b}) for i, (a, b) in enumerate(both)]
-
-
-def loaded(kind: str, folder: Path) -> LanguageModel:
-    model = load_model(str(write_language(kind, folder / kind)))
-    assert isinstance(model, LanguageModel)
-    model.net.double()
-    return model
-
-
-def slope(model: LanguageModel, example: Example, text: str, step: float = 2.5e-3) -> float:
-    """The change of the log-odds along the way to the other world's value, by a central difference."""
-    (mediator,) = resolve(model, [text])
-    (site,) = mediator.sites
-    port = find_port(model, site)
-    assert port is not None
-    base, other = (model.split(example.worlds[w])["lm"] for w in ("a", "b"))
-    batch = model.collate("lm", [*base, *other])
-    spans, point = batch["span.word"], (port.path(site.layer), port.slot)
-    seen: list[Tensor] = []
-
-    def moved(by: float) -> float:
-        def write(tensor: Tensor) -> Tensor:
-            seen.append(tensor.clone())
-            rows = len(tensor) // 2
-            change = torch.zeros_like(tensor)
-            change[:rows] = by * (tensor[rows:] - tensor[:rows])
-            parts = change.unflatten(-1, (port.units_at(site.layer), -1)).clone()
-            if site.units is not None:
-                others = [u for u in range(parts.shape[-2]) if u not in site.units]
-                parts[..., others, :] = 0
-            if site.positions == ("word",):
-                parts[:rows] = parts[:rows] * spans[:rows, :, None, None]
-            return tensor + parts.flatten(-2)
-
-        remove = register_write_hook(model.net, point, write)
-        with torch.no_grad():
-            encoded = model.encode("lm", batch)
-        remove()
-        index = {"lm": torch.arange(len(base))[None]}
-        return float(log_odds(model.join({"lm": encoded}, index)))
-
-    return (moved(step) - moved(-step)) / (2 * step)
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize("kind", ["gpt2", "llama", "gemma2", "bert", "roberta"])
-def test_attributions_are_slopes(kind: str, tmp_path: Path) -> None:
-    model = loaded(kind, tmp_path)
-    sites = ["lm/embed@word", "lm/mlp.1", "lm/mlp.0[3]@word", "lm/head.1[2]", "lm/weights.2[1]"]
-    before = state_of(model.net)
-    examples = pairs(kind)
-    found = attributions(model, examples, CONTRAST, resolve(model, sites), of=log_odds)
-    assert state_of(model.net) == before
-    for example, row in zip(examples, found, strict=True):
-        expected = [slope(model, example, site) for site in sites]
-        np.testing.assert_allclose(row.numpy(), expected, rtol=1e-2, atol=5e-4)
-    assert (found.abs() > 1e-3).any(0).all()
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize("kind", CAUSAL)
-def test_mediators_of_several_sites_add_up_to_first_order(kind: str, tmp_path: Path) -> None:
-    model, sites = loaded(kind, tmp_path), ["lm/head.0[*]", "lm/head.0", "all lm/head.0[*]"]
-    *single, whole, joint = attributions(
-        model, pairs(kind), CONTRAST, resolve(model, sites), of=log_odds
-    ).T
-    torch.testing.assert_close(sum(single), whole)  # type: ignore[arg-type]
-    torch.testing.assert_close(joint, whole)
-
-
-def test_misaligned_texts_and_whole_stages_have_no_attribution(tmp_path: Path) -> None:
-    model = loaded("gpt2", tmp_path)
-    texts = [("nurse", "man"), ("librarian", "man")]
-    examples = [
-        Example(str(i), str(i), {"a": {"text": cloze(a)}, "b": {"text": cloze(b)}})
-        for i, (a, b) in enumerate(texts)
-    ]
-    found = attributions(model, examples, CONTRAST, resolve(model, ["lm/mlp.1@word"]), of=log_odds)
-    assert found.isnan().squeeze(1).tolist() == [False, True]
-    with pytest.raises(BadStudy, match="port"):
-        attributions(model, examples, CONTRAST, resolve(model, ["lm"]), of=log_odds)
+def test_weights_of_the_score_gap() -> None:
+    """Against the gaps taken one by one; a sure gap counts whole, an unsure one by its certainty."""
+    rng = np.random.default_rng(0)
+    scores, present = rng.normal(size=(60, 3)), rng.random((60, 3)) < 0.3
+    group = np.array(["x", "y"] * 30)
+    scores[group == "y", 0] += 50.0
+    present[:, 2] = True
+    weights = score_gap_weights(scores, present, group)
+    assert (weights[present] == 0).all()
+    assert (weights[:, 2] == 0).all(), "an object without free samples"
+    expected = 0.0
+    for k in (0, 1):
+        free = ~present[:, k]
+        one, other = (scores[free & (group == name), k] for name in ("x", "y"))
+        error = np.sqrt(one.var(ddof=1) / len(one) + other.var(ddof=1) / len(other))
+        gap = one.mean() - other.mean()
+        expected += abs(gap) * (2 * norm.cdf(abs(gap) / error) - 1)
+    assert (weights * scores).sum() == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_largest_are_chosen_and_controls_are_drawn_from_the_rest() -> None:
@@ -181,6 +104,11 @@ def test_a_screened_run_is_exact_in_what_it_runs(tmp_path: Path) -> None:
     assert "Approximate" in text
     quality = pd.read_csv(page.tables / run.folder.name / "screening.csv").iloc[0]
     assert quality["skipped"] == 16
+    effects = pd.read_csv(page.tables / run.folder.name / "effects.csv")
+    rows = effects[(effects["mediator"] != "") & (effects["samples"] == "all")]
+    own = rows[(rows["effect"] == "NIE") & (rows["summary"] == "mean")].dropna(subset=["p"])
+    expected = benjamini_hochberg(np.r_[own["p"], np.ones(16)])[: len(own)]
+    np.testing.assert_allclose(own["p_adjusted"], expected)
     assert -1 <= quality["pearson_controls"] <= 1
 
 
@@ -191,3 +119,34 @@ def test_screening_needs_units(tmp_path: Path) -> None:
     study = study.model_copy(update={"mediators": ("lm/mlp.*",)})
     with pytest.raises(BadStudy, match="units"):
         run_plan(make_plan(study), tmp_path)
+
+
+@pytest.mark.integration
+def test_screened_photos_are_chosen_by_others(
+    model_folder: Callable[[str], Path], photos: Path, tmp_path: Path
+) -> None:
+    path = write_study(tmp_path / "study.toml", model_folder("dinov2-bert"), photos)
+    study: Any = read_study(path, screen=0.2)
+    heads = {"mediators": ("image_encoder/head.*[*]", "image_encoder/neuron.*[*]")}
+    with pytest.raises(BadStudy, match="photos that are not reported"):
+        make_plan(study.model_copy(update=heads))
+    point = study.operating_point.model_copy(update={"report": ("test",)})
+    study = study.model_copy(update={**heads, "operating_point": point})
+    whole = study.model_copy(update={"screen": None, "name": "whole"})
+    run, every = (Run(run_plan(make_plan(one), tmp_path).folder) for one in (study, whole))
+    about = run.manifest["screen"]
+    contrast = "null->mask-gender"
+    there = run.mediators(contrast)
+    assert about["skipped"] > 0
+    assert len(there) == about["chosen"] + about["control"]
+    tested = run.samples["split"] == "test"
+    for mediator in there:
+        one, other = (r.slab(contrast, mediator, "01")[tested] for r in (run, every))
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    assert run_plan(make_plan(study_of(run.folder)), tmp_path).done == 0
+    page = report(run.folder, draws=50)
+    assert Heads(page.html).codes() == set()
+    assert unexplained(page.tables) == set()
+    assert "one backward pass a photo" in page.html.read_text()
+    quality = pd.read_csv(page.tables / run.folder.name / "screening.csv")
+    assert set(quality["contrast"]) == set(study.contrasts)

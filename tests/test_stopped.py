@@ -46,6 +46,7 @@ class Slow(Work):
             os.kill(os.getpid(), getattr(signal, part[0]))
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
 @pytest.mark.parametrize(("what", "said"), [("SIGKILL", "died"), ("SIGSTOP", "has been stopped")])
 def test_a_worker_that_works_no_more_is_noticed_while_others_go_on(
@@ -58,6 +59,7 @@ def test_a_worker_that_works_no_more_is_noticed_while_others_go_on(
     assert time.monotonic() - began < 18, "the others were waited for"
 
 
+@pytest.mark.integration
 def test_commands_say_what_was_kept(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, TESTS / "stopped_commands.py", tmp_path],

@@ -24,6 +24,7 @@ min_group = 5
 shard_size = 3
 mediator_batch = 7
 keep_boxes = 30
+screen = 0.5
 seed = 11
 
 [regions]

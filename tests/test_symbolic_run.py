@@ -46,6 +46,7 @@ def tables_of(folder: Path) -> Any:
     return numbers(Run(folder), draws=200)
 
 
+@pytest.mark.integration
 def test_a_run_its_page_and_its_resumption(wired: Path, tmp_path: Path) -> None:
     first = lifecycle.run(study(wired), tmp_path / "a")
     assert not first.failed

@@ -126,6 +126,7 @@ def test_the_score_is_the_language_study_s_effect_on_another_scale(drawer: Drawe
         assert np.expm1(score[direction]) == pytest.approx(float(odds) - 1, rel=1e-4)
 
 
+@pytest.mark.integration
 def test_ablation_and_its_controls(drawer: Drawer) -> None:
     """B4: without abstraction or induction it guesses, without retrieval it fails, controls do nothing."""
     cells = scored(drawer, pairs=4)

@@ -16,9 +16,17 @@ from vlbias.errors import BadTable
 __all__ = ["benjamini_hochberg", "hierarchical", "holm", "step_down"]
 
 
-def benjamini_hochberg(p: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """[...] p-values adjusted for the false discovery rate; NaN stays NaN and is not counted."""
-    return _adjusted(p, "fdr_bh")
+def benjamini_hochberg(p: npt.ArrayLike, *, skipped: int = 0) -> npt.NDArray[np.float64]:
+    """[...] p-values adjusted for the false discovery rate; NaN stays NaN and is not counted.
+
+    Args:
+        p: Of the tests that were made.
+        skipped: Tests that a look at the same data left out. Each counts with p = 1, which is valid
+            whatever the look was; to leave them out would make a family of what seemed largest.
+    """
+    values = np.asarray(p, dtype=np.float64)
+    every = np.r_[values.ravel(), np.ones(skipped)]
+    return _adjusted(every, "fdr_bh")[: values.size].reshape(values.shape)
 
 
 def holm(p: npt.ArrayLike) -> npt.NDArray[np.float64]:

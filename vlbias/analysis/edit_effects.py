@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,15 +71,18 @@ def item_means(answers: pd.DataFrame) -> pd.DataFrame:
             why there is no answer). Answers that are not "ok" are left out, never counted as changed.
 
     Returns:
-        Index item; `ITEM_COLUMNS`: changed is the share of variants whose answer is not that of the original,
-        lost of those whose answer is not the right one of the original; NaN where an arm has no answer.
+        Index item; `ITEM_COLUMNS`: correct is NaN where no answer is right; changed is the share of variants
+        whose answer is not that of the original, lost of those whose answer is not the right one of the
+        original; NaN where an arm has no answer.
     """
     said = answers[answers["status"] == "ok"]
     original = said[said["world"] == "original"].set_index("item")
     frame = pd.DataFrame(
         {
             "cluster": original["cluster"],
-            "correct": original["answer"] == original["gold"],
+            "correct": (original["answer"] == original["gold"])
+            .astype(float)
+            .where(original["gold"] != ""),
         }
     )
     for arm in ("deep", "surface"):
@@ -100,7 +104,8 @@ def edit_effects(
     percentiles. Where no item differs from another, resampling knows no error: then Wilson's limits are
     given, at twice their distance for a contrast, which may move by 2. PN = ADCE / TE and PS = ADCE / (1 -
     AICE) are the probabilities of necessity and sufficiency if the meaning is exogenous and its effect
-    monotone (Tian & Pearl 2000).
+    monotone, and 0 where the ratio is below (Tian & Pearl 2000). Where limits of the denominator hold 0,
+    the ratio has no bounded limits and is NaN.
 
     Args:
         items: From `item_means`.
@@ -132,9 +137,13 @@ def edit_effects(
         drawn = _ratio(
             name, {key: np.stack([weights @ part for part in pair]) for key, pair in sums.items()}
         )
-        known, tail = drawn[np.isfinite(drawn)], (1 - check_level(level)) / 2
-        lo, hi = np.quantile(known, [tail, 1 - tail]) if len(known) else (np.nan, np.nan)
-        row = {"quantity": name, "estimate": float(value), "lo": float(lo), "hi": float(hi)}
+        tail = (1 - check_level(level)) / 2
+        limits = [np.nan, np.nan]
+        if _clear_of_zero(name, rows) and np.isfinite(drawn).all():
+            limits = np.quantile(drawn, [tail, 1 - tail]).tolist()
+        else:
+            value = np.full((), np.nan)
+        row = {"quantity": name, "estimate": float(value), "lo": limits[0], "hi": limits[1]}
         rows.append({**row, "items": int(sums["TE"][1].sum())})
     return pd.DataFrame(rows).assign(clusters=clusters)
 
@@ -144,10 +153,10 @@ def _sums(
 ) -> dict[str, tuple[Floats, NDArray[np.intp]]]:
     """Of each mean the sums and counts of clusters."""
     both = items[["deep_changed", "surface_changed"]].notna().all(axis=1).to_numpy()
-    right = items["correct"].to_numpy(bool) & both
-    every = np.ones(len(items), bool)
+    right = items["correct"].eq(1).to_numpy() & both
+    known = items["correct"].notna().to_numpy()
     parts = {
-        "accuracy": (items["correct"].astype(float), every),
+        "accuracy": (items["correct"].astype(float), known),
         "unconditioned": (items["deep_changed"] - items["surface_changed"], both),
         "ADCE": (items["deep_lost"] - items["surface_lost"], right),
         "AICE": (items["surface_lost"], right),
@@ -180,12 +189,18 @@ def _mean_limits(
     return found.estimate, max(found.estimate - reach, least), min(found.estimate + reach, 1.0)
 
 
+def _clear_of_zero(name: str, rows: list[dict[str, Any]]) -> bool:
+    """Whether limits of the denominator of PN or PS leave 0 out."""
+    te, aice = (next(row for row in rows if row["quantity"] == key) for key in ("TE", "AICE"))
+    return bool(te["lo"] > 0 if name == "PN" else aice["hi"] < 1)
+
+
 def _ratio(name: str, sums: dict[str, Floats]) -> Floats:
     """PN or PS from sums and counts."""
     with np.errstate(divide="ignore", invalid="ignore"):
         adce, aice, te = (sums[key][0] / sums[key][1] for key in ("ADCE", "AICE", "TE"))
         found: Floats = adce / (te if name == "PN" else 1 - aice)
-    return found
+    return np.clip(found, 0.0, 1.0)
 
 
 def edit_sizes(

@@ -51,14 +51,14 @@ def screening_quality(table: pd.DataFrame, exact: pd.Series[float]) -> pd.DataFr
 
     Args:
         table: Columns of `COLUMNS`, of one contrast.
-        exact: Mean indirect effect on the log scale of the mediators that were run.
+        exact: Indirect effect of the mediators that were run, on the scale of the approximation.
 
     Returns:
         One row: how many mediators were chosen, run as controls and skipped; Pearson and Spearman
         correlation over all that were run and over controls alone; the smallest absolute exact effect of
         the chosen ones, and the largest of the controls, whose mediator is `largest_missed`.
     """
-    known = table.assign(exact=table["mediator"].map(exact)).dropna(subset=["exact"])
+    known = table.assign(exact=table["mediator"].map(exact).astype(float)).dropna(subset=["exact"])
     control = known[known["part"] == "control"]
     chosen = known[known["part"] == "chosen"]
     missed = control["exact"].abs()

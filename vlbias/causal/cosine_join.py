@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from vlbias.causal.example import Inputs, Picture
+from vlbias.causal.gradients import without_gradients
 from vlbias.causal.staged_model import Readout
 
 __all__ = ["cosine_readout", "opened", "split_dual"]
@@ -29,7 +29,7 @@ def opened(rows: Sequence[Any]) -> list[Image.Image]:
     return [(row if isinstance(row, Picture) else Picture(row)).open() for row in rows]
 
 
-@torch.inference_mode()
+@without_gradients
 def cosine_readout(
     values: Mapping[str, Tensor],
     index: Mapping[str, Tensor],
@@ -54,11 +54,15 @@ def cosine_readout(
     for number, rows in enumerate(prompts):
         mine = group == number
         logits[mine] = (chosen[mine, None] * _unit(values["text_encoder"], rows)).sum(-1)
-    logits = logits * float(scale) + float(bias)
+    logits = logits * _number(scale) + _number(bias)
     readout = {"class_logits": logits}
     if logits.shape[1] == 1:
         readout["score"] = logits[:, 0]
     return readout
+
+
+def _number(value: Tensor | float) -> float:
+    return float(value.detach() if isinstance(value, Tensor) else value)
 
 
 def _unit(table: Tensor, rows: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from vlbias.causal.gradients import without_gradients
 from vlbias.causal.staged_model import Readout
 
 __all__ = ["NEVER", "class_logits", "corners", "detection_readout", "even_cuts"]
@@ -45,7 +46,7 @@ def corners(boxes: Tensor, size: Tensor) -> Tensor:
     return relative * size.repeat(1, 2)[:, None].to(relative.dtype)
 
 
-@torch.inference_mode()
+@without_gradients
 def detection_readout(values: Mapping[str, Tensor], index: Tensor) -> Readout:
     """Boxes, class probabilities and presence of examples; an example's rows are merged.
 

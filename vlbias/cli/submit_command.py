@@ -54,7 +54,7 @@ def submit(
     from vlbias.files import write_texts
     from vlbias.runs.batch_system import SYSTEMS, array_script
     from vlbias.runs.batch_system import submit as hand_over
-    from vlbias.studies.lifecycle import make_plan, read_study
+    from vlbias.studies.lifecycle import make_plan, read_study, sized_plan
 
     if system not in SYSTEMS:
         raise UnknownName("batch system", system, SYSTEMS)
@@ -69,6 +69,7 @@ def submit(
             raise BadStudy(
                 "array", array, "no array: the cells of this study need each other's fits"
             )
+        plan = sized_plan(plan, out, events)
         tasks, limit = (array, None) if array else _sized(plan, out, minutes, events)
     tasks = min(tasks, plan.n_parts)
     given = {"out": out.resolve(), "model": model, "device": device, "workers": workers}

@@ -18,6 +18,7 @@ from transformers import (
 from vlbias.causal.cosine_join import opened, split_dual
 from vlbias.causal.detection_readout import corners, detection_readout
 from vlbias.causal.example import GroundedText, Inputs, mix
+from vlbias.causal.gradients import without_gradients
 from vlbias.causal.staged_model import Batch, Port, Readout, Stage, Tower
 from vlbias.errors import BadStudy
 from vlbias.models.long_texts import refuse_long_texts
@@ -130,7 +131,7 @@ class Owl:
         return _joined(values["image_encoder"], values["text_encoder"]["query"], index)
 
 
-@torch.inference_mode()
+@without_gradients
 def _joined(image: Mapping[str, Tensor], query: Tensor, index: Mapping[str, Tensor]) -> Readout:
     rows = index["image_encoder"][:, 0].to(query.device)
     asked = query[index["text_encoder"].to(query.device)]  # [B, n, D]

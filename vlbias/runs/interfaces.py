@@ -48,6 +48,19 @@ class Plan(ABC):
         """Parts that different processes can work on at once, by number; 1 if none can."""
         return 1
 
+    @property
+    def units(self) -> int:
+        """Pieces of which a cell may hold several without moving a number; 0 if cells are fixed."""
+        return 0
+
+    def with_units(self, chosen: Sequence[int]) -> Plan:
+        """The plan of a few pieces alone, by number, which are timed."""
+        raise NotImplementedError
+
+    def with_units_per_cell(self, count: int) -> Plan:
+        """The plan with so many pieces in a cell."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
 class Cell:

@@ -13,6 +13,7 @@ from pathlib import Path
 from vlbias.errors import BadOption, BadStudy, BadTable
 from vlbias.files import unwritable, write_sealed
 from vlbias.runs.allocator import keep_memory
+from vlbias.runs.cell_size import sized
 from vlbias.runs.data_files import refuse_changed, remove_damaged, write_files
 from vlbias.runs.events import QUIET, Events, Progress
 from vlbias.runs.interfaces import BYTES_PER_ROW, Cell, Compute, MakeWork, Plan, Step, Work
@@ -90,6 +91,9 @@ def run_plan(
         _refuse_workers(workers, plan.device)
     folder = out / plan.study.name
     _refuse_unwritable(folder, plan.rows * BYTES_PER_ROW)
+    plan = sized(plan, make_work, folder, events)
+    if cluster is not None:
+        cluster.plan = plan
     with locked(folder, range(index, plan.n_parts, parts), events.note):
         notes = remove_damaged(folder, events.note)
         refuse_changed(folder, plan.files)

@@ -9,6 +9,7 @@ from typing import Any
 from vlbias.errors import BadStudy, BadTable
 from vlbias.models.devices import refuse_device
 from vlbias.runs import runner
+from vlbias.runs.cell_size import sized
 from vlbias.runs.events import QUIET, Events, Note, silent
 from vlbias.runs.interfaces import Plan
 from vlbias.runs.runner import RunResult
@@ -24,6 +25,7 @@ __all__ = [
     "read_study",
     "run",
     "run_plan",
+    "sized_plan",
     "study_of",
 ]
 
@@ -110,6 +112,15 @@ def make_plan(study: StudyBase, note: Note = silent) -> Plan:
 def estimate(plan: Plan, events: Events = QUIET) -> Iterator[str]:
     """What a run of a plan would take, line by line."""
     yield from KINDS[plan.study.kind].estimate(plan, events)
+
+
+def sized_plan(plan: Plan, out: Path, events: Events = QUIET) -> Plan:
+    """The plan with the cells that `run_plan` will compute, for who must count them before.
+
+    Raises:
+        VlbiasError: see `vlbias.runs.cell_size.sized`.
+    """
+    return sized(plan, KINDS[plan.study.kind].work, out / plan.study.name, events)
 
 
 def run_plan(plan: Plan, out: Path, **options: Any) -> RunResult:

@@ -36,6 +36,7 @@ class ArmsPlan(Plan, Generic[S]):
         mediated: Ids of the examples that are run with mediators; all if None.
         rows: Of the long table, exactly.
         files: See `Plan.files`.
+        shards_per_cell: Shards in one file.
     """
 
     study: S
@@ -47,6 +48,7 @@ class ArmsPlan(Plan, Generic[S]):
     mediated: frozenset[str] | None = None
     rows: int = 0
     files: Mapping[str, str] = field(default_factory=dict)
+    shards_per_cell: int = 1
 
     @property
     def funnel(self) -> str:
@@ -66,13 +68,28 @@ class ArmsPlan(Plan, Generic[S]):
     @property
     def n_parts(self) -> int:
         """See `Plan.n_parts`."""
-        return len(self.shards)
+        return len(self.cells)
 
     @property
-    def shards(self) -> list[tuple[Example, ...]]:
+    def cells(self) -> list[tuple[Example, ...]]:
         """The examples of each cell."""
-        size = self.study.shard_size
+        size = self.study.shard_size * self.shards_per_cell
         return [self.examples[i : i + size] for i in range(0, len(self.examples), size)]
+
+    @property
+    def units(self) -> int:
+        """See `Plan.units`."""
+        return -(-len(self.examples) // self.study.shard_size)
+
+    def with_units(self, chosen: Sequence[int]) -> ArmsPlan[S]:
+        """See `Plan.with_units`."""
+        size = self.study.shard_size
+        few = [one for i in chosen for one in self.examples[i * size : (i + 1) * size]]
+        return replace(self, examples=tuple(few))
+
+    def with_units_per_cell(self, count: int) -> ArmsPlan[S]:
+        """See `Plan.with_units_per_cell`."""
+        return replace(self, shards_per_cell=count)
 
     def is_mediated(self, example: Example) -> bool:
         """Whether an example is run with mediators."""

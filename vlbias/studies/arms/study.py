@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -21,9 +21,12 @@ class ArmsStudy(ModelStudy):
             much the outcome moves under changes that should not matter, for example.
         mediators: Sites with wildcards, "image_encoder/head.*[*]"; several joined by "+".
         outcomes: What is measured; see `vlbias list outcomes`.
-        shard_size: Samples a cell; a kill loses one cell, and a process holds the recorded passes of
-            one. More samples fill batches where there are few mediators.
+        shard_size: Samples that are run together; a process holds the recorded passes of so many. More
+            samples fill batches where there are few mediators. A cell holds one such shard, or of many
+            as many as take about a minute; see `vlbias.runs.cell_size`.
         mediator_batch: Jobs that run as one batch.
+        screen: Share of the units (heads, neurons) that are run at all, chosen by gradient attribution; all if
+            not given.
     """
 
     contrasts: tuple[str, ...]
@@ -32,6 +35,7 @@ class ArmsStudy(ModelStudy):
     outcomes: tuple[str, ...]
     shard_size: int = Field(4, ge=1)
     mediator_batch: int = Field(64, ge=1)
+    screen: float | None = Field(None, gt=0, lt=1)
 
     @field_validator("contrasts", "outcomes")
     @classmethod
@@ -58,7 +62,13 @@ class ArmsStudy(ModelStudy):
         """The contrasts without mediators, typed."""
         return tuple(map(Contrast.parse, self.unmediated))
 
+    def with_screen(self, screen: float) -> Self:
+        """The study of so large a share of the units, under a name that tells it."""
+        return self.model_copy(update={"screen": screen, "name": f"{self.name}-screen{screen:g}"})
+
     def keyed(self) -> dict[str, Any]:
         """The fields that enter the key of every cell."""
         fields = {"dtype", "contrasts", "unmediated", "mediators", "outcomes", "shard_size"}
-        return self.model_dump(mode="json", include=fields | {"mediator_batch", "seed"})
+        chosen = {} if self.screen is None else {"screen": self.screen}
+        keyed = self.model_dump(mode="json", include=fields | {"mediator_batch", "seed"})
+        return keyed | chosen

@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Generic
@@ -25,6 +26,7 @@ from vlbias.runs.interfaces import Cell, Work
 from vlbias.runs.manifest import described
 from vlbias.store.cell_writer import CellWriter, cell_key
 from vlbias.studies.arms.plan import ArmsPlan, S, targets_of
+from vlbias.studies.arms.screening import thinned
 
 __all__ = ["ArmsWork", "about_data", "about_model", "about_stages", "timed", "write_examples"]
 
@@ -48,7 +50,7 @@ class ArmsWork(Work, Generic[S]):
         base = cell_key(self.determined_by())
         self.cells = [
             Cell(cell_key({"study": base, "samples": [e.id for e in shard]}), shard)
-            for shard in plan.shards
+            for shard in plan.cells
         ]
 
     @abstractmethod
@@ -126,8 +128,10 @@ class ArmsWork(Work, Generic[S]):
 
     def arms(self, key: str, part: Sequence[Example]) -> Iterator[Arm]:
         """The arms of a cell's examples; a kind that keeps more of them writes it on the way."""
-        for mediated in (True, False):
-            numbers = [n for n, one in enumerate(part) if self.plan.is_mediated(one) is mediated]
+        size = self.plan.study.shard_size
+        for start, mediated in product(range(0, len(part), size), (True, False)):
+            shard = range(start, min(start + size, len(part)))
+            numbers = [n for n in shard if self.plan.is_mediated(part[n]) is mediated]
             if numbers:
                 for arm in self.engine.run([part[n] for n in numbers], mediated=mediated):
                     yield replace(arm, examples=tuple(numbers[row] for row in arm.examples))
@@ -136,12 +140,18 @@ class ArmsWork(Work, Generic[S]):
 def timed(
     make_work: Callable[[ArmsPlan[S], Path, Note], ArmsWork[S]], plan: ArmsPlan[S], events: Events
 ) -> Iterator[str]:
-    """What a run would take, line by line: cells, rows, and time from two timed samples."""
+    """What a run would take, line by line: cells, rows, and time from two timed samples.
+
+    Screened units are taken to be about as many as asked.
+    """
+    if plan.study.screen is not None:
+        yield f"screened: about {plan.study.screen:.0%} of the units"
+        plan = replace(thinned(plan), study=plan.study.model_copy(update={"screen": None}))
     # an empty folder: in another one, a manifest that is none of ours would be read
     with TemporaryDirectory() as folder:
         work = make_work(plan, Path(folder), events.note)
     plan = work.plan
-    yield f"{plan.unit} {len(plan.examples)}, cells {len(plan.shards)}, mediators {len(plan.mediators)}"
+    yield f"{plan.unit} {len(plan.examples)}, cells {len(plan.cells)}, mediators {len(plan.mediators)}"
     yield f"rows {plan.rows:,} (about {plan.rows * 5 / 1e6:.0f} MB)"
     events.note("timing two of them")
     began = time.monotonic()

@@ -79,6 +79,13 @@ def plan_of(study: Study, photos: Photos, outline: StagedModel) -> ArmsPlan[Stud
     # photos that only set thresholds are needed in their worlds alone
     report = study.operating_point.report
     mediated = {e.id for e in photos.examples if not report or e.attributes["split"] in report}
+    if study.screen is not None and len(mediated) == len(photos.examples):
+        raise BadStudy(
+            "screen",
+            study.screen,
+            "photos that are not reported, which choose what is run; give operating_point.report without the "
+            f"split {study.operating_point.split!r}: on photos that chose, tests would find too much",
+        )
     plan = ArmsPlan(
         study, photos.dataset, photos.examples, mediators, altered, "photos", frozenset(mediated)
     )

@@ -31,13 +31,20 @@ def contrasts(effects: pd.DataFrame) -> Figure:
     return figure
 
 
-def accuracy_and_comprehension(names: Sequence[str], effects: Sequence[pd.DataFrame]) -> Figure:
-    """Subjects by accuracy and by the unconditioned contrast, with limits of both."""
+def accuracy_and_comprehension(
+    names: Sequence[str], effects: Sequence[pd.DataFrame]
+) -> Figure | None:
+    """Subjects by accuracy and by the unconditioned contrast, with limits of both; None if none has both."""
+    accuracies = [frame.set_index("quantity").loc["accuracy", "estimate"] for frame in effects]
+    if np.isnan(accuracies).all():
+        return None
     figure = Figure(figsize=(5.6, 3.6))
     axis = figure.subplots()
     for number, (name, frame) in enumerate(zip(names, effects, strict=True)):
         rows = frame.set_index("quantity")
         x, y = rows.loc["accuracy"], rows.loc["unconditioned"]
+        if np.isnan(x["estimate"]):
+            continue
         reach = [
             np.array([[row["estimate"] - row["lo"]], [row["hi"] - row["estimate"]]])
             for row in (x, y)

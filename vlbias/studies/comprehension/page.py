@@ -93,14 +93,13 @@ def compare(runs: Sequence[tuple[Any, Any]], *, draws: int = 2000, seed: int = 0
         found = tables.effects.set_index("quantity")
         row: dict[str, Any] = {"subject": name}
         for quantity in ("accuracy", "unconditioned", "ADCE", "AICE"):
-            one = found.loc[quantity]
-            row[quantity] = f"{one['estimate']:.3f} [{one['lo']:.3f}, {one['hi']:.3f}]"
+            row[quantity] = _with_limits(found.loc[quantity])
         rows.append({**row, "sizes matched": bool(tables.sizes["matched"].iloc[0])})
     return [
         block(
             "Accuracy and comprehension",
             "Subjects of equal accuracy can differ in whether their answers follow the meaning. Limits are "
-            "over clusters of items.",
+            "over clusters of items. Where no answer is right, as in tasks on cues, there is no accuracy.",
             table=pd.DataFrame(rows),
             figure=figures.accuracy_and_comprehension(names, [t.effects for _, t in runs]),
             alt="Accuracy against the contrast, one mark a subject; the numbers stand in the table.",
@@ -108,11 +107,19 @@ def compare(runs: Sequence[tuple[Any, Any]], *, draws: int = 2000, seed: int = 0
     ]
 
 
+def _with_limits(row: pd.Series) -> str:
+    if pd.isna(row["estimate"]):
+        return "not defined"
+    return f"{row['estimate']:.3f} [{row['lo']:.3f}, {row['hi']:.3f}]"
+
+
 def _sentences(run: Run, tables: Tables) -> Iterator[Sentence]:
     subject = run.manifest["model"]["name"]
     rows = tables.effects.set_index("quantity")
-    yield _headline(run, subject, rows.loc["unconditioned"], tables.sizes.iloc[0])
-    yield from _strengths(tables.sizes)
+    first = _headline(run, subject, rows.loc["unconditioned"], tables.sizes)
+    yield first
+    if first.claim != "comprehension-strengths-differ":
+        yield from _strengths(tables.sizes)
     if run.manifest["study"]["random_weights"] is not None:
         yield _CLAIMS["comprehension-random-weights"].say(subject=subject)
     accuracy = rows.loc["accuracy"]
@@ -136,17 +143,21 @@ def _sentences(run: Run, tables: Tables) -> Iterator[Sentence]:
     yield from _mediators(tables)
 
 
-def _headline(run: Run, subject: str, row: pd.Series, sizes: pd.Series) -> Sentence:
-    said = {
-        "subject": subject,
-        **row[["estimate", "lo", "hi"]].to_dict(),
-        "items": int(row["items"]),
-    }
-    if not sizes["matched"]:
-        said |= {"deep": sizes["deep"], "surface": sizes["surface"], "unit": _unit(run)}
+def _headline(run: Run, subject: str, row: pd.Series, sizes: pd.DataFrame) -> Sentence:
+    limits = row[["estimate", "lo", "hi"]].to_dict()
+    said = {"subject": subject, **limits, "items": int(row["items"])}
+    area = sizes.iloc[0]
+    if not area["matched"]:
+        said |= {"deep": area["deep"], "surface": area["surface"], "unit": _unit(run)}
         return _CLAIMS["comprehension-sizes-differ"].say(**said)
-    name = "comprehension-follows-meaning" if row["lo"] > 0 else "comprehension-not-shown"
-    return _CLAIMS[name].say(**said)
+    if row["lo"] <= 0:
+        return _CLAIMS["comprehension-not-shown"].say(**said)
+    # deep edits that change an image more are no evidence that the meaning counts
+    stronger = (
+        f"The contrast, {with_limits(row)} over {said['items']} items, may be due to that alone."
+    )
+    unequal = next(_strengths(sizes, stronger), None)
+    return unequal or _CLAIMS["comprehension-follows-meaning"].say(**said)
 
 
 def _unit(run: Run) -> str:
@@ -154,20 +165,25 @@ def _unit(run: Run) -> str:
     return "pixels" if run.manifest["study"]["task"].startswith(_IMAGE_TASKS) else "words"
 
 
-def _strengths(sizes: pd.DataFrame) -> Iterator[Sentence]:
-    """Of images whose edits are of equal area: whether they change pixels as much."""
+def _strengths(sizes: pd.DataFrame, stronger: str = "") -> Iterator[Sentence]:
+    """Of images whose edits are of equal area: whether they change pixels as much.
+
+    Args:
+        sizes: One row a measure.
+        stronger: What follows where deep edits are the stronger ones; then nothing is said where they are not.
+    """
     rows = sizes.set_index("measure")
     if "strength" not in rows.index or rows.loc["strength", "matched"]:
         return
     deep, surface = rows.loc["strength", ["deep", "surface"]]
+    if deep > surface:
+        consequence = stronger or "A contrast above 0 would be no evidence for the meaning."
+    elif stronger:
+        return
+    else:
+        consequence = "A contrast above 0 is in spite of that."
     yield _CLAIMS["comprehension-strengths-differ"].say(
-        deep=deep,
-        surface=surface,
-        consequence=(
-            "The contrast may be due to that."
-            if deep > surface
-            else "A contrast above 0 is in spite of that."
-        ),
+        deep=deep, surface=surface, consequence=consequence
     )
 
 

@@ -13,6 +13,7 @@ from vlbias.report.blocks import Block, Part, Section
 from vlbias.report.funnel import data_part, lacking_in_words
 from vlbias.report.tables import with_limits
 from vlbias.store.run_folder import Run
+from vlbias.studies.arms.screened_units import screening_block
 from vlbias.studies.language import figures
 from vlbias.studies.language.glance import at_a_glance
 from vlbias.studies.language.guidance import GUIDANCE
@@ -80,7 +81,7 @@ def _effect_blocks(tables: Tables) -> Iterator[Block]:
         text = "Over words: the score of a word's stereotype against its mean log-odds and mean log effect."
         yield block("Correlation with bias scores", text, table=_named_first(tables.correlation))
     if len(tables.screening):
-        yield _screening_block(tables.screening)
+        yield screening_block(_named_first(tables.screening), "text")
 
 
 def _named_first(table: pd.DataFrame) -> pd.DataFrame:
@@ -222,16 +223,6 @@ def _joint_blocks(tables: Tables) -> Iterator[Block]:
         )
         table = tables.decomposition
         yield block("Direct and indirect effects of joint mediators", text, table=table)
-
-
-def _screening_block(table: pd.DataFrame) -> Block:
-    text = (
-        "Approximate: which mediators were run was chosen by gradient attribution, one backward pass a text. "
-        "Their own effects above are exact; those that were skipped have none. The correlation between both "
-        "was measured on the mediators that were run: the chosen ones, and others drawn at random from those "
-        "that were not chosen, of which 'largest missed' is the largest exact effect."
-    )
-    return block("Screening", text, table=_named_first(table))
 
 
 def compare(runs: Sequence[tuple[Run, Tables]], *, draws: int = 2000, seed: int = 0) -> list[Block]:

@@ -44,8 +44,6 @@ class Study(ArmsStudy):
     Args:
         dataset: Which texts.
         random_weights: Seed of random weights in place of the trained ones.
-        screen: Share of the units (heads, neurons) that are run at all, chosen by gradient attribution; all if
-            not given.
         align: What happens to texts whose worlds have different numbers of tokens: "record" leaves their
             mediators out, "wording" takes the first other wording of the world that has as many; see
             `vlbias.data.texts.Texts`.
@@ -55,7 +53,6 @@ class Study(ArmsStudy):
     dataset: TextSet
     outcomes: tuple[str, ...] = ("log-odds",)
     random_weights: int | None = Field(None, ge=0, lt=2**63)
-    screen: float | None = Field(None, gt=0, lt=1)
     align: Literal["record", "wording"] = "record"
 
     def check(self) -> None:
@@ -78,17 +75,12 @@ class Study(ArmsStudy):
         dataset = self.dataset.model_copy(update={"limit": limit})
         return self.model_copy(update={"dataset": dataset, "name": f"{self.name}-limit{limit}"})
 
-    def with_screen(self, screen: float) -> Self:
-        """The study of so large a share of the units, under a name that tells it."""
-        return self.model_copy(update={"screen": screen, "name": f"{self.name}-screen{screen:g}"})
-
     def keyed(self) -> dict[str, Any]:
         """See `ArmsStudy.keyed`."""
         # studies of texts had keys of photos up to 0.1.0; their values stay in the hash of a cell
         worlds = {"null": asdict(World())} if self._uses("null") else {}
         photos = {"prompt": "template", "worlds": worlds, "regions": {}, "objects": []}
-        chosen: dict[str, Any] = {} if self.screen is None else {"screen": self.screen}
-        chosen |= {} if self.align == "record" else {"align": self.align}
+        chosen = {} if self.align == "record" else {"align": self.align}
         return {**super().keyed(), **photos, **chosen}
 
     def _uses(self, world: str) -> bool:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+from vlbias.causal.example import Example
+from vlbias.causal.staged_model import Readout
 from vlbias.models import load_model
 from vlbias.models.image_text.question import Askable
 from vlbias.outcomes import OUTCOMES
 from vlbias.runs.events import QUIET, Events, Note, silent
 from vlbias.studies.arms.plan import ArmsPlan
+from vlbias.studies.arms.screening import screened
 from vlbias.studies.arms.work import ArmsWork, timed
-from vlbias.studies.language.screening import screened, thinned
 from vlbias.studies.language.study import Study
 from vlbias.studies.language.token_alignment import worded
 
@@ -35,7 +38,9 @@ class Work(ArmsWork[Study]):
         if isinstance(model, Askable):
             model.refuse_inputs(inputs for e in plan.examples for inputs in e.worlds.values())
         plan, self._wordings = worded(plan, model)
-        plan, self._screening = screened(plan, folder, model, note)
+        plan, self._screening = screened(
+            plan, plan.examples, folder, model, note, score=lambda pair: log_odds
+        )
         super().__init__(plan, folder, model)
 
     def keyed(self) -> Mapping[str, Any]:
@@ -68,12 +73,14 @@ class Work(ArmsWork[Study]):
 
 
 def estimate(plan: ArmsPlan[Study], events: Events = QUIET) -> Iterator[str]:
-    """What a run would take, line by line; screened units are taken to be about as many as asked."""
-    study = plan.study
-    if study.screen is not None:
-        yield f"screened: about {study.screen:.0%} of the units"
-    plan = replace(thinned(plan), study=study.model_copy(update={"screen": None}))
+    """What a run would take, line by line."""
     yield from timed(Work, plan, events)
+
+
+def log_odds(readout: Readout, examples: Sequence[Example]) -> Tensor:
+    """[B] log-odds of the first candidate against the second."""
+    score = readout["candidate_score"]
+    return score[:, 0] - score[:, 1]
 
 
 def _model_of(study: Study) -> Any:

@@ -14,6 +14,7 @@ from vlbias.studies.bias.numbers.box_quality import box_quality
 from vlbias.studies.bias.numbers.effects import contrast_effects
 from vlbias.studies.bias.numbers.exactness import exactness
 from vlbias.studies.bias.numbers.families import statements
+from vlbias.studies.bias.numbers.screening import screening
 from vlbias.studies.bias.numbers.sensitivity import sensitivity
 from vlbias.studies.bias.numbers.strictness import levels, strictness
 from vlbias.studies.bias.numbers.worlds import (
@@ -51,6 +52,7 @@ class Tables:
         rows: How many rows of the table have which status.
         checks: What must hold exactly, and what was found.
         shape: Whether the bias is a few large gaps or many small ones.
+        screening: What was chosen by an approximation, and how good that was; no row if all was run.
     """
 
     bias: pd.DataFrame
@@ -70,6 +72,7 @@ class Tables:
     rows: pd.DataFrame
     checks: pd.DataFrame
     shape: pd.DataFrame
+    screening: pd.DataFrame
 
 
 def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) -> Tables:
@@ -121,4 +124,5 @@ def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) 
         run.statuses,
         exactness(job, table),
         shape,
+        screening(job),
     )

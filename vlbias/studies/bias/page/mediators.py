@@ -9,6 +9,7 @@ import pandas as pd
 from vlbias.report.blocks import Block, block
 from vlbias.report.names import contrast_in_words
 from vlbias.store.run_folder import Run
+from vlbias.studies.arms.screened_units import screening_block
 from vlbias.studies.bias import alt_text as alt
 from vlbias.studies.bias import figures
 from vlbias.studies.bias.numbers import Tables
@@ -51,6 +52,8 @@ def mediator_blocks(run: Run, tables: Tables) -> Iterator[Block]:
             "the contrast. They overlap, and do not add up to the total effect.",
             table=effect_columns(_strongest(tables.effects)),
         )
+    if len(tables.screening):
+        yield screening_block(tables.screening, "photo")
 
 
 _PLACEBO = {

@@ -10,10 +10,10 @@ import pandas as pd
 from vlbias.runs.events import Note, silent
 from vlbias.store.finished import refuse_unfinished
 from vlbias.store.run_folder import Run
+from vlbias.studies.arms.screened_units import screened_units
 from vlbias.studies.language.numbers.contrast_odds import OUTCOME, ContrastOdds
 from vlbias.studies.language.numbers.exactness import checks
 from vlbias.studies.language.numbers.joint_mediators import decompositions, parts_of, synergies
-from vlbias.studies.language.numbers.screened_units import screened_units
 from vlbias.studies.language.numbers.stereotype_scores import score_correlations
 
 __all__ = ["Tables", "numbers"]
@@ -90,5 +90,5 @@ def _tables(contrast: ContrastOdds) -> dict[str, pd.DataFrame]:
         "decomposition": decompositions(contrast, parts),
         "correlation": score_correlations(contrast),
         "checks": checks(contrast),
-        "screening": screened_units(contrast),
+        "screening": screened_units(contrast.run, contrast.name, contrast.exact()),
     }

@@ -8,6 +8,7 @@ import pandas as pd
 from vlbias.analysis.corrections import benjamini_hochberg
 from vlbias.analysis.odds import Filter, Mask, Odds, Values, aligned_filter, odds_effects
 from vlbias.store.run_folder import Run
+from vlbias.studies.arms.screened_units import skipped_units
 
 __all__ = ["OUTCOME", "ContrastOdds"]
 
@@ -63,6 +64,14 @@ class ContrastOdds:
         frames = [self._effects(name, kept) for name, kept in self._sample_sets().items()]
         return pd.concat(frames, ignore_index=True)
 
+    def exact(self) -> pd.Series[float]:
+        """Mediator to its mean indirect effect on the log scale; NaN where no sample is aligned."""
+        found = {
+            name: float(np.nanmean(y01 - self.odds.y00)) if not np.isnan(y01).all() else np.nan
+            for name, y01, _ in self.mediators
+        }
+        return pd.Series(found, dtype=float)
+
     def filters(self) -> pd.DataFrame:
         """One row: samples that were loaded, misaligned, reworded, aligned, and kept by the filter."""
         row = {"loaded": len(self.odds.y00), "aligned": 0, "threshold": np.nan, "kept": 0}
@@ -92,6 +101,8 @@ class ContrastOdds:
         found["p_adjusted"] = np.nan
         for _, rows in found[found["mediator"] != ""].groupby(["effect", "summary"], sort=False):
             known = rows["p"].notna()
-            adjusted = benjamini_hochberg(rows.loc[known, "p"].to_numpy())
+            adjusted = benjamini_hochberg(
+                rows.loc[known, "p"].to_numpy(), skipped=skipped_units(self.run)
+            )
             found.loc[rows.index[known], "p_adjusted"] = adjusted
         return found.assign(samples=name)

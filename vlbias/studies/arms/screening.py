@@ -2,39 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
 
 from vlbias.analysis.preselection import COLUMNS, preselect
-from vlbias.causal.attribution import attributions
+from vlbias.causal.attribution import Score, mean_attributions
+from vlbias.causal.contrast import Contrast
+from vlbias.causal.example import Example
 from vlbias.causal.site import Mediator
-from vlbias.causal.staged_model import Readout, StagedModel
+from vlbias.causal.staged_model import StagedModel
 from vlbias.errors import BadStudy
 from vlbias.files import whole
 from vlbias.runs.data_files import keyed_data
 from vlbias.runs.events import Note
 from vlbias.store.cell_writer import cell_key
 from vlbias.store.parquet import read_frame
-from vlbias.studies.arms.plan import ArmsPlan
-from vlbias.studies.language.study import Study
+from vlbias.studies.arms.plan import ArmsPlan, S
 
 __all__ = ["screened", "thinned"]
 
-_CHUNK = 32
-
 
 def screened(
-    plan: ArmsPlan[Study], folder: Path, model: StagedModel, note: Note
-) -> tuple[ArmsPlan[Study], dict[str, Any]]:
+    plan: ArmsPlan[S],
+    examples: Sequence[Example],
+    folder: Path,
+    model: StagedModel,
+    note: Note,
+    *,
+    score: Callable[[Contrast], Score],
+) -> tuple[ArmsPlan[S], dict[str, Any]]:
     """The plan with the chosen units and their controls only, and what the manifest says of it.
 
     The approximate effects of every unit are written once, to `screen.KEY.parquet` in the run folder,
     and read when the run is resumed. Mediators without units (layers, joint ones) are always run.
+
+    Args:
+        plan: A study with a share of units in `screen`, or without.
+        examples: Those that choose.
+        folder: The run folder.
+        model: The loaded model.
+        note: Told what is being done.
+        score: Of a contrast, what is approximated.
 
     Raises:
         BadStudy: if the study is screened and has no mediator with units.
@@ -42,9 +55,9 @@ def screened(
     study = plan.study
     if study.screen is None:
         return plan, {}
-    path = folder / f"screen.{_key(plan, folder, model)}.parquet"
+    path = folder / f"screen.{_key(plan, examples, folder, model)}.parquet"
     if not path.is_file():
-        table = _table(plan, model, note)
+        table = _table(plan, examples, model, score, note)
         with whole(path) as temporary:
             table.to_parquet(temporary)
     table = read_frame(path, COLUMNS)
@@ -60,7 +73,7 @@ def screened(
     return replace(plan, mediators=kept), {"screen": about}
 
 
-def thinned(plan: ArmsPlan[Study]) -> ArmsPlan[Study]:
+def thinned(plan: ArmsPlan[S]) -> ArmsPlan[S]:
     """The plan with about as many units as screening will leave, evenly taken, to tell what it costs."""
     if plan.study.screen is None:
         return plan
@@ -72,7 +85,7 @@ def thinned(plan: ArmsPlan[Study]) -> ArmsPlan[Study]:
     return replace(plan, mediators=kept)
 
 
-def _units(plan: ArmsPlan[Study]) -> list[Mediator]:
+def _units(plan: ArmsPlan[S]) -> list[Mediator]:
     found = [m for m in plan.mediators if len(m.sites) == 1 and m.sites[0].units is not None]
     if not found:
         given = ", ".join(plan.study.mediators)
@@ -82,7 +95,7 @@ def _units(plan: ArmsPlan[Study]) -> list[Mediator]:
     return found
 
 
-def _key(plan: ArmsPlan[Study], folder: Path, model: StagedModel) -> str:
+def _key(plan: ArmsPlan[S], examples: Sequence[Example], folder: Path, model: StagedModel) -> str:
     return cell_key(
         {
             "screen": plan.study.screen,
@@ -91,30 +104,25 @@ def _key(plan: ArmsPlan[Study], folder: Path, model: StagedModel) -> str:
             "mediators": [str(mediator) for mediator in plan.mediators],
             "model": model.revision,
             "data": keyed_data(folder, plan.dataset.content_hash, plan.files),
-            "samples": [example.id for example in plan.examples],
+            "samples": [example.id for example in examples],
         }
     )
 
 
-def _log_odds(readout: Readout) -> Tensor:
-    score = readout["candidate_score"][0]
-    return score[0] - score[1]
-
-
-def _table(plan: ArmsPlan[Study], model: StagedModel, note: Note) -> pd.DataFrame:
+def _table(
+    plan: ArmsPlan[S],
+    examples: Sequence[Example],
+    model: StagedModel,
+    score: Callable[[Contrast], Score],
+    note: Note,
+) -> pd.DataFrame:
     units, study = _units(plan), plan.study
     assert study.screen is not None
     pairs = [pair for pair in study.pairs if pair.base != pair.cf]
     means = np.full((len(pairs), len(units)), np.nan)
     for row, pair in enumerate(pairs):
-        found = []
-        for start in range(0, len(plan.examples), _CHUNK):
-            note(f"screening {pair.name}: text {start + 1} of {len(plan.examples)}")
-            some = plan.examples[start : start + _CHUNK]
-            found.append(attributions(model, some, pair, units, of=_log_odds).numpy())
-        every = np.concatenate(found)
-        known = ~np.isnan(every).all(1)
-        means[row] = every[known].mean(0) if known.any() else np.nan
+        note(f"screening {pair.name}: {len(units)} units, {len(examples)} {plan.unit}")
+        means[row] = mean_attributions(model, examples, pair, units, of=score(pair))[0].numpy()
     part = preselect(means, study.screen, study.seed)
     names = [unit.name for unit in units]
     tables = [
