@@ -78,7 +78,7 @@ def test_groups_go_through_a_whole_run(
     (facet / "annotated.toml").write_text(text)
     found = Run(run(facet / "annotated.toml", tmp_path).folder)
     assert set(found.samples["group"]) == set(groups)
-    assert "evaluation only" in found.manifest["data"]["meta"]["terms"]
+    assert "allows evaluation; forbids training" in found.manifest["data"]["meta"]["terms"]
     page = report(found.folder, draws=30)
     shown = page.html.read_text()
     assert all(name in shown for name in groups)

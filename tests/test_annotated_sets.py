@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import annotated_sets
@@ -136,6 +137,7 @@ def test_pairs_are_worlds_and_the_pair_is_the_cluster(tmp_path: Path) -> None:
     found = vb.load_dataset("pairs", annotated_sets.pairs(tmp_path / "pairs"))
     assert [e.cluster for e in found] == ["pairs/occupations/bus_driver", "pairs/occupations/chef"]
     assert found[0].worlds["null"]["text"] == "a photo of a bus driver"
+    assert "forbids passing images on" in found[0].attributes["terms"]
     races = vb.load_dataset("pairs", tmp_path / "pairs", groups=("black_woman", "white_woman"))
     assert len(races) == 1, "a scene without one of the groups is no pair"
     with pytest.raises(BadData, match="no scene has images of"):
@@ -149,6 +151,23 @@ def test_pairs_are_worlds_and_the_pair_is_the_cluster(tmp_path: Path) -> None:
         "social-counterfactuals/1", "social-counterfactuals/3"
     ]  # fmt: skip
     assert {e.worlds["null"]["text"] for e in sets} == {"A photo of a White chef"}
+
+
+def test_what_each_set_allows_and_forbids_is_said_in_the_docs() -> None:
+    docs = (Path(__file__).parents[1] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    told = {
+        line.split("|")[1].strip(" `"): line.split("|")[2].strip()
+        for line in docs.partition("## What each set allows and forbids")[2].splitlines()
+        if line.startswith("| `")
+    }
+    folders = {name: "people" for name in (*annotated_sets.PEOPLE, "coco-zhao")}
+    folders |= dict.fromkeys(PAIRS, "image_pairs")
+    assert len(folders) == 10
+    for name, folder in folders.items():
+        module = import_module(f"vlbias.data.{folder}.{name.replace('-', '_')}")
+        terms = getattr(module, "_TERMS", None) or module.TERMS
+        assert "allows" in terms
+        assert told[name] == terms
 
 
 def test_every_reader_is_one_line_of_a_registry() -> None:

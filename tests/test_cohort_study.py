@@ -106,6 +106,8 @@ def test_every_finding_of_the_page_is_a_claim_and_none_is_of_a_real_drug(folder:
         "Simulated cohort, of which nothing follows for any real drug"
     )
     page = report(folder, folder.parent / "page").html.read_text()
+    assert re.search(r"<h2 id=.run-1.>[^<]*: a simulated cohort of [0-9,]+ patients</h2>", page)
+    assert "no model" not in page.partition("<main")[2].partition("</h2>")[0]
     text = re.sub(r"<(style|script).*?</\1>|<[^>]+>", " ", page, flags=re.DOTALL)
     assert "This cohort is simulated" in text
     for word in ("harmful", "is safe", "side effect of"):

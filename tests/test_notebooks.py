@@ -18,7 +18,7 @@ LONGEST = 90.0
 
 def test_there_are_notebooks() -> None:
     assert {path.stem for path in NOTEBOOKS} >= {
-        "first_minutes", "own_photos_and_model", "where_in_a_model"
+        "first_minutes", "language_model", "own_photos_and_model", "where_in_a_model"
     }  # fmt: skip
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch
+from matplotlib.patches import FancyBboxPatch, Patch
 
 from vlbias.plots.axes import axis_of, needed
-from vlbias.report.drawing import GREY
-from vlbias.report.names import part_in_words
+from vlbias.plots.stage_graph import (
+    WIDE,
+    arrow,
+    colour_of,
+    largest,
+    places,
+    stage_rows,
+)
+from vlbias.report.names import input_in_words, part_in_words
 from vlbias.report.told import tell, value_in_words
 
 __all__ = ["model_picture", "stage_effects"]
@@ -27,8 +32,7 @@ _GRAPH: Mapping[str, Mapping[str, Any]] = {
     "decoder": {"channels": ["image", "text"], "parents": ["fusion_encoder"]},
 }
 """Stages of runs that do not say how theirs are joined: those of version 0.1.0."""
-_WIDE, _HIGH, _STEP = 1.85, 0.78, 2.7
-_THICKEST = 9.0
+_HIGH = 0.78
 
 
 def stage_effects(
@@ -59,21 +63,12 @@ def stage_effects(
     other = rows[rows["contrast"].isin(list(placebos))].sort_values("estimate", key=abs)
     other = other.drop_duplicates("mediator", keep="last").set_index("mediator")
     graph = stages or {name: one for name, one in _GRAPH.items() if name in own.index}
-    found = []
-    for name, about in graph.items():
-        parents = [parent for parent in about["parents"] if parent in graph]
-        channel = name.partition("_")[0]
-        reads = [channel] if channel in about["channels"] else list(about["channels"])
-        row = own.loc[name] if name in own.index else {}
-        numbers = {key: row.get(key, np.nan) for key in ("estimate", "lo", "hi")}
-        beside = other.loc[name, "estimate"] if name in other.index else np.nan
-        found.append(
-            {
-                "stage": name, "inputs": [] if parents else reads, "parents": parents, **numbers,
-                "cut": bool(row.get("cut", False)), "placebo": beside,
-            }
-        )  # fmt: skip
-    return pd.DataFrame(found)
+    frame = stage_rows(graph)
+    numbers = own.reindex(frame["stage"])
+    for column in ("estimate", "lo", "hi"):
+        frame[column] = numbers[column].to_numpy(float)
+    frame["cut"] = numbers["cut"].eq(True).to_numpy()
+    return frame.assign(placebo=other["estimate"].reindex(frame["stage"]).to_numpy(float))
 
 
 def model_picture(
@@ -96,31 +91,20 @@ def model_picture(
     """
     needed(frame, "stage", "inputs", "parents", "estimate", "lo", "hi", "cut", "placebo")
     axis = axis_of(ax)
-    most = limit or float(frame["estimate"].abs().max(skipna=True)) or 1.0
-    place = _places(frame)
+    most = limit or largest(frame["estimate"])
+    place = places(frame)
     ends = {name for parents in frame["parents"] for name in parents}
-    depth = max(x for x, _ in place.values()) + _STEP
-    middle = float(np.mean([y for _, y in place.values()]))
-    place["output"] = (depth, middle)
+    through = frame.set_index("stage")["estimate"]
     for _, row in frame.iterrows():
         for before in [*row["inputs"], *row["parents"]]:
-            source = frame[frame["stage"] == before]
-            effect = float(source["estimate"].iloc[0]) if len(source) else np.nan
-            _arrow(axis, place[before], place[row["stage"]], effect, most)
+            _joined(axis, place[before], place[row["stage"]], through.get(before, np.nan), most)
         if row["stage"] not in ends:
-            _arrow(axis, place[row["stage"]], place["output"], float(row["estimate"]), most)
+            _joined(axis, place[row["stage"]], place["output"], row["estimate"], most)
     for _, row in frame.iterrows():
         _box(axis, place[row["stage"]], row, most)
-    names = {"image": "photo", "text": "text", "output": "output"}
     for name in {one for inputs in frame["inputs"] for one in inputs} | {"output"}:
-        axis.text(
-            *place[name],
-            names.get(name, name),
-            ha="center",
-            va="center",
-            fontsize=9,
-            style="italic",
-        )
+        said = input_in_words(name)
+        axis.text(*place[name], said, ha="center", va="center", fontsize=9, style="italic")
     xs, ys = zip(*place.values(), strict=True)
     axis.set_xlim(min(xs) - 0.7, max(xs) + 0.7)
     axis.set_ylim(min(ys) - 0.6, max(ys) + 0.6)
@@ -131,45 +115,18 @@ def model_picture(
     return axis
 
 
-def _places(frame: pd.DataFrame) -> dict[str, tuple[float, float]]:
-    """Middle of every input and stage: a column for each step from the inputs, a row for each input."""
-    rows = {
-        name: float(-i)
-        for i, name in enumerate(dict.fromkeys(chain.from_iterable(frame["inputs"])))
-    }
-    place = {name: (0.0, 1.25 * y) for name, y in rows.items()}
-    for _, row in frame.iterrows():
-        before = [place[name] for name in [*row["inputs"], *row["parents"]]]
-        x = max(at for at, _ in before) + _STEP * (0.75 if row["inputs"] else 1.0)
-        place[row["stage"]] = (x, float(np.mean([y for _, y in before])))
-    return place
-
-
-def _colour(effect: float, most: float) -> Any:
-    if np.isnan(effect) or abs(effect) < 0.01 * most:  # the middle of the scale is white
-        return GREY
-    # from the middle outwards, so that a small effect is not white on white
-    shade = 0.5 + np.sign(effect) * (0.22 + 0.28 * min(abs(effect) / most, 1.0))
-    return mpl.colormaps["RdBu_r"](shade)
-
-
-def _arrow(
+def _joined(
     axis: Axes, start: tuple[float, float], end: tuple[float, float], effect: float, most: float
 ) -> None:
-    width = 1.0 if np.isnan(effect) else 1.0 + (_THICKEST - 1) * min(abs(effect) / most, 1.0)
-    axis.add_patch(
-        FancyArrowPatch(
-            (start[0] + _WIDE / 2 * (start[0] > 0) + 0.3 * (start[0] == 0), start[1]),
-            (end[0] - _WIDE / 2 + 0.02, end[1]), arrowstyle="-|>", mutation_scale=8 + width,
-            lw=width, color=_colour(effect, most), shrinkA=0, shrinkB=0, zorder=1,
-        )
-    )  # fmt: skip
+    first = start[0] + (WIDE / 2 if start[0] > 0 else 0.3)
+    ends = (first, start[1]), (end[0] - WIDE / 2 + 0.02, end[1])
+    arrow(axis, *ends, colour=colour_of(effect, most), share=effect / most)
 
 
 def _box(axis: Axes, place: tuple[float, float], row: pd.Series, most: float) -> None:
     box: Patch = FancyBboxPatch(
-        (place[0] - _WIDE / 2, place[1] - _HIGH / 2), _WIDE, _HIGH, boxstyle="round,pad=0.02",
-        fc="#ffffff", ec=_colour(row["estimate"], most), lw=1.6, ls="--" if row["cut"] else "-", zorder=2,
+        (place[0] - WIDE / 2, place[1] - _HIGH / 2), WIDE, _HIGH, boxstyle="round,pad=0.02",
+        fc="#ffffff", ec=colour_of(row["estimate"], most), lw=1.6, ls="--" if row["cut"] else "-", zorder=2,
     )  # fmt: skip
     axis.add_patch(box)
     name, said = part_in_words(row["stage"]), _numbers(row)

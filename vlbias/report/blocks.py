@@ -107,6 +107,7 @@ class Section:
         glance: At most three answers that stand before everything else; the headline if there is none.
         task: What the model does, as model cards of Hugging Face name it.
         metrics: Numbers for a model card: type, name, value, and args that determine it.
+        subject: What the run is of, for the heading; its model if not given.
     """
 
     headline: Sentence
@@ -116,6 +117,7 @@ class Section:
     glance: Sequence[Glance] = ()
     task: str = "other"
     metrics: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    subject: str = ""
 
     def __post_init__(self) -> None:
         for said in (self.headline, *self.readings, *(one.said for one in self.glance)):

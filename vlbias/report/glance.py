@@ -49,7 +49,7 @@ def _story(members: Sequence[tuple[Run, Section]]) -> Story:
             if one.asked == "What helps?" or one.asked not in found:
                 found[one.asked] = one
     answers = [found[asked] for asked in get_args(Asked) if asked in found]
-    return Story(f"{names}: {model}" if model else names, answers)
+    return Story(names if model in ("", names) else f"{names}: {model}", answers)
 
 
 def _headline(section: Section) -> Glance:

@@ -6,8 +6,8 @@ import re
 from typing import NamedTuple
 
 __all__ = [
-    "CONTRASTED", "WORLDS", "contrast_in_words", "contrast_label", "method_in_words", "part_in_words",
-    "quantity_in_words", "world_in_words", "world_label",
+    "CONTRASTED", "WORLDS", "contrast_in_words", "contrast_label", "input_in_words", "method_in_words",
+    "part_in_words", "quantity_in_words", "world_in_words", "world_label",
 ]  # fmt: skip
 
 
@@ -59,6 +59,10 @@ WORLDS = {
 
 CONTRASTED = {
     "null->swap-gender": "when the text names the other gender",
+    "null->set-gender": "when the text is about a man or a woman in place of the profession",
+    "null->person": "when the text is about a person of no gender",
+    "null->neutral": "when the name is one of no gender",
+    "null->they": "when the pronoun is the singular they",
     "null->man": "when the text is about a man",
     "null->woman": "when the text is about a woman",
 }
@@ -143,6 +147,11 @@ def method_in_words(setting: str) -> str:
     """A mitigation, with the name of its setting; the name alone if the method is one's own."""
     method = re.split(r"[ (@]", setting, maxsplit=1)[0]
     return f"{_METHODS[method]} ({setting})" if method in _METHODS else setting
+
+
+def input_in_words(channel: str) -> str:
+    """What a model reads through a channel."""
+    return "photo" if channel == "image" else channel
 
 
 def part_in_words(mediator: str) -> str:

@@ -70,6 +70,7 @@ class Reported:
         about = self.run.manifest
         return {
             "name": about["study"]["name"],
+            "subject": self.section.subject or _model(about),
             "model": _model(about),
             "headline": self.section.headline,
             "readings": list(self.section.readings),
@@ -170,7 +171,7 @@ def _once(parts: Any) -> list[Any]:
 
 def _model(manifest: Mapping[str, Any]) -> str:
     if "model" not in manifest:
-        return "no model"
+        return ""  # a kind that runs none
     return f"{manifest['model']['name']} ({manifest['model']['revision']})"
 
 

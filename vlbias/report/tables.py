@@ -65,6 +65,8 @@ def with_limits(row: pd.Series[Any]) -> str:
     """An estimate and its limits, signs written out."""
     if pd.isna(row["estimate"]):
         return "insufficient"
-    if pd.isna(row["lo"]) or not np.isfinite([row["lo"], row["hi"]]).any():
+    # draws that all agree tell of too few clusters, and not of certainty
+    told = np.isfinite([row["lo"], row["hi"]]).any() and row["lo"] != row["hi"]
+    if pd.isna(row["lo"]) or not told:
         return f"{row['estimate']:+.3f}, without limits"
     return f"{row['estimate']:+.3f} [{row['lo']:+.3f}, {row['hi']:+.3f}]"

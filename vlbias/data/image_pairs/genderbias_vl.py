@@ -13,7 +13,10 @@ from vlbias.errors import BadData
 
 __all__ = ["TERMS", "read_genderbias_vl"]
 
-TERMS = "for evaluation; images are generated and carry the stereotypes of their generator"
+TERMS = (
+    "allows evaluation; images are generated and carry the stereotypes of their generator; the licence "
+    "beside the files decides"
+)
 
 
 def read_genderbias_vl(
@@ -42,7 +45,7 @@ def read_genderbias_vl(
     if not isinstance(found, list):
         raise BadData(f"{file}: expected a list of objects")
     images = list(_images(found, file, prompt))
-    return paired_worlds(images, name="genderbias-vl", groups=groups, limit=limit)
+    return paired_worlds(images, name="genderbias-vl", terms=TERMS, groups=groups, limit=limit)
 
 
 def _images(found: list[dict[str, str]], file: Path, prompt: str) -> Iterator[SceneImage]:

@@ -11,7 +11,7 @@ from vlbias.errors import BadData
 
 __all__ = ["TERMS", "read_pairs"]
 
-TERMS = "no licence file: for evaluation; images may not be passed on"
+TERMS = "no licence file: allows evaluation at most; forbids passing images on"
 _GROUPS = ("black_man", "black_woman", "white_man", "white_woman")
 
 
@@ -38,7 +38,7 @@ def read_pairs(
     found = list(_images(path, prompt))
     if not found:
         raise BadData(f"{path}: expected data/KIND/SCENE/{{{','.join(_GROUPS)}}}.png")
-    return paired_worlds(found, name="pairs", groups=groups, limit=limit)
+    return paired_worlds(found, name="pairs", terms=TERMS, groups=groups, limit=limit)
 
 
 def _images(path: Path, prompt: str) -> Iterator[SceneImage]:

@@ -37,6 +37,7 @@ def paired_worlds(
     images: Iterable[SceneImage],
     *,
     name: str,
+    terms: str,
     groups: tuple[str, str],
     limit: int | None = None,
 ) -> list[Example]:
@@ -48,6 +49,7 @@ def paired_worlds(
     Args:
         images: Of all scenes.
         name: Of the data set, in front of ids.
+        terms: What the set allows and forbids; every example has it as an attribute.
         groups: Values of the group in the null world and in the other.
         limit: Only so many scenes, in their order.
 
@@ -75,7 +77,7 @@ def paired_worlds(
                 Example(
                     f"{name}/{scene}/{number}", f"{name}/{scene}", worlds,
                     targets={"present": frozenset(first.classes)},
-                    attributes={"group": f"{groups[0]} → {groups[1]}", "scene": scene},
+                    attributes={"group": f"{groups[0]} → {groups[1]}", "scene": scene, "terms": terms},
                 )
             )  # fmt: skip
     return examples

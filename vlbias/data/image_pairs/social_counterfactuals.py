@@ -16,7 +16,10 @@ from vlbias.errors import BadData
 
 __all__ = ["TERMS", "read_social_counterfactuals"]
 
-TERMS = "for research; images are generated: no person is shown"
+TERMS = (
+    "allows research; images are generated, so that no person is shown; the licence beside the files "
+    "decides"
+)
 _COLUMNS = ("image", "caption", "counterfactual_set", "a1", "a2")
 
 
@@ -43,7 +46,9 @@ def read_social_counterfactuals(
     if not files:
         raise BadData(f"{path}: no parquet file")
     images = [one for file in files for one in _images(file, groups)]
-    return paired_worlds(images, name="social-counterfactuals", groups=groups, limit=limit)
+    return paired_worlds(
+        images, name="social-counterfactuals", terms=TERMS, groups=groups, limit=limit
+    )
 
 
 def _images(file: Path, groups: tuple[str, str]) -> Iterator[SceneImage]:

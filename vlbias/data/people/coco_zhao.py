@@ -18,9 +18,7 @@ _GENDER = {"Male": "masculine", "Female": "feminine"}
 _SKIN = {"Light": "lighter", "Dark": "darker"}
 _UNSURE = ("Unsure", "Both", "unsure", "both", "nan", "")
 _FILES = ("images_val2014.csv", "annotations/images_val2014.csv")
-_TERMS = (
-    "annotations on request, for research; they may not be passed on, nor used to classify persons"
-)
+_TERMS = "allows research, on request; forbids passing the annotations on, and classifying persons by them"
 
 
 def read_coco_zhao(

@@ -14,7 +14,7 @@ __all__ = ["read_facet"]
 
 _GENDER = {"masc": "masculine", "fem": "feminine", "non_binary": "non-binary", "na": "unsure"}
 _AGES = ("young", "middle", "older")
-_TERMS = "evaluation only, no training; photos and annotations may not be passed on"
+_TERMS = "allows evaluation; forbids training, and passing photos or annotations on"
 
 
 def read_facet(

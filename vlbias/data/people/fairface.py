@@ -19,7 +19,10 @@ _RACES = (
 _AGES = (
     "0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "more than 70",
 )  # fmt: skip
-_TERMS = "CC BY 4.0; photos of YFCC-100M, perceived labels: for evaluation, not to classify persons"
+_TERMS = (
+    "allows use and passing on with attribution (CC BY 4.0); labels are perceived, for evaluation and not "
+    "to classify persons; photos are of YFCC-100M"
+)
 
 
 def read_fairface(

@@ -19,8 +19,8 @@ __all__ = ["read_fhibe"]
 _FILES = ("data/processed/*.csv", "*.csv")
 _PRONOUNS = {"she/her/hers": "feminine", "he/him/his": "masculine", "they/them/their": "non-binary"}
 _TERMS = (
-    "evaluation and mitigation of bias only; persons can have themselves removed, so that versions differ (the "
-    "hash says which); photos may not be passed on"
+    "allows evaluation and mitigation of bias; forbids any other use, and passing photos on; persons can "
+    "have themselves removed, so that versions differ (the hash says which)"
 )
 
 

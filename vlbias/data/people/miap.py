@@ -19,7 +19,10 @@ _GENDER = {
 }
 _AGE = {"Young": "young", "Middle": "middle", "Older": "older", "Unknown": "unsure"}
 _SPLIT = {"train": "fit", "val": "dev", "validation": "dev", "test": "test"}
-_TERMS = "annotations CC BY 4.0; photos of Open Images, each with a licence of its own"
+_TERMS = (
+    "allows use and passing on of the annotations with attribution (CC BY 4.0); photos of Open Images "
+    "have a licence of their own each"
+)
 
 
 def read_miap(

@@ -18,7 +18,7 @@ __all__ = ["read_phase"]
 
 _FILES = ("phase_gcc_val_all_*.json", "phase_gcc_train_all_*.json")
 _GENDER = {"man": "masculine", "woman": "feminine", "male": "masculine", "female": "feminine"}
-_TERMS = "for research; photos of Google Conceptual Captions, each with rights of its own"
+_TERMS = "allows research; photos of Google Conceptual Captions have rights of their own and are not passed on"
 
 
 def read_phase(

@@ -15,7 +15,10 @@ __all__ = ["read_visogender"]
 
 _GENDER = {"masculine": "masculine", "feminine": "feminine", "neutral": "unsure", "": "unsure"}
 _ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
-_TERMS = "annotations for evaluation only; photos stand at addresses of their owners and may not be passed on"
+_TERMS = (
+    "allows evaluation with the annotations; forbids passing photos on, which stand at addresses of their "
+    "owners"
+)
 
 
 def read_visogender(

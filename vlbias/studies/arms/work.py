@@ -28,7 +28,7 @@ from vlbias.store.cell_writer import CellWriter, cell_key
 from vlbias.studies.arms.plan import ArmsPlan, S, targets_of
 from vlbias.studies.arms.screening import thinned
 
-__all__ = ["ArmsWork", "about_data", "about_model", "timed", "write_examples"]
+__all__ = ["ArmsWork", "about_data", "about_model", "about_stages", "timed", "write_examples"]
 
 
 class ArmsWork(Work, Generic[S]):
@@ -83,15 +83,7 @@ class ArmsWork(Work, Generic[S]):
             **about_data(self.plan.dataset, self.folder, self.plan.files),
             **about_model(self.model),
             "targets": targets_of(study.outcomes, self.plan.dataset.classes),
-            "stages": {
-                stage.name: {
-                    "channels": list(tower.channels),
-                    "parents": list(stage.parents),
-                    "blocks": len(stage.blocks),
-                }
-                for tower in self.model.towers
-                for stage in tower.stages
-            },
+            "stages": about_stages(self.model),
             "mediators": {
                 mediator.name: {
                     "sites": [str(site) for site in mediator.sites],
@@ -187,6 +179,19 @@ def about_model(model: StagedModel) -> dict[str, Any]:
             "revision": model.revision,
             "parameters": sum(p.numel() for p in model.net.parameters()),
         }
+    }
+
+
+def about_stages(model: StagedModel) -> dict[str, Any]:
+    """How the stages of a model are joined, as pictures of it are drawn."""
+    return {
+        stage.name: {
+            "channels": list(tower.channels),
+            "parents": list(stage.parents),
+            "blocks": len(stage.blocks),
+        }
+        for tower in model.towers
+        for stage in tower.stages
     }
 
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 
 import pandas as pd
 
 from vlbias.data.adjustment import AdjustmentSet
 from vlbias.data.graph import CausalGraph, Triple
-from vlbias.report.blocks import Block, Part, Section, block
+from vlbias.report import blocks
+from vlbias.report.blocks import Block, Part, Section
 from vlbias.report.claims import Sentence
 from vlbias.store.run_folder import Run
 from vlbias.studies.cohort import claims
 from vlbias.studies.cohort.figures import control_p_values, forest, triple_graph, volcano
 from vlbias.studies.cohort.guidance import guidance
+from vlbias.studies.cohort.meanings import MEANINGS
 from vlbias.studies.cohort.numbers import KEY, LEVEL, Tables
 
 __all__ = ["section"]
+
+block = partial(blocks.block, meanings=MEANINGS)
 
 _MOST_ROWS = 1000
 _MOST_FOREST = 20
@@ -42,7 +47,9 @@ def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
     parts.append(Part("What they rest on", list(_basis(run, tables))))
     if len(tables.controls):
         parts.append(Part("Negative controls", list(_controls(tables))))
-    return Section(headline, readings, parts, guidance(simulated))
+    patients = f"{run.manifest['data']['patients']:,} patients"
+    subject = f"a simulated cohort of {patients}" if simulated else f"a cohort of {patients}"
+    return Section(headline, readings, parts, guidance(simulated), subject=subject)
 
 
 def _said(tables: Tables, simulated: bool) -> Iterator[Sentence]:

@@ -47,7 +47,8 @@ CLAIMS = (
     ),
     Claim(
         "mean-effect",
-        "{contrast}, {target}, {samples} samples: mean {mean}, n = {n}, {positive} towards it.",
+        "{when} ({contrast}), odds of {target!r}, {samples} samples: ratio minus 1 is {mean} in the mean of "
+        "{n} texts; the odds rise in {positive} of them.",
         "mean over samples of the ratio of odds, minus 1; filtered samples were chosen by it",
         "95 % limits of each alone",
         "95 % each; no family",

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from vlbias.report.blocks import Block, Part, Section, block
-from vlbias.report.claims import Sentence
+from vlbias.report import blocks
+from vlbias.report.blocks import Block, Part, Section
 from vlbias.report.funnel import data_part, lacking_in_words
 from vlbias.report.tables import with_limits
 from vlbias.store.run_folder import Run
 from vlbias.studies.arms.screened_units import screening_block
 from vlbias.studies.language import figures
-from vlbias.studies.language.claims import claim
 from vlbias.studies.language.glance import at_a_glance
 from vlbias.studies.language.guidance import GUIDANCE
+from vlbias.studies.language.meanings import MEANINGS
+from vlbias.studies.language.model_block import model_block
 from vlbias.studies.language.numbers import Tables
+from vlbias.studies.language.sentences import headline, readings
 
 __all__ = ["compare", "section"]
+
+block = partial(blocks.block, meanings=MEANINGS)
 
 _SUMMARIES = ("mean", "median", "geometric", "log", "difference")
 
@@ -35,8 +40,8 @@ def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
     text = "What must hold by construction."
     exact = block("Exactness", text, table=tables.checks)
     return Section(
-        headline=_headline(run, tables),
-        readings=_readings(tables),
+        headline=headline(run, tables),
+        readings=readings(tables),
         glance=at_a_glance(run, tables),
         parts=(
             Part("Effects", list(_effect_blocks(tables))),
@@ -60,11 +65,12 @@ def _effect_blocks(tables: Tables) -> Iterator[Block]:
         "effect, which inflates it, also in a model without bias.",
         table=_side_by_side(tables.totals, by),
     )
+    yield from model_block(tables)
     yield block(
         "Samples",
         "Aligned samples move towards the stereotype; the filter drops the least of them. Misaligned ones "
         "have worlds of different numbers of tokens: a total effect, but no mediators.",
-        table=tables.filters,
+        table=_named_first(tables.filters),
     )
     limit = _largest_head(tables.effects)
     for contrast, part in tables.effects.groupby("contrast", sort=False):
@@ -73,9 +79,15 @@ def _effect_blocks(tables: Tables) -> Iterator[Block]:
     yield from _joint_blocks(tables)
     if len(tables.correlation):
         text = "Over words: the score of a word's stereotype against its mean log-odds and mean log effect."
-        yield block("Correlation with bias scores", text, table=tables.correlation)
+        yield block("Correlation with bias scores", text, table=_named_first(tables.correlation))
     if len(tables.screening):
-        yield screening_block(tables.screening, "text")
+        yield screening_block(_named_first(tables.screening), "text")
+
+
+def _named_first(table: pd.DataFrame) -> pd.DataFrame:
+    """With the columns in front that say what a row is of: the first one names the rows of a table."""
+    names = [name for name in ("contrast", "target") if name in table]
+    return table[[*names, *table.columns.difference(names, sort=False)]]
 
 
 def _lacking(run: Run, tables: Tables) -> list[str]:
@@ -105,38 +117,6 @@ def _metrics(tables: Tables) -> list[Mapping[str, Any]]:
         }
         for _, row in rows.iterrows()
         if pd.notna(row["estimate"])
-    ]
-
-
-def _headline(run: Run, tables: Tables) -> Sentence:
-    main = tables.totals[tables.totals["contrast"] == next(iter(run.manifest["contrasts"]))]
-    main = main[main["target"] == main["target"].iloc[0]]
-    rows = main[main["samples"] == "all"].set_index("summary")
-    mean, median, geometric = (rows.loc[name] for name in ("mean", "median", "geometric"))
-    log = rows.loc["log"]
-    verdict = "cannot be told from none" if log["lo"] <= 0 <= log["hi"] else "is more than chance"
-    return claim("total-effect").say(
-        contrast=main["contrast"].iloc[0],
-        mean=with_limits(mean),
-        median=median["estimate"],
-        geometric=with_limits(geometric),
-        n=int(mean["n"]),
-        verdict=verdict,
-    )
-
-
-def _readings(tables: Tables) -> list[Sentence]:
-    rows = tables.totals[(tables.totals["summary"] == "mean") & (tables.totals["effect"] == "TE")]
-    return [
-        claim("mean-effect").say(
-            contrast=row["contrast"],
-            target=row["target"],
-            samples=row["samples"],
-            mean=with_limits(row),
-            n=row["n"],
-            positive=f"{row['positive']:.0%}",
-        )
-        for _, row in rows.iterrows()
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import isqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,10 +16,19 @@ from vlbias import plots
 from vlbias.report.drawing import BLUE, GREY, ORANGE, finish_rows
 from vlbias.report.told import tell
 
-__all__ = ["maps", "pareto_front", "shares", "token_grid"]
+__all__ = ["before_and_after", "maps", "pareto_front", "shares", "token_grid"]
 
 Array = NDArray[np.float64]
 Norms = Mapping[str, Array]
+
+
+def before_and_after(rows: pd.DataFrame, stages: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """The model as it is and under some settings, a row each; see `vlbias.plots.before_and_after`."""
+    inputs = {channel for stage in stages.values() for channel in stage["channels"]}
+    high = 1.65 if len(inputs) > 1 else 1.0
+    figure = Figure(figsize=(7.6, high * len(rows) + 0.4))
+    plots.before_and_after(rows, stages, figure.subplots())
+    return figure
 
 
 class _Grids(NamedTuple):

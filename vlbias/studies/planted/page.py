@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import pandas as pd
 
-from vlbias.report.blocks import Block, Guidance, Part, Section, block
+from vlbias.report import blocks
+from vlbias.report.blocks import Block, Guidance, Part, Section
 from vlbias.report.claims import Sentence
 from vlbias.store.run_folder import Run
 from vlbias.studies.planted.claims import claim
@@ -15,6 +17,24 @@ from vlbias.studies.planted.numbers import Tables
 from vlbias.studies.planted.plants import TRUTH
 
 __all__ = ["section"]
+
+_MEANINGS = {
+    "method": "how the part of the model that bias comes from is looked for",
+    "plant": "where the bias of the model was planted; unbiased: nowhere",
+    "seed": "which set of scenes",
+    "seeds": "sets of scenes; a count",
+    "encoder": "the part of the model",
+    "printed": "the number whose cause is asked for; a sum of rates over objects, or of scores",
+    "change": "of the printed number, through the encoder; same unit",
+    "share": "of what both encoders change in size; 0 to 1",
+    "named": "whether the method names the encoder",
+    "right": "whether exactly the planted encoders are named; in the first table how many sets",
+    "wrong_share": "share that is put down to the encoder without bias, mean over sets; 0 to 1",
+    "lo": "lower 95 % limit of that share",
+    "hi": "upper 95 % limit of that share",
+}
+
+block = partial(blocks.block, meanings=_MEANINGS)
 
 _GUIDANCE = Guidance(
     limits=(

@@ -24,12 +24,19 @@ def mediator_blocks(run: Run, tables: Tables) -> Iterator[Block]:
     several = [
         name for name, about in run.manifest["contrasts"].items() if len(about["alters"]) > 1
     ]
+    whole = _whole(tables.effects, several)
+    which = (
+        "The table has the contrasts that alter image and text; where only one of them is altered, its encoder "
+        "carries the total effect by construction."
+        if len(whole)
+        else "Where a contrast alters only one of image and text, its encoder carries the total effect by "
+        "construction; none of this run alters both, so that there is no table."
+    )
     yield block(
         "Through whole encoders",
-        "Whole encoders are cuts: their indirect effect is that of changing their input. The table has the "
-        "contrasts that alter image and text; where only one of them is altered, its encoder carries the "
-        f"total effect by construction.{_on_fewer(tables.effects)}",
-        table=effect_columns(_whole(tables.effects, several)),
+        "Whole encoders are cuts: their indirect effect is that of changing their input. "
+        f"{which}{_on_fewer(tables.effects)}",
+        table=effect_columns(whole) if len(whole) else None,
         figure=figures.encoders(tables.effects),
         alt=alt.encoders(tables.effects),
     )

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 
-from vlbias.report.blocks import Block, Part, Section, block
+from vlbias.report import blocks
+from vlbias.report.blocks import Block, Part, Section
 from vlbias.report.funnel import data_part
 from vlbias.store.run_folder import Run
 from vlbias.studies.mitigation.figures import maps, pareto_front, shares
 from vlbias.studies.mitigation.glance import at_a_glance
 from vlbias.studies.mitigation.numbers import Tables
+from vlbias.studies.mitigation.page.meanings import MEANINGS
+from vlbias.studies.mitigation.page.pictures import picture_blocks
 from vlbias.studies.mitigation.page.scenes import changed_scenes
 from vlbias.studies.mitigation.page.sentences import (
     headline,
@@ -32,6 +37,8 @@ from vlbias.studies.photos.run_comparison import compare
 
 __all__ = ["compare", "section"]
 
+block = partial(blocks.block, meanings=MEANINGS)
+
 
 def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
     """Headline, readings and parts of one run for the page's template.
@@ -44,7 +51,10 @@ def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
     protocol = run.manifest["study"]["mitigation"]
     reported = {f"reported: {protocol['report']}": _reported(run, protocol["report"])}
     parts = [
-        Part("What the mitigations leave of the bias", _change_blocks(tables)),
+        Part(
+            "What the mitigations leave of the bias",
+            [*picture_blocks(run, tables), *_change_blocks(tables)],
+        ),
         Part("What they cost", _cost_blocks(tables)),
         Part("Every condition", [_condition_block(tables), *_map_blocks(run)]),
         *([Part("Example scenes", [changed_scenes(run)])] if is_rendered(run) else []),

@@ -10,7 +10,9 @@ from vlbias.mitigations.base import Mitigation
 from vlbias.mitigations.sites import site_points
 from vlbias.studies.mitigation.settings import Setting
 
-__all__ = ["acts_on_outputs", "changed_stages", "changes_tokens", "unchanged_towers"]
+__all__ = [
+    "acts_on_outputs", "changed_parts", "changed_stages", "changes_tokens", "unchanged_towers",
+]  # fmt: skip
 
 
 def unchanged_towers(mitigation: Mitigation | None, model: StagedModel) -> frozenset[str]:
@@ -39,3 +41,13 @@ def changes_tokens(setting: Setting, model: StagedModel) -> bool:
     spec = setting.selection
     points = site_points(model, spec.candidates) if spec else mitigation.sites_in(model)
     return any(p.site.stage == "image_encoder" and p.port is not None for p in points)
+
+
+def changed_parts(setting: Setting, model: StagedModel) -> list[str]:
+    """What a setting acts on, for a picture: stages, or the channel whose input it changes."""
+    mitigation = setting.make()
+    if mitigation.place == "input":
+        return ["image" if "regions" in mitigation.needs else "text"]
+    spec = setting.selection
+    points = site_points(model, spec.candidates) if spec else mitigation.sites_in(model)
+    return sorted({point.site.stage for point in points})

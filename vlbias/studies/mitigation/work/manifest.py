@@ -9,8 +9,9 @@ from typing import Any
 from vlbias.causal.staged_model import StagedModel
 from vlbias.runs.interfaces import Cell
 from vlbias.runs.manifest import described
-from vlbias.studies.arms.work import about_data, about_model
+from vlbias.studies.arms.work import about_data, about_model, about_stages
 from vlbias.studies.mitigation.plan import MitigationPlan
+from vlbias.studies.mitigation.work.affected_stages import changed_parts
 from vlbias.studies.mitigation.work.keys import Keys
 from vlbias.studies.photos.run_files import photo_choices
 
@@ -29,6 +30,7 @@ def manifest_of(
         **about_data(plan.dataset, folder, plan.files),
         **about_model(model),
         "targets": plan.targets,
+        "stages": about_stages(model),
         "mediators": {},
         "contrasts": {"null->null": {"alters": [], "mediators": []}},
         "paper_unknowns": photo_choices(
@@ -50,6 +52,7 @@ def manifest_of(
                 "varied": setting.varied,
                 "spec": setting.make().spec,
                 "place": setting.make().place,
+                "changes": changed_parts(setting, model),
             }
             for setting in plan.settings
         },
