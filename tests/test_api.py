@@ -99,7 +99,13 @@ def test_bad_calls_say_what_is_wrong(load: Callable[[str], Any]) -> None:
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("before", ["", "import vlbias.report.page", "vb.run"])
+@pytest.mark.parametrize(
+    "before",
+    [
+        "import vlbias.report.page",
+        *(pytest.param(code, marks=pytest.mark.slow) for code in ("", "vb.run")),
+    ],
+)
 def test_report_can_be_called_whatever_was_imported_before(tmp_path: Path, before: str) -> None:
     """The package `vlbias.report` and the public function have one name: both can be called."""
     script = f"import vlbias as vb; {before or 'pass'}; vb.report({str(tmp_path)!r})"

@@ -74,6 +74,7 @@ def test_the_right_encoder_removes_the_planted_bias(route: str, tables: dict[str
     assert wrong["bias"] == wrong["over_threshold_adjusted"] == "not shown"
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_gives_the_same_cells_and_table(tmp_path: Path) -> None:
     script = [sys.executable, str(ROOT / "tests" / "killed_mitigations.py")]
     answer = subprocess.run(

@@ -119,7 +119,7 @@ def test_a_significant_head_need_not_move_anything() -> None:
     assert below >= 1
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_the_benchmark_finds_and_stays_quiet(tmp_path: Path) -> None:
     found = benchmark_symbolic(tmp_path, pairs=12)
     rows = found.summary.set_index("method")
