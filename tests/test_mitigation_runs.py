@@ -222,7 +222,7 @@ def test_the_page_says_what_the_table_says(runs: dict[str, Run], tmp_path: Path)
         "Fits",
     ):
         assert title in html
-    assert html.count('role="img"') == html.count("<svg") == 2
+    assert html.count('role="img"') == html.count("<svg") == 3
     assert Heads(page.html).codes() == set()
     assert unexplained(page.tables) == set()
     verdicts = pd.read_csv(page.tables / "planted-image" / "verdicts.csv")
