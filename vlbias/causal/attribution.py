@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from vlbias.causal.call_order import Point
 from vlbias.causal.contrast import Contrast
 from vlbias.causal.example import Example, channel_key
+from vlbias.causal.gradients import followed_gradients
 from vlbias.causal.hooks import register_write_hook
 from vlbias.causal.patching import PatchTarget, Tokens, aligned_pairs
 from vlbias.causal.photo_sizes import PhotoSizes
@@ -199,7 +200,7 @@ def _of_batch(
     index = {one.tower.name: one.index[fine.to(one.index.device)] for one in rows}
     examples = [one.example for one, known in zip(some, fine.tolist(), strict=True) if known]
     values, encoded = dict[Point, tuple[Tensor, Tensor]](), dict[str, Encoded]()
-    with torch.inference_mode(False), torch.enable_grad():
+    with followed_gradients():
         for one in rows:
             if not one.changed:
                 encoded[one.tower.name] = kept.encoded(model, one)
