@@ -75,9 +75,9 @@ def _decoder_left_out(model: GroundedDetector) -> None:
     ("mutate", "caught_by"),
     [
         (_mask_ignored, ROWS),
-        (text_bypasses_stages, COMPLETE),
+        pytest.param(text_bypasses_stages, COMPLETE, marks=pytest.mark.slow),
         (_stage_forgets_text, ROOTS),
-        (_decoder_left_out, COMPLETE),
+        pytest.param(_decoder_left_out, COMPLETE, marks=pytest.mark.slow),
     ],
 )
 def test_mutants_of_a_detector_are_caught(

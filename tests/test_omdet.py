@@ -102,8 +102,8 @@ def _texts_from_the_cache(model: OmDet) -> None:
         (_task_mask_ignored, ROWS),
         (_decoder_where_rows_lie_second, REPLAY),
         pytest.param(text_bypasses_stages, COMPLETE, marks=pytest.mark.slow),
-        (_decoder_forgets_text, ROOTS),
-        (_text_stage_round_one_branch, COMPLETE),
+        pytest.param(_decoder_forgets_text, ROOTS, marks=pytest.mark.slow),
+        pytest.param(_text_stage_round_one_branch, COMPLETE, marks=pytest.mark.slow),
         (_texts_from_the_cache, PORTS),
     ],
 )
