@@ -83,7 +83,11 @@ def test_a_model_of_open_clip_in_memory_gives_what_its_folder_gives(
     folder = model_folder("openclip")
     architecture = f"local-dir:{folder}"
     net, transform = open_clip.create_model_from_pretrained(architecture)
-    names = {"net": net, "transform": transform, "tokenizer": open_clip.get_tokenizer(architecture)}
+    names = {
+        "clip": net,
+        "transform": transform,
+        "tokenizer": open_clip.get_tokenizer(architecture),
+    }
     exec(of_docs("A model of open_clip in memory"), names)
     here, there = asked(names["model"]), asked(load_model(str(folder)))
     assert np.array_equal(here["value"], there["value"], equal_nan=True)

@@ -125,7 +125,7 @@ SMALLER = {
 """Numbers of a snippet that would take minutes here."""
 
 
-def stand_ins(page: str, model: Any) -> dict[str, Any]:
+def stand_ins(page: str, model: Any, load: Callable[[str], Any]) -> dict[str, Any]:
     """What the snippets of a page expect to be there."""
     if page == "docs/mitigations.md":
         some = vb.load_dataset("coco-gender", limit=20)
@@ -134,6 +134,9 @@ def stand_ins(page: str, model: Any) -> dict[str, Any]:
     if page == "docs/own-model.md":
         return {
             "net": model.net,
+            "clip": load("openclip").net,
+            "transform": None,
+            "tokenizer": None,
             "processor": SimpleNamespace(image_processor=None, tokenizer=None),
         }
     return {}
@@ -157,7 +160,7 @@ def test_python_blocks_run_as_written_in_one_process(
     count = 0
     for path in PAGES:
         page = path.relative_to(ROOT).as_posix()
-        names = stand_ins(page, model)
+        names = stand_ins(page, model, load)
         for block in blocks(path.read_text(), "python"):
             for big, small in SMALLER.items():
                 block = block.replace(big, small)
