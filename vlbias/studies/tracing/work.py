@@ -17,11 +17,12 @@ from vlbias.data.facts import Fact
 from vlbias.files import whole, write_json
 from vlbias.models import load_model
 from vlbias.runs import interfaces
-from vlbias.runs.data_files import about_files, keyed_data
+from vlbias.runs.data_files import keyed_data
 from vlbias.runs.events import QUIET, Events, Note, silent
 from vlbias.runs.interfaces import Cell
 from vlbias.runs.manifest import described
 from vlbias.store.cell_writer import cell_key
+from vlbias.studies.arms.work import about_data, about_model
 from vlbias.studies.tracing.plan import TracingPlan
 from vlbias.studies.tracing.restoring import Restorer
 from vlbias.studies.tracing.worlds import subject_sd
@@ -76,19 +77,12 @@ class Work(interfaces.Work):
     def manifest(self) -> dict[str, Any]:
         """See `Work.manifest`."""
         study, facts = self.plan.study, self.plan.facts
-        parameters = sum(p.numel() for p in self.model.net.parameters())
-        files = about_files(self.folder, self.plan.files)
         return {
             **described(
                 study, [cell.key for cell in self.cells], self.plan.rows, device=study.device
             ),
-            "model": {
-                "name": self.model.name,
-                "revision": self.model.revision,
-                "parameters": parameters,
-                "layers": self.plan.layers,
-            },
-            "data": {"content_hash": facts.content_hash, "meta": dict(facts.meta), **files},
+            "model": about_model(self.model)["model"] | {"layers": self.plan.layers},
+            **about_data(facts, self.folder, self.plan.files),
             "noise_sd": self.sd,
         }
 
