@@ -77,14 +77,25 @@ def moved_rates(
     drawn: npt.NDArray[np.float64],
     objects: npt.NDArray[np.intp],
 ) -> npt.NDArray[np.float64]:
-    """[D, k, K'] how much each group's rate changes at drawn thresholds [D, K], over fixed images."""
+    """[D, k, K'] how much each group's rate is expected to change at drawn thresholds [D, K].
+
+    A group's change is its share, by least squares through all draws, of the change over all images. The
+    change of its own few images that lie between two thresholds would count their sampling error twice.
+    """
     own = panel.present == (measure == "tpr")
     found = np.zeros((len(drawn), len(panel.groups), len(objects)))
     for place, column in enumerate(objects):
         rows = own[:, column] & ~np.isnan(scores[:, column])
-        for g in range(len(panel.groups)):
-            values = np.sort(scores[rows & (panel.code == g), column])
-            limits = np.concatenate([[thresholds[column]], drawn[:, column]]).astype(values.dtype)
-            above = 1 - np.searchsorted(values, limits, side="left") / max(len(values), 1)
-            found[:, g, place] = above[1:] - above[0]
+        limits = np.concatenate([[thresholds[column]], drawn[:, column]]).astype(scores.dtype)
+        overall = _change(scores[rows, column], limits)
+        size = float(overall @ overall)
+        for g in range(len(panel.groups) if size else 0):
+            change = _change(scores[rows & (panel.code == g), column], limits)
+            found[:, g, place] = overall * (change @ overall / size)
     return found
+
+
+def _change(values: Floats, limits: Floats) -> npt.NDArray[np.float64]:
+    """[D] rate of values at all limits [1 + D] but the first, minus that at the first."""
+    above = 1 - np.searchsorted(np.sort(values), limits, side="left") / max(len(values), 1)
+    return np.asarray(above[1:] - above[0])

@@ -4,6 +4,7 @@
       manifest.json          what was run, with what, on which data
       samples.parquet        one row an example: id, cluster, group, split, attributes
       present.parquet        which targets are truly there, one row per sample and target
+      nearest.parquet        where persons have groups: that of the person nearest to a target
       cells/<key>.parquet    a part of the long table; a cell is there or it is not (some kinds of
                              study write other files, cells/<key>.json)
       cells/<key>.sum        checksums of the cell's files; see `vlbias.store.seals`
@@ -102,6 +103,16 @@ class Run:
             )
         matrix[[place[s] for s in frame["sample_id"]], [column[t] for t in frame["target"]]] = True
         return matrix
+
+    @cached_property
+    def nearest(self) -> pd.DataFrame:
+        """The group of the person nearest to a target: sample_id, target, group; no row if none is known."""
+        name = "nearest.parquet"
+        columns = ("sample_id", "target", "group")
+        if not self.manifest.get("sums", {}).get(name):
+            return pd.DataFrame(columns=list(columns))
+        refuse_damaged(self.folder, self.manifest, name)
+        return read_frame(self.folder / name, columns)
 
     @cached_property
     def cells(self) -> CellFiles:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from vlbias.analysis.panel import Panel
 from vlbias.store.run_folder import Run
 
-__all__ = ["panel_of"]
+__all__ = ["groups_of", "panel_of"]
 
 
 def panel_of(run: Run) -> Panel:
@@ -14,5 +14,12 @@ def panel_of(run: Run) -> Panel:
     sample, cluster, group, split = (
         frame[name].to_numpy(str) for name in ("sample_id", "cluster", "group", "split")
     )
-    groups = tuple(run.manifest["study"]["dataset"]["groups"])
-    return Panel(sample, cluster, group, split, run.targets, run.present, groups)
+    groups = groups_of(run)
+    # photos of several persons are in no group, and kept for the persons nearest to objects
+    others = sorted(set(group.tolist()) - set(groups))
+    return Panel(sample, cluster, group, split, run.targets, run.present, (*groups, *others))
+
+
+def groups_of(run: Run) -> tuple[str, ...]:
+    """The groups whose gaps a run is about."""
+    return tuple(run.manifest["study"]["dataset"]["groups"])

@@ -15,6 +15,7 @@ from vlbias.studies.bias.numbers import Tables
 from vlbias.studies.bias.page.columns import (
     effect_columns,
     modality_columns,
+    nearest_columns,
     object_columns,
     world_columns,
 )
@@ -65,8 +66,23 @@ def disparity_blocks(tables: Tables, groups: Sequence[str]) -> Iterator[Block]:
         )
     else:
         yield block("Gap of every object", lacking)
+    yield from _nearest_blocks(tables, groups)
     yield from _shape_blocks(tables)
     yield from _operating_blocks(tables)
+
+
+def _nearest_blocks(tables: Tables, groups: Sequence[str]) -> Iterator[Block]:
+    """Recall by the person who stands nearest, where that is known."""
+    if len(tables.nearest):
+        gap = " minus ".join(groups) if len(groups) == 2 else "the largest of two groups"
+        yield block(
+            "Recall by the person nearest to the object",
+            "How often an object that is there is found, by the group of the person whose box is nearest to "
+            f"its box; the gap is {gap}. Photos of several persons count here. B is about objects that are not "
+            "there: those stand near nobody, and B counts photos of one group only.",
+            table=nearest_columns(tables.nearest, groups),
+            folded=True,
+        )
 
 
 def _shape_blocks(tables: Tables) -> Iterator[Block]:
