@@ -271,7 +271,7 @@ def test_the_axis_of_objects_says_what_is_subtracted_from_what() -> None:
     assert axis.get_xlabel() == "rate of a minus that of b"
     assert [label.get_text() for label in axis.get_yticklabels()] == ["cup", "tie"]
     told = {text.get_text() for text in axis.get_legend().get_texts()}  # type: ignore[union-attr]
-    assert told == {"cannot be told from chance", "survives correction over objects"}
+    assert told == {"does not survive correction over objects", "survives correction over objects"}
 
 
 def test_an_estimate_without_limits_says_so() -> None:

@@ -54,13 +54,14 @@ def disparity_blocks(tables: Tables, groups: Sequence[str]) -> Iterator[Block]:
         f"Insufficient objects: {insufficient}, with too few photos, or too few false positives, in one of the "
         "groups. That is not a gap of 0."
     )
+    label = _gap_label(groups)
     if (tables.objects["status"] == "ok").any():
         yield block(
             "Gap of every object",
-            f"{_gap_label(groups).capitalize()}, {base_world(tables)} world, 95 % limits; the 40 largest are "
-            f"drawn. {lacking}",
+            f"{label[0].upper()}{label[1:]}, {base_world(tables)} world, 95 % limits of each object alone; colours "
+            f"are after correction. The 40 largest are drawn. {lacking}",
             table=object_columns(tables.objects, groups),
-            figure=figures.objects(tables.objects, _gap_label(groups)),
+            figure=figures.objects(tables.objects, label),
             alt=alt.objects(tables.objects),
             folded=True,
         )
