@@ -58,8 +58,8 @@ def disparity_blocks(tables: Tables, groups: Sequence[str]) -> Iterator[Block]:
     if (tables.objects["status"] == "ok").any():
         yield block(
             "Gap of every object",
-            f"{label[0].upper()}{label[1:]}, {base_world(tables)} world, 95 % limits of each object alone; colours "
-            f"are after correction. The 40 largest are drawn. {lacking}",
+            f"{label[0].upper()}{label[1:]}, {base_world(tables)} world, 95 % limits of each object "
+            f"alone; colours are after correction. The 40 largest are drawn. {lacking}",
             table=object_columns(tables.objects, groups),
             figure=figures.objects(tables.objects, label),
             alt=alt.objects(tables.objects),
