@@ -167,6 +167,12 @@ def test_two_runs_stand_side_by_side(page: Page, folders: list[Path]) -> None:
     )
 
 
+def test_regions_of_several_runs_have_names_of_their_own(page: Page) -> None:
+    named = re.findall(r'role="region" aria-label="([^"]*)"', page.html.read_text())
+    assert len(named) > 20
+    assert len(set(named)) == len(named)
+
+
 def test_runs_of_the_same_photos_are_said_to_be(folders: list[Path], page: Page) -> None:
     tables = _tables(page)
     blocks = compare([(Run(folders[0]), tables), (Run(folders[0]), tables)])
