@@ -110,7 +110,7 @@ def test_feature_blur_finds_the_region_in_every_tile() -> None:
     rows = [row for e in some for row in model.split(e.worlds["null"])["model"]]
     share = Drawing(model, "model", "person")(rows)
     pixels = model.collate("model", rows)["pixel_values"]
-    assert share.shape == (*pixels.shape[:2], *pixels.shape[3:])
+    assert share.shape == (len(rows), *pixels.shape[2:3], *pixels.shape[4:])
     shown = (share.float() / 255).mean((1, 2, 3))
     (box,) = some[0].worlds["null"]["image"].region("person").boxes
     area = (box[2] - box[0]) * (box[3] - box[1]) / (40 * 30)

@@ -58,7 +58,8 @@ class Drawing:
         # green is white in all of the photo: what the processor padded is none
         inside = pixels[..., 1] > low[1] + 0.75 * (high - low)[1]
         red = (pixels[..., 0] - low[0]).mul_(255.0 / (high - low)[0]).clamp_(0, 255)
-        return (red.mul_(inside)).round_().to(torch.uint8)
+        share = (red.mul_(inside)).round_().to(torch.uint8)
+        return share.flatten(1, -3) if share.ndim > 3 else share
 
     def _drawn(self, row: Any) -> Any:
         picture = picture_of(row)
@@ -82,7 +83,7 @@ class Drawing:
         """
         batch = self._model.collate(self._tower, rows)
         pixels = pixels_of(batch)
-        if pixels.ndim >= 4:  # of images [R, 3, H, W], or of tiles [R, N, 3, H, W]
+        if pixels.ndim >= 4:  # of images [R, 3, H, W], or of tiles [R, …, 3, H, W]
             return pixels.movedim(-3, -1)
         if "spatial_shapes" not in batch:
             raise BadModel(
