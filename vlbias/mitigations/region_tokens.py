@@ -82,7 +82,7 @@ class Drawing:
             BadModel: if it is not known how they lie.
         """
         batch = self._model.collate(self._tower, rows)
-        pixels = pixels_of(batch)
+        pixels: Tensor = pixels_of(batch)
         if pixels.ndim >= 4:  # of images [R, 3, H, W], or of tiles [R, …, 3, H, W]
             return pixels.movedim(-3, -1)
         if "spatial_shapes" not in batch:
@@ -90,7 +90,8 @@ class Drawing:
                 f"{self._model.name}: its processor cuts photos into patches in an order of its own, so that "
                 "it is not known which tokens a region covers; blur the photo itself (pixel-blur)"
             )
-        return pixels.unflatten(-1, (-1, 3))
+        patches: Tensor = pixels.unflatten(-1, (-1, 3))
+        return patches
 
     def _black_and_white(self, row: Any) -> tuple[Tensor, Tensor]:
         """What the processor makes of black and of white, channel by channel."""

@@ -105,16 +105,6 @@ class Run:
         return matrix
 
     @cached_property
-    def nearest(self) -> pd.DataFrame:
-        """The group of the person nearest to a target: sample_id, target, group; no row if none is known."""
-        name = "nearest.parquet"
-        columns = ("sample_id", "target", "group")
-        if not self.manifest.get("sums", {}).get(name):
-            return pd.DataFrame(columns=list(columns))
-        refuse_damaged(self.folder, self.manifest, name)
-        return read_frame(self.folder / name, columns)
-
-    @cached_property
     def cells(self) -> CellFiles:
         """The files of the cells, checked."""
         return CellFiles(self.folder, self.manifest)

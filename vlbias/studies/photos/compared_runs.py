@@ -64,16 +64,19 @@ class Comparison:
         if shown.empty:
             return Glance("Which model?", nothing.say(models=len(self.ranking)), "", "not shown")
         row = shown.loc[shown["difference"].abs().idxmax()]
-        names, limits = [row["first"], row["second"]], [row["difference"], row["lo"], row["hi"]]
-        if row["difference"] < 0:
-            names, limits = names[::-1], [-row["difference"], -row["hi"], -row["lo"]]
+        more, less = row["first"], row["second"]
+        estimate, lo, hi = row["difference"], row["lo"], row["hi"]
+        if estimate < 0:
+            more, less, estimate, lo, hi = less, more, -estimate, -hi, -lo
+        number = per_object(estimate, lo, hi, int(row["n_objects"]))
         others = len(shown) - 1
         further = f"; {others} more of {len(self.differences)} pairs differ" if others else ""
-        said = found.say(more=names[0], less=names[1])
-        number = per_object(*limits, int(row["n_objects"])).replace(
-            " points per", " points more per"
+        return Glance(
+            "Which model?",
+            found.say(more=more, less=less),
+            number.replace(" points per", " points more per") + further,
+            "shown",
         )
-        return Glance("Which model?", said, f"{number}{further}", "shown")
 
     def __repr__(self) -> str:
         parts = (self.ranking, self.differences)

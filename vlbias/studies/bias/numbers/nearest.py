@@ -8,6 +8,7 @@ import pandas as pd
 from vlbias.analysis.disparity import disparity
 from vlbias.analysis.object_support import support
 from vlbias.analysis.panel import Panel
+from vlbias.studies.photos.run_panel import nearest_of
 from vlbias.studies.photos.scores import PresenceScores
 
 __all__ = ["recall_by_nearest"]
@@ -28,7 +29,7 @@ def recall_by_nearest(job: PresenceScores) -> pd.DataFrame:
         n_GROUP, rate_GROUP, gap, lo, hi, p_exact, p_max_t as in the table of objects. No row if no person has
         a group of their own.
     """
-    frame = job.run.nearest
+    frame = nearest_of(job.run)
     groups = job.panel.groups
     frame = frame[frame["group"].isin(groups)]
     place = {name: row for row, name in enumerate(job.whole.sample)}
