@@ -90,7 +90,8 @@ class Drawing:
                 f"{self._model.name}: its processor cuts photos into patches in an order of its own, so that "
                 "it is not known which tokens a region covers; blur the photo itself (pixel-blur)"
             )
-        return pixels.unflatten(-1, (-1, 3))
+        patches: Tensor = pixels.unflatten(-1, (-1, 3))
+        return patches
 
     def _black_and_white(self, row: Any) -> tuple[Tensor, Tensor]:
         """What the processor makes of black and of white, channel by channel."""
