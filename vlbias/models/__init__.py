@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from vlbias.errors import BadModel, UnknownName
 from vlbias.files import read_object
+from vlbias.models.glip.published import PUBLISHED as _GLIPS
 from vlbias.models.image_text.families import FAMILIES as _GENERATIVE
 from vlbias.models.image_text.families import REFUSED
+from vlbias.models.shipped import nets, planted
 from vlbias.quiet import loading_quietly
 from vlbias.registry import Entry, Registry
 
@@ -19,45 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MODELS", "load_model", "outline_model"]
 
-_PLANTED = Path(__file__).parents[1] / "data" / "planted"
-_PLANTS = {
-    "image": "sees a gender cue in the image",
-    "text": "reads a gender word in the text",
-    "both": "sees the cue and reads the word",
-    "unbiased": "goes by neither",
-}
-
-
-def _planted(family: str, target: str, what: str) -> dict[str, Entry]:
-    """The models of a family that come with the package: small, trained on rendered scenes."""
-    return {
-        f"planted-{family}-{plant}": Entry(
-            target, f"{what} that {about}", (("checkpoint", str(_PLANTED / f"{family}-{plant}")),)
-        )
-        for plant, about in _PLANTS.items()
-        if (_PLANTED / f"{family}-{plant}").is_dir()  # a plant that did not take is not shipped
-    }
-
-
+_GLIP = "vlbias.models.glip.loading"
 _IMAGE_TEXT = "vlbias.models.image_text.loading"
 _LANGUAGE = "vlbias.models.language.loading"
-_NETS = {
-    "bottleneck": "small net that solves ABA and ABB through three types of heads",
-    "control": "small net that solves ABA and ABB without them",
-    "early": "small net whose facts can be in the MLPs of its first three layers only",
-    "gold": "small net that knows the facts to retain of its world",
-    "joint": "small net that knows the facts to forget as well",
-}
-
-
-def _nets(name: str, folder: str) -> dict[str, Entry]:
-    """The small language models that come with the package, by what their folders' names begin with."""
-    return {
-        f"{name}-{p.name}": Entry(
-            f"{_LANGUAGE}:load", _NETS[p.name.split("-")[0]], (("checkpoint", str(p)),)
-        )
-        for p in sorted(c.parent for c in (_PLANTED.parent / folder).glob("*/config.json"))
-    }
 
 
 def _generative() -> dict[str, Entry]:
@@ -116,6 +82,10 @@ MODELS: Registry[Callable[..., StagedModel]] = Registry(
             "MM Grounding DINO, Swin-T (OpenMMLab)",
             (("checkpoint", "openmmlab-community/mm_grounding_dino_tiny_o365v1_goldg_v3det"),),
         ),
+        **{
+            name: Entry(f"{_GLIP}:load", published.about, (("checkpoint", name),))
+            for name, published in _GLIPS.items()
+        },
         "omdet-turbo-tiny": Entry(
             "vlbias.models.omdet:load",
             "OmDet-Turbo, Swin-T (Om Research Lab)",
@@ -131,15 +101,17 @@ MODELS: Registry[Callable[..., StagedModel]] = Registry(
             "open_clip ViT-B/32, LAION-2B",
             (("checkpoint", "ViT-B-32/laion2b_s34b_b79k"),),
         ),
-        **_planted("dual", "vlbias.models.dual:load", "small dual encoder of rendered scenes"),
-        **_planted("detector", "vlbias.models.grounding:load", "small detector of rendered scenes"),
-        **{**_nets("symbolic", "symbolic"), **_nets("fact", "knowledge")},
+        **planted("dual", "vlbias.models.dual:load", "small dual encoder of rendered scenes"),
+        **planted("detector", "vlbias.models.grounding:load", "small detector of rendered scenes"),
+        **nets("symbolic", "symbolic", f"{_LANGUAGE}:load"),
+        **nets("fact", "knowledge", f"{_LANGUAGE}:load"),
         **_generative(),
     },
 )
 
 FAMILIES = {
     "clip": "vlbias.models.dual",
+    "glip": _GLIP,
     "grounding-dino": "vlbias.models.grounding",
     "mm-grounding-dino": "vlbias.models.grounding",
     "omdet-turbo": "vlbias.models.omdet",
@@ -161,10 +133,10 @@ _MIXTURES = ("mixtral", "dbrx", "deepseek_v2", "deepseek_v3", "gpt_oss", "jamba"
 def load_model(
     name: str, *, device: str = "cpu", dtype: str = "float32", random: int | None = None
 ) -> StagedModel:
-    """The model of a registered name, a hub name ("org/model"), a folder or a GGUF file, ready to run.
+    """The model of a registered name, a hub name ("org/model"), a folder or a file, ready to run.
 
     Args:
-        name: See `vlbias list models` for the registered ones.
+        name: See `vlbias list models` for the registered ones. Files are GGUF, and .pth of GLIP.
         device: Where it runs.
         dtype: "float32" or "bfloat16".
         random: Seed of random weights in place of the trained ones, a baseline for language models.
@@ -215,13 +187,15 @@ def _loaded(
     folder = Path(name)
     if folder.suffix == ".gguf" and folder.is_file():
         module, checkpoint, short = _LANGUAGE, str(folder), folder.stem
+    elif folder.suffix == ".pth" and folder.is_file():
+        module, checkpoint, short = _GLIP, str(folder), folder.stem
     elif folder.is_dir():
         module, checkpoint, short = _family_of(folder), str(folder), folder.resolve().name
     elif name.count("/") == 1 and not name.startswith((".", "/")):
         module, checkpoint, short = _hub_family_of(name), name, name.rpartition("/")[2]
     else:
         raise UnknownName(
-            "model (registered name, hub name 'org/model', existing folder or GGUF file)",
+            "model (registered name, hub name 'org/model', existing folder, GGUF or .pth file)",
             name,
             MODELS,
         )
