@@ -15,9 +15,10 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 from glip.modules import differences
+from glip.numbers import write_numbers
 from glip.peer import Peer
 from glip.sides import Both
-from glip.whole import detected, inputs, settings
+from glip.whole import detected, inputs, settings, write_names
 from script import main_of, markdown
 
 MOST = {"single": 1e-3, "double": 1e-9}
@@ -33,8 +34,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--peer", type=Path, required=True, help="checkout of microsoft/GLIP")
     parser.add_argument("--full", action="store_true", help="also names and sizes; takes 4 GB")
+    parser.add_argument("--names", type=Path, help="only write the names of weights, into a folder")
+    parser.add_argument(
+        "--numbers", type=Path, help="only write what tests compare with, to a file"
+    )
     given = parser.parse_args()
     peer, rows = Peer(given.peer), []
+    if given.names or given.numbers:
+        if given.names:
+            write_names(peer, given.names)
+        if given.numbers:
+            write_numbers(peer, given.numbers)
+        return
     with TemporaryDirectory() as folder:
         for name in ("glip-tiny", "glip-tiny-a"):
             both = Both.made(peer, name, Path(folder) / f"{name}.pth")

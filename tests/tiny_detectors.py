@@ -216,37 +216,37 @@ def omdet_timm() -> tuple[Any, Any, Any]:
     return OmDetTurboForObjectDetection(config), square(PIXELS), tokenizer
 
 
+GLIP = {
+    "embed_dim": 8,
+    "depths": (2, 1, 1, 1),
+    "num_heads": (1, 2, 2, 4),
+    "window_size": 4,
+    "text_config": {
+        "vocab_size": 1030,
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 64,
+    },
+    "channels": 16,
+    "num_layers": 2,
+    "fusion_width": 16,
+    "fusion_heads": 4,
+    "groups": 4,
+    "anchor_sizes": (8, 16, 32, 64, 128),
+    "max_text_len": 48,
+    "shortest_edge": PIXELS // 2,
+    "longest_edge": PIXELS,
+    "detections": 20,
+}
+
+
 def _glip(*, fused: bool = True) -> tuple[Any, Any, Any]:
     from vlbias.models.glip.network import GlipNet
     from vlbias.models.glip.shape import GlipConfig
 
-    text = {
-        "vocab_size": 1030,
-        "hidden_size": 16,
-        "intermediate_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "max_position_embeddings": 64,
-    }
-    config = GlipConfig(
-        embed_dim=8,
-        depths=(2, 2, 1, 1),
-        num_heads=(1, 2, 2, 4),
-        window_size=4,
-        text_config=text,
-        channels=16,
-        num_layers=2,
-        fused=fused,
-        fusion_width=16,
-        fusion_heads=4,
-        groups=4,
-        anchor_sizes=(8, 16, 32, 64, 128),
-        max_text_len=48,
-        shortest_edge=PIXELS,
-        longest_edge=2 * PIXELS,
-        detections=20,
-    )
-    return GlipNet(config), None, bert_tokenizer()
+    return GlipNet(GlipConfig(**GLIP, fused=fused)), None, bert_tokenizer()
 
 
 def _glip_apart() -> tuple[Any, Any, Any]:

@@ -18,10 +18,10 @@ from vlbias.models.glip.checkpoint import filled, read_weights
 from vlbias.models.glip.network import GlipNet
 from vlbias.models.glip.shape import GlipConfig
 
-__all__ = ["CLASSES", "Both", "photo", "shape_of", "words"]
+__all__ = ["CLASSES", "SMALL", "TEXT", "Both", "photo", "shape_of", "words"]
 
 CLASSES = ("person", "hot dog", "bicycle", "t-shirt")
-_SMALL = {
+SMALL = {
     "MODEL__SWINT__EMBED_DIM": 8,
     "MODEL__SWINT__DEPTHS": (2, 2, 3, 1),
     "MODEL__SWINT__NUM_HEADS": (1, 2, 2, 4),
@@ -36,7 +36,7 @@ _SMALL = {
     "INPUT__MIN_SIZE_TEST": 200,
     "INPUT__MAX_SIZE_TEST": 333,
 }
-_TEXT = {
+TEXT = {
     "vocab_size": 1100,
     "hidden_size": 24,
     "intermediate_size": 48,
@@ -114,12 +114,12 @@ class Both:
             name: Of the published model.
             file: Where its checkpoint is written.
         """
-        cfg = peer.settings(name, **_SMALL)
-        theirs = peer.build(cfg, BertConfig(**_TEXT))
+        cfg = peer.settings(name, **SMALL)
+        theirs = peer.build(cfg, BertConfig(**TEXT))
         _stir(theirs)
         weights = {f"module.{name}": value for name, value in theirs.state_dict().items()}
         torch.save({"model": weights, "optimizer": {"state": {}}, "iteration": 7}, file)
-        net = filled(GlipNet(shape_of(cfg, _TEXT)), read_weights(file), str(file))
+        net = filled(GlipNet(shape_of(cfg, TEXT)), read_weights(file), str(file))
         return cls(cfg, theirs, Glip(net, words(), name="small", revision="0"))
 
     @property

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from glip.modules import Row, gap
+from glip.names import lines_of
 from glip.peer import CONFIGS, Peer
 from glip.sides import CLASSES, Both, photo, shape_of
 from PIL import Image
@@ -19,7 +21,10 @@ from vlbias.models.glip.photos import pixels_of
 from vlbias.models.glip.published import PUBLISHED
 from vlbias.models.glip.shape import GlipConfig
 
-__all__ = ["detected", "inputs", "settings"]
+__all__ = ["detected", "inputs", "settings", "write_names"]
+
+SHAPES = ("glip-tiny-a", "glip-tiny-c", "glip-large")
+"""One published model of every shape."""
 
 _SIZES = ((300, 200), (200, 311), (97, 640), (256, 256))
 
@@ -119,12 +124,22 @@ def settings(peer: Peer) -> Iterator[Row]:
         # a setting that the files do not have is the same in all: 0 is none
         same = shape_of(cfg).to_dict() == config.to_dict()
         yield f"settings of {name}", f"configs/pretrain/{CONFIGS[name]}.yaml", 0.0 if same else 1.0
-        if name in ("glip-tiny-a", "glip-tiny", "glip-large"):
+        if name in SHAPES:
             yield (
                 f"names and sizes of {name}",
                 "all",
                 0.0 if _same_names(peer, cfg, config) else 1.0,
             )
+
+
+def write_names(peer: Peer, folder: Path) -> None:
+    """Write the names and sizes of every published shape's weights, one file each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in SHAPES:
+        net = peer.build(peer.settings(name), GlipConfig().text_config)
+        sizes = {f"module.{k}": tuple(v.shape) for k, v in net.state_dict().items()}
+        file = folder / f"{Path(PUBLISHED[name].file).stem}.txt"
+        file.write_text("\n".join(lines_of(sizes)) + "\n", encoding="utf-8")
 
 
 def _same_names(peer: Peer, cfg: Any, config: GlipConfig) -> bool:

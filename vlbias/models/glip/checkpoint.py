@@ -28,6 +28,9 @@ _UNUSED = {
 }
 """Weights that a checkpoint may hold besides, with why no number hangs on them."""
 
+_DAMAGED = (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError)
+"""What torch raises on files that end early or are none of its own."""
+
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The weights in a file that the authors' code saved, by the names of its modules.
@@ -44,7 +47,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         )
     except UnpicklingError as error:
         raise pickled(str(path)) from error
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
+    except _DAMAGED as error:
         raise BadModel(
             f"{str(path)!r} cannot be read: {error}. Fetch the checkpoint again"
         ) from error

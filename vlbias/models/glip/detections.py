@@ -93,4 +93,5 @@ def chosen(boxes: Tensor, logits: Tensor, kept: Tensor, count: int) -> tuple[Ten
     other = pad(~kept.any(-1), (0, short), value=True)
     # in the order of places: what rounding does to one score moves no other box
     place = other.to(torch.uint8).sort(dim=1, stable=True).indices[:, :count, None]
-    return tuple(one.gather(1, place.expand(-1, -1, one.shape[2])) for one in (boxes, logits))
+    boxes, logits = (one.gather(1, place.expand(-1, -1, one.shape[2])) for one in (boxes, logits))
+    return boxes, logits

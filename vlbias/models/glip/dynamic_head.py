@@ -66,7 +66,7 @@ def _from_the_beginning(values: Tensor, size: tuple[int, ...]) -> Tensor:
     if values.shape[2:] == size:
         return values
     count = values.shape[1] * size[0] * size[1]
-    return values.flatten(1)[:, :count].unflatten(1, (values.shape[1], *size)).contiguous()
+    return values.flatten(1)[:, :count].reshape(*values.shape[:2], *size)
 
 
 class _Conv(nn.Module):

@@ -54,7 +54,7 @@ class _CrossAttention(nn.Module):
         return self.out_v_proj(_joined(to_image)), self.out_l_proj(_joined(to_text))
 
     def _heads(self, tokens: Tensor) -> Tensor:
-        return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return tokens.reshape(*tokens.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 def _joined(heads: Tensor) -> Tensor:

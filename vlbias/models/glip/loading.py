@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from huggingface_hub import hf_hub_download
 from safetensors import SafetensorError
-from transformers import BertTokenizerFast
+from transformers import AutoTokenizer, BertTokenizerFast
 
 from vlbias.errors import BadModel
 from vlbias.files import hash_of_file, hash_of_weights, refuse_without_weights
@@ -112,8 +112,8 @@ def _fetched(checkpoint: str) -> Path:
         return Path(hf_hub_download(HUB, file))
     except (OSError, ValueError) as error:
         raise BadModel(
-            f"{file} cannot be had from {HUB} on the hub: {error}. Fetch it yourself and give its path, with "
-            "tokenizer.json or vocab.txt of uncased BERT in the same folder"
+            f"{file} cannot be had from {HUB} on the hub: {_first_line(error)}. Fetch it yourself and give its "
+            "path, with tokenizer.json or vocab.txt of uncased BERT in the same folder"
         ) from error
 
 
@@ -140,9 +140,15 @@ def _tokenizer(where: Path | str) -> Any:
     there = any((folder / file).is_file() for file in ("tokenizer.json", "vocab.txt"))
     source = str(folder) if there else WORDS if isinstance(where, Path) else where
     try:
-        return BertTokenizerFast.from_pretrained(source, padding_side="right")
+        # of a hub name that cannot be reached, the class itself makes a tokenizer without words
+        kind = BertTokenizerFast if there else AutoTokenizer
+        return kind.from_pretrained(source, padding_side="right")
     except (OSError, ValueError) as error:
         raise BadModel(
-            f"the tokenizer of uncased BERT cannot be had from {source!r}: {error}. Put its tokenizer.json or "
-            "vocab.txt beside the weights, or give a folder that has it"
+            f"the tokenizer of uncased BERT cannot be had from {source!r}: {_first_line(error)}. Put its "
+            "tokenizer.json or vocab.txt beside the weights, or give a folder that has it"
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -73,9 +73,8 @@ class GlipConfig(PretrainedConfig):
     ) -> None:
         self.embed_dim, self.depths = embed_dim, list(depths)
         self.num_heads, self.window_size = list(num_heads), window_size
-        if not isinstance(text_config, BertConfig):
-            text_config = BertConfig(**(text_config or {}))
-        self.text_config = text_config
+        given = isinstance(text_config, BertConfig)
+        self.text_config: Any = text_config if given else BertConfig(**(text_config or {}))
         self.channels, self.num_layers, self.fused = channels, num_layers, fused
         self.fusion_width, self.fusion_heads = fusion_width, fusion_heads
         self.groups, self.strides = groups, list(strides)
