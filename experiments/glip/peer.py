@@ -168,7 +168,7 @@ class Peer:
 
 
 def _widened(_: Any, mask: Tensor, *__: Any) -> Tensor:
-    """The mask that transformers adds to scores, as of the release that the peer names (4.9)."""
+    """What transformers added to scores when the peer was written; later releases have no such method."""
     return (1.0 - mask[:, None, None, :].to(torch.get_default_dtype())) * -10000.0
 
 

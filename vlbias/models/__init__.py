@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlbias.errors import BadModel, UnknownName
-from vlbias.files import read_object
+from vlbias.models.fusion.families import FAMILIES as _WITH_HEAD
+from vlbias.models.fusion.families import MODEL_TYPES
 from vlbias.models.glip.published import PUBLISHED as _GLIPS
 from vlbias.models.image_text.families import FAMILIES as _GENERATIVE
 from vlbias.models.image_text.families import REFUSED
+from vlbias.models.model_types import adapter_of_folder, adapter_of_hub
 from vlbias.models.shipped import nets, planted
 from vlbias.quiet import loading_quietly
 from vlbias.registry import Entry, Registry
@@ -23,18 +25,19 @@ __all__ = ["MODELS", "load_model", "outline_model"]
 
 _GLIP = "vlbias.models.glip.loading"
 _IMAGE_TEXT = "vlbias.models.image_text.loading"
+_FUSION = "vlbias.models.fusion.loading"
 _LANGUAGE = "vlbias.models.language.loading"
 
 
-def _generative() -> dict[str, Entry]:
-    """A published checkpoint of every family of generative image-text models."""
+def _published(module: str, families: Iterable[Any]) -> dict[str, Entry]:
+    """A published checkpoint of every family."""
     return {
         family.example.rpartition("/")[2].lower(): Entry(
-            f"{_IMAGE_TEXT}:load",
+            f"{module}:load",
             f"{family.about} ({family.size / 1000:.1f} billion weights, 4 bytes each in float32)",
             (("checkpoint", family.example),),
         )
-        for family in _GENERATIVE.values()
+        for family in families
     }
 
 
@@ -82,6 +85,11 @@ MODELS: Registry[Callable[..., StagedModel]] = Registry(
             "MM Grounding DINO, Swin-T (OpenMMLab)",
             (("checkpoint", "openmmlab-community/mm_grounding_dino_tiny_o365v1_goldg_v3det"),),
         ),
+        "llmdet-tiny": Entry(
+            "vlbias.models.grounding:load",
+            "LLMDet, an MM Grounding DINO with Swin-T (iSEE)",
+            (("checkpoint", "iSEE-Laboratory/llmdet_tiny"),),
+        ),
         **{
             name: Entry(f"{_GLIP}:load", published.about, (("checkpoint", name),))
             for name, published in _GLIPS.items()
@@ -96,6 +104,21 @@ MODELS: Registry[Callable[..., StagedModel]] = Registry(
             "OWLv2 B/16, ensemble (Google)",
             (("checkpoint", "google/owlv2-base-patch16-ensemble"),),
         ),
+        "align-base": Entry(
+            "vlbias.models.dual:load",
+            "ALIGN (Kakao Brain)",
+            (("checkpoint", "kakaobrain/align-base"),),
+        ),
+        "altclip": Entry(
+            "vlbias.models.dual:load",
+            "AltCLIP, texts in several languages (BAAI)",
+            (("checkpoint", "BAAI/AltCLIP"),),
+        ),
+        "chinese-clip-b16": Entry(
+            "vlbias.models.dual:load",
+            "Chinese CLIP ViT-B/16, Chinese texts (OFA)",
+            (("checkpoint", "OFA-Sys/chinese-clip-vit-base-patch16"),),
+        ),
         "openclip-vit-b32": Entry(
             "vlbias.models.openclip:load",
             "open_clip ViT-B/32, LAION-2B",
@@ -105,12 +128,14 @@ MODELS: Registry[Callable[..., StagedModel]] = Registry(
         **planted("detector", "vlbias.models.grounding:load", "small detector of rendered scenes"),
         **nets("symbolic", "symbolic", f"{_LANGUAGE}:load"),
         **nets("fact", "knowledge", f"{_LANGUAGE}:load"),
-        **_generative(),
+        **_published(_FUSION, _WITH_HEAD.values()),
+        **_published(_IMAGE_TEXT, _GENERATIVE.values()),
     },
 )
 
 FAMILIES = {
-    "clip": "vlbias.models.dual",
+    **dict.fromkeys(("align", "altclip", "chinese_clip", "clip"), "vlbias.models.dual"),
+    **dict.fromkeys(MODEL_TYPES, _FUSION),
     "glip": _GLIP,
     "grounding-dino": "vlbias.models.grounding",
     "mm-grounding-dino": "vlbias.models.grounding",
@@ -126,8 +151,6 @@ FAMILIES = {
     **dict.fromkeys(("olmo", "olmo2", "olmo3", "qwen2", "qwen3", "rule_net"), _LANGUAGE),
 }
 """Hugging Face model type to the adapter that takes it; a new adapter adds its line here."""
-
-_MIXTURES = ("mixtral", "dbrx", "deepseek_v2", "deepseek_v3", "gpt_oss", "jamba", "llama4", "olmoe")
 
 
 def load_model(
@@ -190,9 +213,13 @@ def _loaded(
     elif folder.suffix == ".pth" and folder.is_file():
         module, checkpoint, short = _GLIP, str(folder), folder.stem
     elif folder.is_dir():
-        module, checkpoint, short = _family_of(folder), str(folder), folder.resolve().name
+        module, checkpoint, short = (
+            adapter_of_folder(folder, FAMILIES),
+            str(folder),
+            folder.resolve().name,
+        )
     elif name.count("/") == 1 and not name.startswith((".", "/")):
-        module, checkpoint, short = _hub_family_of(name), name, name.rpartition("/")[2]
+        module, checkpoint, short = adapter_of_hub(name, FAMILIES), name, name.rpartition("/")[2]
     else:
         raise UnknownName(
             "model (registered name, hub name 'org/model', existing folder, GGUF or .pth file)",
@@ -231,44 +258,3 @@ def _unusable() -> tuple[type[Exception], ...]:
 def _refuse_random(name: str, random: int | None) -> None:
     if random is not None:
         raise BadModel(f"{name}: random weights are a baseline for language models only")
-
-
-def _family_of(folder: Path) -> str:
-    if (folder / "open_clip_config.json").is_file():
-        return "vlbias.models.openclip"
-    if (folder / "mitigated.json").is_file():
-        return "vlbias.mitigations.export"
-    config = folder / "config.json"
-    if not config.is_file():
-        there = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
-        raise BadModel(
-            f"{folder} is no model folder: expected config.json or open_clip_config.json, found {there}"
-        )
-    kind = read_object(config, BadModel, "fetch the model again").get("model_type", "")
-    return _family(str(kind), str(folder))
-
-
-def _hub_family_of(name: str) -> str:
-    from transformers import AutoConfig
-
-    try:
-        kind = AutoConfig.from_pretrained(name).model_type
-    except (OSError, ValueError) as error:
-        raise BadModel(
-            f"{name!r} is neither a folder here nor to be had from the hub: {error}"
-        ) from error
-    return _family(kind, name)
-
-
-def _family(kind: str, given: str) -> str:
-    if kind in _MIXTURES or "moe" in kind.split("_")[-1]:
-        raise BadModel(
-            f"{given}: {kind!r} is a mixture of experts: which of its modules run depends on the text, so "
-            "that a component cannot be exchanged between two worlds. Give a dense model."
-        )
-    if kind not in FAMILIES:
-        raise BadModel(
-            f"{given}: models of type {kind!r} have no adapter; there are adapters for "
-            f"{', '.join(sorted(FAMILIES))} and open_clip. See 'A new kind of model' in docs/own-model.md."
-        )
-    return FAMILIES[kind]

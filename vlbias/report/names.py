@@ -85,6 +85,8 @@ _METHODS = {
     "inlp": "directions that tell gender projected out",
     "sfid": "the features that tell gender given a neutral value",
     "clip-clip": "the dimensions that tell gender dropped",
+    "steering": "features moved along the direction between the groups",
+    "sae": "sparse features that tell gender turned off",
     "prompt-projection": "gender projected out of the text",
 }
 _PARTS = {
