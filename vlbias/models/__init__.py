@@ -171,7 +171,9 @@ def load_model(
         MissingExtra: if its library is not installed.
     """
     if dtype not in ("float32", "bfloat16"):
-        raise BadModel(f"dtype {dtype!r}: expected float32 or bfloat16")
+        raise BadModel(
+            f"dtype {dtype!r}: expected float32 or bfloat16, which is as small as float16 and does not overflow"
+        )
     from vlbias.models.devices import refuse_device  # torch is not needed to name models
 
     refuse_device(device)

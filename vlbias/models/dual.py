@@ -20,7 +20,7 @@ from vlbias.causal.example import Inputs
 from vlbias.causal.staged_model import Batch, Port, Readout, Stage, Tower
 from vlbias.errors import BadModel
 from vlbias.models.long_texts import refuse_long_texts
-from vlbias.models.pretrained import pretrained
+from vlbias.models.pretrained import pretrained, refuse_placement
 from vlbias.models.special_tokens import refuse_special_tokens
 
 __all__ = ["HfDual", "load"]
@@ -100,6 +100,7 @@ class HfDual:
     def __init__(
         self, net: nn.Module, image_processor: Any, tokenizer: Any, *, name: str, revision: str
     ) -> None:
+        refuse_placement(name, net)
         self.net, self.name, self.revision = net.eval(), name, revision
         config: Any = net.config
         # SigLIP was trained on lower-case texts padded to its full length, without a mask

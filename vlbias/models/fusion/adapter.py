@@ -19,6 +19,7 @@ from vlbias.models.fusion.families import FAMILIES
 from vlbias.models.fusion.layouts import LAYOUTS, STREAM, TEXT, drawn
 from vlbias.models.fusion.passes import SCORES, SPAN, of_the_stream
 from vlbias.models.long_texts import refuse_long_texts
+from vlbias.models.pretrained import refuse_placement
 from vlbias.models.special_tokens import refuse_special_tokens
 
 __all__ = ["FusionEncoder"]
@@ -45,6 +46,7 @@ class FusionEncoder:
     def __init__(
         self, net: nn.Module, image_processor: Any, tokenizer: Any, *, name: str, revision: str
     ) -> None:
+        refuse_placement(name, net)
         self.net, self.name, self.revision = net.eval(), name, revision
         self._kind = type(net).__name__
         if self._kind not in FAMILIES:
