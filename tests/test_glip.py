@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from contract import COMPLETE, PORTS, ROOTS, ROWS, failed, text_bypasses_stages
+from contract import COMPLETE, PORTS, ROOTS, failed, text_bypasses_stages
 from naive import naive_arms
 from tiny_detectors import grounded
 from tiny_photos import CLASSES, pictures, sides
-from torch import Tensor
 
 from vlbias.causal.conformance import conformance
 from vlbias.causal.contrast import Contrast
@@ -41,16 +40,6 @@ def test_it_keeps_the_contract_with_a_plain_text(load: Any, name: str) -> None:
     assert failed(check(load(name))) == {}
 
 
-def _mask_ignored(model: Glip) -> None:
-    collate = model.collate
-
-    def unmasked(tower: str, rows: Any) -> dict[str, Tensor]:
-        batch = collate(tower, rows)
-        return {**batch, "attention_mask": torch.ones_like(batch["attention_mask"])}
-
-    model.collate = unmasked  # type: ignore[method-assign]
-
-
 def _fusion_forgets_text(model: Glip) -> None:
     tower = model.towers[0]
     fusion = replace(tower.stages[2], parents=("image_encoder",))
@@ -68,7 +57,6 @@ def _stream_of_both(model: Glip) -> None:
 @pytest.mark.parametrize(
     ("mutate", "caught_by"),
     [
-        (_mask_ignored, ROWS),
         (_fusion_forgets_text, ROOTS),
         (_stream_of_both, PORTS),
         (text_bypasses_stages, COMPLETE),
@@ -88,6 +76,26 @@ def test_mutants_are_caught(
     )
     found = failed(conformance(model, list(map(grounded, base)), list(map(grounded, cf))))
     assert caught_by in found
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_short_text_beside_a_long_one_is_as_by_itself(load: Any, masked: bool) -> None:
+    """Photos of one size, so that the rows share a batch; without the mask the padding is heard."""
+    model = load("glip")
+    texts = ("a photo of a man with a dog near a street. ", "")
+    rows = [
+        model.split({"image": image, "text": GroundedText(text, CLASSES)})["model"][0]
+        for image, text in zip(pictures(2), texts, strict=True)
+    ]
+    batch = model.collate("model", rows)
+    assert int(batch["length"][1]) < batch["input_ids"].shape[1]
+    if not masked:
+        batch = {**batch, "attention_mask": torch.ones_like(batch["attention_mask"])}
+    with torch.no_grad():
+        together = model.encode("model", batch)["logits"][1].amax(0)
+        alone = model.encode("model", model.collate("model", rows[1:]))["logits"][0].amax(0)
+    gap = float((together - alone).abs().max())
+    assert gap < 1e-5 if masked else gap > 1e-2
 
 
 SITES = (
