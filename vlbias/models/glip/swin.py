@@ -66,7 +66,9 @@ class _WindowAttention(nn.Module):
         grid = _whole(read.transpose(2, 3).flatten(3), (high, wide), self.side)
         if self.shift:
             grid = grid.roll((self.shift, self.shift), (1, 2))
-        given: Tensor = self.proj(grid[:, : size[0], : size[1]].flatten(1, 2))
+        # a product of matrices rounds otherwise where rows do not lie side by side
+        kept = grid[:, : size[0], : size[1]].flatten(1, 2).contiguous()
+        given: Tensor = self.proj(kept)
         return given
 
 
