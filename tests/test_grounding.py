@@ -27,7 +27,7 @@ from vlbias.causal.site import Mediator
 from vlbias.models import load_model
 from vlbias.models.check_adapter import check
 from vlbias.models.grounding import GroundedDetector
-from vlbias.models.grounding.text import PhraseReader
+from vlbias.models.phrases import PhraseReader
 
 pytestmark = pytest.mark.integration
 

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from vlbias.errors import BadModel, UnknownName
 from vlbias.models.fusion.families import FAMILIES as _WITH_HEAD
 from vlbias.models.fusion.families import MODEL_TYPES
+from vlbias.models.glip.published import PUBLISHED as _GLIPS
 from vlbias.models.image_text.families import FAMILIES as _GENERATIVE
 from vlbias.models.image_text.families import REFUSED
 from vlbias.models.model_types import adapter_of_folder, adapter_of_hub
+from vlbias.models.shipped import nets, planted
 from vlbias.quiet import loading_quietly
 from vlbias.registry import Entry, Registry
 
@@ -21,46 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["MODELS", "load_model", "outline_model"]
 
-_PLANTED = Path(__file__).parents[1] / "data" / "planted"
-_PLANTS = {
-    "image": "sees a gender cue in the image",
-    "text": "reads a gender word in the text",
-    "both": "sees the cue and reads the word",
-    "unbiased": "goes by neither",
-}
-
-
-def _planted(family: str, target: str, what: str) -> dict[str, Entry]:
-    """The models of a family that come with the package: small, trained on rendered scenes."""
-    return {
-        f"planted-{family}-{plant}": Entry(
-            target, f"{what} that {about}", (("checkpoint", str(_PLANTED / f"{family}-{plant}")),)
-        )
-        for plant, about in _PLANTS.items()
-        if (_PLANTED / f"{family}-{plant}").is_dir()  # a plant that did not take is not shipped
-    }
-
-
+_GLIP = "vlbias.models.glip.loading"
 _IMAGE_TEXT = "vlbias.models.image_text.loading"
 _FUSION = "vlbias.models.fusion.loading"
 _LANGUAGE = "vlbias.models.language.loading"
-_NETS = {
-    "bottleneck": "small net that solves ABA and ABB through three types of heads",
-    "control": "small net that solves ABA and ABB without them",
-    "early": "small net whose facts can be in the MLPs of its first three layers only",
-    "gold": "small net that knows the facts to retain of its world",
-    "joint": "small net that knows the facts to forget as well",
-}
-
-
-def _nets(name: str, folder: str) -> dict[str, Entry]:
-    """The small language models that come with the package, by what their folders' names begin with."""
-    return {
-        f"{name}-{p.name}": Entry(
-            f"{_LANGUAGE}:load", _NETS[p.name.split("-")[0]], (("checkpoint", str(p)),)
-        )
-        for p in sorted(c.parent for c in (_PLANTED.parent / folder).glob("*/config.json"))
-    }
 
 
 def _published(module: str, families: Iterable[Any]) -> dict[str, Entry]:
@@ -124,6 +90,10 @@ MODELS: Registry[Callable[..., StagedModel]] = Registry(
             "LLMDet, an MM Grounding DINO with Swin-T (iSEE)",
             (("checkpoint", "iSEE-Laboratory/llmdet_tiny"),),
         ),
+        **{
+            name: Entry(f"{_GLIP}:load", published.about, (("checkpoint", name),))
+            for name, published in _GLIPS.items()
+        },
         "omdet-turbo-tiny": Entry(
             "vlbias.models.omdet:load",
             "OmDet-Turbo, Swin-T (Om Research Lab)",
@@ -154,9 +124,10 @@ MODELS: Registry[Callable[..., StagedModel]] = Registry(
             "open_clip ViT-B/32, LAION-2B",
             (("checkpoint", "ViT-B-32/laion2b_s34b_b79k"),),
         ),
-        **_planted("dual", "vlbias.models.dual:load", "small dual encoder of rendered scenes"),
-        **_planted("detector", "vlbias.models.grounding:load", "small detector of rendered scenes"),
-        **{**_nets("symbolic", "symbolic"), **_nets("fact", "knowledge")},
+        **planted("dual", "vlbias.models.dual:load", "small dual encoder of rendered scenes"),
+        **planted("detector", "vlbias.models.grounding:load", "small detector of rendered scenes"),
+        **nets("symbolic", "symbolic", f"{_LANGUAGE}:load"),
+        **nets("fact", "knowledge", f"{_LANGUAGE}:load"),
         **_published(_FUSION, _WITH_HEAD.values()),
         **_published(_IMAGE_TEXT, _GENERATIVE.values()),
     },
@@ -165,6 +136,7 @@ MODELS: Registry[Callable[..., StagedModel]] = Registry(
 FAMILIES = {
     **dict.fromkeys(("align", "altclip", "chinese_clip", "clip"), "vlbias.models.dual"),
     **dict.fromkeys(MODEL_TYPES, _FUSION),
+    "glip": _GLIP,
     "grounding-dino": "vlbias.models.grounding",
     "mm-grounding-dino": "vlbias.models.grounding",
     "omdet-turbo": "vlbias.models.omdet",
@@ -184,10 +156,10 @@ FAMILIES = {
 def load_model(
     name: str, *, device: str = "cpu", dtype: str = "float32", random: int | None = None
 ) -> StagedModel:
-    """The model of a registered name, a hub name ("org/model"), a folder or a GGUF file, ready to run.
+    """The model of a registered name, a hub name ("org/model"), a folder or a file, ready to run.
 
     Args:
-        name: See `vlbias list models` for the registered ones.
+        name: See `vlbias list models` for the registered ones. Files are GGUF, and .pth of GLIP.
         device: Where it runs.
         dtype: "float32" or "bfloat16".
         random: Seed of random weights in place of the trained ones, a baseline for language models.
@@ -240,6 +212,8 @@ def _loaded(
     folder = Path(name)
     if folder.suffix == ".gguf" and folder.is_file():
         module, checkpoint, short = _LANGUAGE, str(folder), folder.stem
+    elif folder.suffix == ".pth" and folder.is_file():
+        module, checkpoint, short = _GLIP, str(folder), folder.stem
     elif folder.is_dir():
         module, checkpoint, short = (
             adapter_of_folder(folder, FAMILIES),
@@ -250,7 +224,7 @@ def _loaded(
         module, checkpoint, short = adapter_of_hub(name, FAMILIES), name, name.rpartition("/")[2]
     else:
         raise UnknownName(
-            "model (registered name, hub name 'org/model', existing folder or GGUF file)",
+            "model (registered name, hub name 'org/model', existing folder, GGUF or .pth file)",
             name,
             MODELS,
         )
