@@ -37,7 +37,12 @@ DETECTOR = {
     "sfid": {"sites": ("image_encoder/neck.1",), "features": 4, "unsure": 1.0},
     "prompt-projection": {"site": "text_encoder/resid.1", "objects": ("dog", "umbrella")},
     "rank-one": {"sites": ("image_encoder/mlp.1",)},
-    "located-unlearning": {"sites": ("text_encoder/resid.1",), "steps": 2, "check": 1, "rate": 1e-2},
+    "located-unlearning": {
+        "sites": ("text_encoder/resid.1",),
+        "steps": 2,
+        "check": 1,
+        "rate": 1e-2,
+    },
 }
 OMDET = {
     **DETECTOR,

@@ -44,7 +44,9 @@ def test_a_study_that_was_begun_can_be_planned(kind: str, gpt2: str, tmp_path: P
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_facts_that_come_with_the_package_can_be_named(kind: str, gpt2: str, tmp_path: Path) -> None:
+def test_facts_that_come_with_the_package_can_be_named(
+    kind: str, gpt2: str, tmp_path: Path
+) -> None:
     start: Any = kind_named(kind).start
     start(Path("fact-world"), gpt2, tmp_path / "s.toml")
     study: Any = load_study(tmp_path / "s.toml")

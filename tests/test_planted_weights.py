@@ -86,7 +86,11 @@ def removed(
 
 
 def test_an_edit_of_the_planted_encoder_takes_the_plant_out() -> None:
-    model, test, fit = load_model("planted-dual-image"), scenes(2, 8), examples("dual", scenes(1, 48))
+    model, test, fit = (
+        load_model("planted-dual-image"),
+        scenes(2, 8),
+        examples("dual", scenes(1, 48)),
+    )
     before = cue(model, "dual", "image", test)
     for sites, left in ((IMAGE, (-0.2, 0.2)), (TEXT, (0.9, 1.1))):
         ready = make_mitigation("rank-one", sites=sites).fit(
@@ -104,7 +108,13 @@ def test_an_edit_of_the_planted_encoder_takes_the_plant_out() -> None:
         ("dual", "image", "located-unlearning", IMAGE, TEXT),
         ("dual", "text", "located-unlearning", TEXT, IMAGE),
         ("detector", "image", "rank-one", IMAGE, ("text_encoder/mlp.0",)),
-        ("detector", "image", "located-unlearning", IMAGE, ("text_encoder/mlp.0",)),
+        (
+            "detector",
+            "image",
+            "located-unlearning",
+            ("image_encoder/mlp.*",),
+            ("text_encoder/mlp.0",),
+        ),
     ],
 )
 def test_the_right_block_takes_the_plant_out_and_the_wrong_one_leaves_it(
@@ -114,7 +124,9 @@ def test_the_right_block_takes_the_plant_out_and_the_wrong_one_leaves_it(
     count = 300 if family == "dual" else 120
     share, performance = removed(family, plant, name, right, count, **settings)
     other, unharmed = removed(family, plant, name, wrong, count, **settings)
-    print(f"{family} {plant} {name}: {share:.3f} {performance:+.3f}, wrong {other:.3f} {unharmed:+.3f}")
+    print(
+        f"{family} {plant} {name}: {share:.3f} {performance:+.3f}, wrong {other:.3f} {unharmed:+.3f}"
+    )
     assert share >= 0.8
     assert abs(other) <= 0.1
     assert min(performance, unharmed) > -0.01

@@ -86,5 +86,5 @@ def test_utility_is_read_from_any_file_of_prompts_and_answers(tmp_path: Path) ->
     for name in ("u.json", "u.csv", "q.csv", "u.jsonl", "l.jsonl"):
         assert utility_of(tmp_path / name, "") == wanted
     lines(tmp_path / "bad.jsonl", [row, {"prompt": "Two"}])
-    with pytest.raises(BadData, match="bad.jsonl line 2: expected texts 'prompt' and 'answer'"):
+    with pytest.raises(BadData, match=r"bad\.jsonl line 2: expected texts 'prompt' and 'answer'"):
         utility_of(tmp_path / "bad.jsonl", "")

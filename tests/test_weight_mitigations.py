@@ -13,7 +13,7 @@ from mitigated import examples, state, unchanged
 from vlbias.causal.example import Example
 from vlbias.errors import BadData, BadModel, BadStudy
 from vlbias.mitigations import make_mitigation
-from vlbias.mitigations.activations import mean_activations
+from vlbias.mitigations.activations import activations, mean_activations
 from vlbias.mitigations.crossed_pairs import PairLogits, crossed_pairs
 from vlbias.mitigations.sites import site_points
 from vlbias.mitigations.weight_changes import group_effects, other_layers
@@ -82,8 +82,6 @@ def test_the_token_that_an_embedding_reads_can_be_named(load: Load) -> None:
     groups = np.array([one.attributes["group"] == "masculine" for one in some])
 
     def apart(model: Any) -> float:
-        from vlbias.mitigations.activations import activations
-
         values = torch.cat([part.at(0) for part in activations(model, point, some)])
         effects = group_effects(values.double().numpy(), groups.astype(int), some)
         return float(np.linalg.norm(effects[1] - effects[0]))
@@ -131,9 +129,9 @@ def test_pairs_cross_photos_with_texts_and_their_logits_are_the_models(load: Loa
     groups = np.array([one.attributes["group"] == "masculine" for one in some]).astype(int)
     pairs = crossed_pairs(some, groups, rng())
     assert len(pairs.inputs) == 12
-    assert sorted(zip(*(pairs.groups[c].tolist() for c in ("image", "text")), strict=True)) == sorted(
-        [(a, b) for a in (0, 1) for b in (0, 1)] * 3
-    )
+    assert sorted(
+        zip(*(pairs.groups[c].tolist() for c in ("image", "text")), strict=True)
+    ) == sorted([(a, b) for a in (0, 1) for b in (0, 1)] * 3)
     lazy = PairLogits(model, pairs.inputs, frozenset({"image_encoder"}))
     with torch.no_grad():
         values, index = {}, {}
@@ -187,12 +185,14 @@ def test_what_cannot_be_changed_is_refused(load: Load, name: str) -> None:
 
 
 def test_settings_of_training_are_checked(load: Load) -> None:
-    for setting, value in (("steps", 0), ("rate", 0.0), ("share", 1.0), ("check", 0)):
-        with pytest.raises(BadStudy, match=f"located-unlearning.{setting}"):
-            make_mitigation("located-unlearning", sites=MLP, **{setting: value})
-    for setting, value in (("ridge", 0.0), ("goal", "layer")):
-        with pytest.raises(BadStudy, match=f"rank-one.{setting}"):
-            make_mitigation("rank-one", sites=MLP, **{setting: value})
+    wrong: dict[str, dict[str, Any]] = {
+        "located-unlearning": {"steps": 0, "rate": 0.0, "share": 1.0, "check": 0},
+        "rank-one": {"ridge": 0.0, "goal": "layer"},
+    }
+    for name, settings in wrong.items():
+        for setting, value in settings.items():
+            with pytest.raises(BadStudy, match=f"{name}.{setting}"):
+                make_mitigation(name, sites=MLP, **{setting: value})
     with pytest.raises(BadStudy, match="an MLP"):
         make_mitigation("rank-one", sites=("image_encoder/attn.1",)).fit(
             load("clip"), examples(), rng=rng()

@@ -13,9 +13,14 @@ from vlbias.errors import BadData
 
 __all__ = ["LAYOUTS", "facts_of_questions", "layout_of_questions", "records_of", "subject_in"]
 
-LAYOUTS: Mapping[str, tuple[str, str]] = {"LUME": ("input", "output"), "TOFU": ("question", "answer")}
+LAYOUTS: Mapping[str, tuple[str, str]] = {
+    "LUME": ("input", "output"),
+    "TOFU": ("question", "answer"),
+}
 """Layout to its columns of prompts and answers."""
-_RUN = re.compile(r"\b[A-Z][\w’'.-]*(?:\s+(?:(?:de|da|del|la|van|von|den|der|al|bin|ibn)\s+){0,2}[A-Z][\w’'.-]*)*")
+_RUN = re.compile(
+    r"\b[A-Z][\w’'.-]*(?:\s+(?:(?:de|da|del|la|van|von|den|der|al|bin|ibn)\s+){0,2}[A-Z][\w’'.-]*)*"
+)
 _POSSESSIVE = re.compile(r"(?:['’]s|['’])$")
 
 
@@ -99,8 +104,38 @@ def subject_in(text: str) -> str:
 
 
 _OPENERS = frozenset(
-    "What Who Whom Whose Which Where When Why How Is Are Was Were Do Does Did Can Could Has Have In On At "
-    "The A An For To".split()
+    (
+        "What",
+        "Who",
+        "Whom",
+        "Whose",
+        "Which",
+        "Where",
+        "When",
+        "Why",
+        "How",
+        "Is",
+        "Are",
+        "Was",
+        "Were",
+    )
+    + (
+        "Do",
+        "Does",
+        "Did",
+        "Can",
+        "Could",
+        "Has",
+        "Have",
+        "In",
+        "On",
+        "At",
+        "The",
+        "A",
+        "An",
+        "For",
+        "To",
+    )
 )
 
 

@@ -97,7 +97,9 @@ class PairLogits:
         for tower in model.towers:
             places: dict[Hashable, int] = {}
             own = [model.split(one)[tower.name] for one in inputs]
-            numbers = [[places.setdefault(channel_key(r), len(places)) for r in some] for some in own]
+            numbers = [
+                [places.setdefault(channel_key(r), len(places)) for r in some] for some in own
+            ]
             rows = {channel_key(row): row for some in own for row in some}
             self.rows[tower.name] = [rows[key] for key in places]
             self.index[tower.name] = torch.tensor(numbers)

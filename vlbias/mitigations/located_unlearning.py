@@ -106,8 +106,8 @@ def _refuse_half(model: StagedModel, names: Sequence[str]) -> None:
     dtypes = {str(model.net.get_parameter(name).dtype).removeprefix("torch.") for name in names}
     if dtypes - {"float32", "float64"}:
         raise BadModel(
-            f"{model.name}: weights of {', '.join(sorted(dtypes))} are too coarse to be trained; load the model "
-            'with dtype = "float32"'
+            f"{model.name}: weights of {', '.join(sorted(dtypes))} are too coarse to be trained; load the "
+            'model with dtype = "float32"'
         )
 
 

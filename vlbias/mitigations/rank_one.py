@@ -35,8 +35,9 @@ class RankOneMitigation(WeightChange):
     map W becomes W + r (C⁻¹d)ᵀ / dᵀC⁻¹d, where C is the covariance of the keys of all tokens. With
     `goal = "map"` r is -W d, so that the MLP writes the same for all groups; with "block" r is minus the
     groups' difference in the residual stream behind the block, which the MLP then takes out. The bias is
-    moved so that the mean of the keys gives what it gave. Means are at the same objects (see `weight_changes.group_effects`). Sites are edited in order of depth. For k groups the change
-    is of rank k - 1.
+    moved so that the mean of the keys gives what it gave. Means are at the same objects (see
+    `weight_changes.group_effects`). Sites are edited in order of depth. For k groups the change is of
+    rank k - 1.
 
     Args:
         sites: MLPs, such as "image_encoder/mlp.2".
@@ -89,7 +90,10 @@ class RankOneMitigation(WeightChange):
         names = [name for one in maps for name in _parameters(one)]
         with in_turn(model), kept(model.net, names):
             for one in maps:
-                before = {name: model.net.get_parameter(name).detach().clone() for name in _parameters(one)}
+                before = {
+                    name: model.net.get_parameter(name).detach().clone()
+                    for name in _parameters(one)
+                }
                 cost = self._edit(model, one, examples, groups, rng)
                 for name, old in before.items():
                     tensors[name] = model.net.get_parameter(name).detach() - old
@@ -112,7 +116,9 @@ class RankOneMitigation(WeightChange):
         if self.goal == "block":
             goals = -read("resid").effects
         metric = keys.covariance
-        metric += self.ridge * metric.diagonal().mean() * torch.eye(len(metric), dtype=torch.float64)
+        metric += (
+            self.ridge * metric.diagonal().mean() * torch.eye(len(metric), dtype=torch.float64)
+        )
         change = torch.zeros_like(one.weight, dtype=torch.float64, device="cpu")
         for key, goal in _apart(keys.effects, goals, metric):
             if self.control == "random-key":
@@ -153,7 +159,9 @@ def _read(
     point = site_points(model, [f"{one.site.stage}/{port}.{one.site.layer}"])[0]
     rows: list[Tensor] = []
     owners: list[int] = []
-    total, squares, count = 0.0, 0.0, 0
+    total: Any = 0.0
+    squares: Any = 0.0
+    count = 0
     for (values,) in activations_at_all(model, [point], examples):
         tokens = values.tokens[0].double().cpu()
         total, squares = total + tokens.sum(0), squares + tokens.T @ tokens

@@ -68,9 +68,7 @@ class WeightChange(Mitigation):
                 for now in [model.net.get_parameter(name).detach()]
             }
             Change(values).write(model.net)
-            yield MitigatedModel(
-                model, revised(model.revision, self.spec, learned.key, strength)
-            )
+            yield MitigatedModel(model, revised(model.revision, self.spec, learned.key, strength))
 
 
 def other_layers(
@@ -91,7 +89,9 @@ def other_layers(
     for point in site_points(model, sites):
         site, port = point.site, point.port
         if port is None or site.layer is None or port.layers is None:
-            raise BadStudy("sites", str(site), "a block with a layer, such as 'image_encoder/mlp.2'")
+            raise BadStudy(
+                "sites", str(site), "a block with a layer, such as 'image_encoder/mlp.2'"
+            )
         taken.setdefault((site.stage, port.name), []).append(site.layer)
         layers[site.stage, port.name] = port.layers
     drawn = []
@@ -109,9 +109,7 @@ def other_layers(
     return tuple(drawn)
 
 
-def group_effects(
-    values: Floats, groups: NDArray[np.intp], examples: Sequence[Example]
-) -> Floats:
+def group_effects(values: Floats, groups: NDArray[np.intp], examples: Sequence[Example]) -> Floats:
     """How far each group's values lie from the mean of all groups, the objects in the photos being the same.
 
     The coefficients of groups in a linear regression on group and on the presence of every object, of which

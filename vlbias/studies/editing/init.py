@@ -26,8 +26,8 @@ def start(data: Path, model: str, out: Path) -> Start:
     able = sum(bool(fact.target) for fact in found.facts.facts)
     if able < len(found.facts.facts) or able < 2:
         raise BadData(
-            f"{able} of {len(found.facts.facts)} facts have a target, the answer that an edit writes; give all of "
-            'them one ("target"), and two facts or more'
+            f"{able} of {len(found.facts.facts)} facts have a target, the answer that an edit writes; give all "
+            'of them one ("target"), and two facts or more'
         )
     edits = min(_EDITS, max(1, able // 2))
     last = max(0, found.layers - 2)  # behind the last block no token reads the subject

@@ -1,4 +1,4 @@
-"""What `vlbias init` finds out for every kind of study of facts: the facts, their groups, the model's layers."""
+"""What `vlbias init` finds out for every kind of study of facts: facts, groups, layers of the model."""
 
 from __future__ import annotations
 

@@ -34,7 +34,12 @@ def utility_of(path: Path | None, name: str) -> Items:
 def _pair(path: Path, number: int, row: Mapping[str, object]) -> tuple[str, str]:
     for columns in (("prompt", "answer"), *LAYOUTS.values()):
         prompt, answer = (row.get(name) for name in columns)
-        if isinstance(prompt, str) and isinstance(answer, str) and prompt.strip() and answer.strip():
+        if (
+            isinstance(prompt, str)
+            and isinstance(answer, str)
+            and prompt.strip()
+            and answer.strip()
+        ):
             return prompt.strip(), answer.strip()
     raise BadData(
         f"{path.name} line {number}: expected texts 'prompt' and 'answer', as in "

@@ -56,7 +56,7 @@ def _groups(found: Found) -> tuple[str, str]:
         return "forget", "retain"
     if len(names) < 2:
         raise BadData(
-            f"the facts are of {len(names)} groups ({', '.join(map(repr, names))}); give those to forget and those "
-            'to retain groups of their own ("group": "forget" and "retain")'
+            f"the facts are of {len(names)} groups ({', '.join(map(repr, names))}); give those to forget and "
+            'those to retain groups of their own ("group": "forget" and "retain")'
         )
     return names[0], names[1]
