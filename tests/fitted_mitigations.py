@@ -25,6 +25,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "inlp": {"most": 3, "margin": -1.0},
     "sfid": {"features": 4, "unsure": 1.0},
     "clip-clip": {"features": 3},
+    "steering": {"sites": ("image_encoder/resid.1",)},
+    "sae": {"sites": ("image_encoder/resid.1",), "k": 4, "most": 4, "steps": 20},
     "prompt-projection": {"objects": ("dog", "umbrella")},
     "rank-one": {"sites": ("image_encoder/mlp.1",)},
     "located-unlearning": {"sites": ("image_encoder/mlp.1",), "steps": 4, "check": 1, "rate": 1e-2},

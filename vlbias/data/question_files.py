@@ -103,40 +103,10 @@ def subject_in(text: str) -> str:
     return max(runs, key=len, default=text)
 
 
-_OPENERS = frozenset(
-    (
-        "What",
-        "Who",
-        "Whom",
-        "Whose",
-        "Which",
-        "Where",
-        "When",
-        "Why",
-        "How",
-        "Is",
-        "Are",
-        "Was",
-        "Were",
-    )
-    + (
-        "Do",
-        "Does",
-        "Did",
-        "Can",
-        "Could",
-        "Has",
-        "Have",
-        "In",
-        "On",
-        "At",
-        "The",
-        "A",
-        "An",
-        "For",
-        "To",
-    )
-)
+_OPENERS = frozenset((
+    "What", "Who", "Whom", "Whose", "Which", "Where", "When", "Why", "How", "Is", "Are", "Was", "Were", "Do", "Does",
+    "Did", "Can", "Could", "Has", "Have", "In", "On", "At", "The", "A", "An", "For", "To",
+))  # fmt: skip
 
 
 def _text(values: Mapping[str, Any], key: str, where: str) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlbias.errors import BadModel, UnknownName
-from vlbias.files import read_object
+from vlbias.models.fusion.families import FAMILIES as _WITH_HEAD
+from vlbias.models.fusion.families import MODEL_TYPES
 from vlbias.models.image_text.families import FAMILIES as _GENERATIVE
 from vlbias.models.image_text.families import REFUSED
+from vlbias.models.model_types import adapter_of_folder, adapter_of_hub
 from vlbias.quiet import loading_quietly
 from vlbias.registry import Entry, Registry
 
@@ -40,6 +42,7 @@ def _planted(family: str, target: str, what: str) -> dict[str, Entry]:
 
 
 _IMAGE_TEXT = "vlbias.models.image_text.loading"
+_FUSION = "vlbias.models.fusion.loading"
 _LANGUAGE = "vlbias.models.language.loading"
 _NETS = {
     "bottleneck": "small net that solves ABA and ABB through three types of heads",
@@ -60,15 +63,15 @@ def _nets(name: str, folder: str) -> dict[str, Entry]:
     }
 
 
-def _generative() -> dict[str, Entry]:
-    """A published checkpoint of every family of generative image-text models."""
+def _published(module: str, families: Iterable[Any]) -> dict[str, Entry]:
+    """A published checkpoint of every family."""
     return {
         family.example.rpartition("/")[2].lower(): Entry(
-            f"{_IMAGE_TEXT}:load",
+            f"{module}:load",
             f"{family.about} ({family.size / 1000:.1f} billion weights, 4 bytes each in float32)",
             (("checkpoint", family.example),),
         )
-        for family in _GENERATIVE.values()
+        for family in families
     }
 
 
@@ -116,6 +119,11 @@ MODELS: Registry[Callable[..., StagedModel]] = Registry(
             "MM Grounding DINO, Swin-T (OpenMMLab)",
             (("checkpoint", "openmmlab-community/mm_grounding_dino_tiny_o365v1_goldg_v3det"),),
         ),
+        "llmdet-tiny": Entry(
+            "vlbias.models.grounding:load",
+            "LLMDet, an MM Grounding DINO with Swin-T (iSEE)",
+            (("checkpoint", "iSEE-Laboratory/llmdet_tiny"),),
+        ),
         "omdet-turbo-tiny": Entry(
             "vlbias.models.omdet:load",
             "OmDet-Turbo, Swin-T (Om Research Lab)",
@@ -126,6 +134,21 @@ MODELS: Registry[Callable[..., StagedModel]] = Registry(
             "OWLv2 B/16, ensemble (Google)",
             (("checkpoint", "google/owlv2-base-patch16-ensemble"),),
         ),
+        "align-base": Entry(
+            "vlbias.models.dual:load",
+            "ALIGN (Kakao Brain)",
+            (("checkpoint", "kakaobrain/align-base"),),
+        ),
+        "altclip": Entry(
+            "vlbias.models.dual:load",
+            "AltCLIP, texts in several languages (BAAI)",
+            (("checkpoint", "BAAI/AltCLIP"),),
+        ),
+        "chinese-clip-b16": Entry(
+            "vlbias.models.dual:load",
+            "Chinese CLIP ViT-B/16, Chinese texts (OFA)",
+            (("checkpoint", "OFA-Sys/chinese-clip-vit-base-patch16"),),
+        ),
         "openclip-vit-b32": Entry(
             "vlbias.models.openclip:load",
             "open_clip ViT-B/32, LAION-2B",
@@ -134,12 +157,14 @@ MODELS: Registry[Callable[..., StagedModel]] = Registry(
         **_planted("dual", "vlbias.models.dual:load", "small dual encoder of rendered scenes"),
         **_planted("detector", "vlbias.models.grounding:load", "small detector of rendered scenes"),
         **{**_nets("symbolic", "symbolic"), **_nets("fact", "knowledge")},
-        **_generative(),
+        **_published(_FUSION, _WITH_HEAD.values()),
+        **_published(_IMAGE_TEXT, _GENERATIVE.values()),
     },
 )
 
 FAMILIES = {
-    "clip": "vlbias.models.dual",
+    **dict.fromkeys(("align", "altclip", "chinese_clip", "clip"), "vlbias.models.dual"),
+    **dict.fromkeys(MODEL_TYPES, _FUSION),
     "grounding-dino": "vlbias.models.grounding",
     "mm-grounding-dino": "vlbias.models.grounding",
     "omdet-turbo": "vlbias.models.omdet",
@@ -154,8 +179,6 @@ FAMILIES = {
     **dict.fromkeys(("olmo", "olmo2", "olmo3", "qwen2", "qwen3", "rule_net"), _LANGUAGE),
 }
 """Hugging Face model type to the adapter that takes it; a new adapter adds its line here."""
-
-_MIXTURES = ("mixtral", "dbrx", "deepseek_v2", "deepseek_v3", "gpt_oss", "jamba", "llama4", "olmoe")
 
 
 def load_model(
@@ -176,7 +199,9 @@ def load_model(
         MissingExtra: if its library is not installed.
     """
     if dtype not in ("float32", "bfloat16"):
-        raise BadModel(f"dtype {dtype!r}: expected float32 or bfloat16")
+        raise BadModel(
+            f"dtype {dtype!r}: expected float32 or bfloat16, which is as small as float16 and does not overflow"
+        )
     from vlbias.models.devices import refuse_device  # torch is not needed to name models
 
     refuse_device(device)
@@ -216,9 +241,13 @@ def _loaded(
     if folder.suffix == ".gguf" and folder.is_file():
         module, checkpoint, short = _LANGUAGE, str(folder), folder.stem
     elif folder.is_dir():
-        module, checkpoint, short = _family_of(folder), str(folder), folder.resolve().name
+        module, checkpoint, short = (
+            adapter_of_folder(folder, FAMILIES),
+            str(folder),
+            folder.resolve().name,
+        )
     elif name.count("/") == 1 and not name.startswith((".", "/")):
-        module, checkpoint, short = _hub_family_of(name), name, name.rpartition("/")[2]
+        module, checkpoint, short = adapter_of_hub(name, FAMILIES), name, name.rpartition("/")[2]
     else:
         raise UnknownName(
             "model (registered name, hub name 'org/model', existing folder or GGUF file)",
@@ -257,44 +286,3 @@ def _unusable() -> tuple[type[Exception], ...]:
 def _refuse_random(name: str, random: int | None) -> None:
     if random is not None:
         raise BadModel(f"{name}: random weights are a baseline for language models only")
-
-
-def _family_of(folder: Path) -> str:
-    if (folder / "open_clip_config.json").is_file():
-        return "vlbias.models.openclip"
-    if (folder / "mitigated.json").is_file():
-        return "vlbias.mitigations.export"
-    config = folder / "config.json"
-    if not config.is_file():
-        there = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
-        raise BadModel(
-            f"{folder} is no model folder: expected config.json or open_clip_config.json, found {there}"
-        )
-    kind = read_object(config, BadModel, "fetch the model again").get("model_type", "")
-    return _family(str(kind), str(folder))
-
-
-def _hub_family_of(name: str) -> str:
-    from transformers import AutoConfig
-
-    try:
-        kind = AutoConfig.from_pretrained(name).model_type
-    except (OSError, ValueError) as error:
-        raise BadModel(
-            f"{name!r} is neither a folder here nor to be had from the hub: {error}"
-        ) from error
-    return _family(kind, name)
-
-
-def _family(kind: str, given: str) -> str:
-    if kind in _MIXTURES or "moe" in kind.split("_")[-1]:
-        raise BadModel(
-            f"{given}: {kind!r} is a mixture of experts: which of its modules run depends on the text, so "
-            "that a component cannot be exchanged between two worlds. Give a dense model."
-        )
-    if kind not in FAMILIES:
-        raise BadModel(
-            f"{given}: models of type {kind!r} have no adapter; there are adapters for "
-            f"{', '.join(sorted(FAMILIES))} and open_clip. See 'A new kind of model' in docs/own-model.md."
-        )
-    return FAMILIES[kind]
