@@ -104,8 +104,8 @@ def subject_in(text: str) -> str:
 
 
 _OPENERS = frozenset((
-    "What", "Who", "Whom", "Whose", "Which", "Where", "When", "Why", "How", "Is", "Are", "Was", "Were", "Do", "Does",
-    "Did", "Can", "Could", "Has", "Have", "In", "On", "At", "The", "A", "An", "For", "To",
+    "What", "Who", "Whom", "Whose", "Which", "Where", "When", "Why", "How", "Is", "Are", "Was", "Were", "Do",
+    "Does", "Did", "Can", "Could", "Has", "Have", "In", "On", "At", "The", "A", "An", "For", "To",
 ))  # fmt: skip
 
 
