@@ -48,17 +48,18 @@ STUDIES: Mapping[str, dict[str, Any]] = {
                     "options": {}},
     },
     "tracing": {
-        "kind": "tracing", "name": "s", "model": "gpt2", "facts": {"path": "facts.jsonl", "groups": ["new", "old"]},
+        "kind": "tracing", "name": "s", "model": "gpt2",
+        "facts": {"path": "facts.jsonl", "groups": ["new", "old"]},
         "compare": ["new", "old"], "corruption": "noised", "noise": 3.0, "draws": 2, "window": 1,
         "parts": ["resid", "mlp"], "roles": ["last"], "shard_size": 2, "mediator_batch": 8,
     },
     "editing": {
-        "kind": "editing", "name": "s", "model": "gpt2", "facts": {"path": "facts.jsonl", "limit": 3}, "edits": 2,
-        "probes": 2, "protocols": ["sequence", "roll-back"], "checkpoints": [1], "prefixes": 1,
+        "kind": "editing", "name": "s", "model": "gpt2", "facts": {"path": "facts.jsonl", "limit": 3},
+        "edits": 2, "probes": 2, "protocols": ["sequence", "roll-back"], "checkpoints": [1], "prefixes": 1,
         "texts": "texts.txt", "utility": "utility.csv",
         "methods": [
             {"label": "a", "options": {"sites": ["lm/mlp.0"], "keys": "mixed", "ridge": 0.1}},
-            {"label": "b", "name": "memit", "options": {"sites": ["lm/mlp.0"]}, "search": {"reach": 2.0}},
+            {"label": "b", "name": "memit", "options": {"sites": ["lm/mlp.*"]}, "search": {"reach": 2.0}},
         ],
     },
     "unlearning": {
@@ -77,7 +78,8 @@ _WORDS = st.sampled_from(
      "lm/head.*[999]", "[*]",
      "image_encoder/neuron[" + "9" * 400 + "]", "all", "tpu9", "cuda:77", "meta", "fit", "dev", "é漢😀", "face",
      "opencv", "count", "given", "scenes", "coco", "pascal", "winogender", "texts", "names", "bias", "language",
-     "planted", "mitigation", "leace", "tracing", "editing", "unlearning", "memit", "lm/mlp.99", "facts.jsonl", "dear", "presence", "match", "float16", "bfloat16", "own.json"]
+     "planted", "mitigation", "leace", "tracing", "editing", "unlearning", "memit", "lm/mlp.99", "facts.jsonl",
+     "dear", "presence", "match", "float16", "bfloat16", "own.json"]
 )  # fmt: skip
 _SCALARS = st.one_of(
     _WORDS,

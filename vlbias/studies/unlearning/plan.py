@@ -11,7 +11,7 @@ from vlbias.data.gender_labels import funnel_in_lines
 from vlbias.data.text_files import files_read
 from vlbias.edits.methods import training_of
 from vlbias.edits.weights import weight_blocks
-from vlbias.errors import BadStudy
+from vlbias.errors import BadData, BadStudy
 from vlbias.models import outline_model
 from vlbias.runs.events import Note, silent
 from vlbias.runs.interfaces import Plan
@@ -137,10 +137,17 @@ def make_plan(study: Study, note: Note = silent) -> UnlearningPlan:
 
 
 def _refuse_same(plan: UnlearningPlan) -> None:
-    from vlbias.edits.items import refuse_same
-
+    """Refuse facts that are to be forgotten and to be retained, by their ids: those that share a prompt."""
     study = plan.study
-    refuse_same(
-        [(fact.prompt, fact.answer) for fact in plan.group(study.forget)],
-        [(fact.prompt, fact.answer) for fact in plan.group(study.retain)],
-    )
+    retained = {text: fact.id for fact in plan.group(study.retain) for text in fact.prompts}
+    both = [
+        f"{fact.id} and {retained[text]}"
+        for fact in plan.group(study.forget)
+        for text in fact.prompts
+        if text in retained
+    ]
+    if both:
+        raise BadData(
+            f"{len(both)} prompts are to be forgotten and to be retained: those of {', '.join(both[:10])}"
+            f"{' …' if len(both) > 10 else ''}; take each into one group"
+        )
