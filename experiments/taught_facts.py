@@ -239,7 +239,7 @@ def main() -> None:
         layers = len(load_model(str(out / "taught")).towers[0].stages[0].blocks)
         parsed = [lifecycle.parse_study(content) for content in studies_of(out, layers)]
         folders = [lifecycle.run(study, out / "runs").folder for study in parsed]
-        print(report(folders, out / "page").path)
+        print(report(folders, out / "page").html)
 
 
 if __name__ == "__main__":
