@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 
 from vlbias.data.fact_files import FactSet
 from vlbias.data.facts import Fact
-from vlbias.data.gender_labels import funnel_in_lines
 from vlbias.data.text_files import files_read
 from vlbias.edits.methods import training_of
 from vlbias.edits.weights import weight_blocks
 from vlbias.errors import BadData, BadStudy
 from vlbias.models import outline_model
 from vlbias.runs.events import Note, silent
-from vlbias.runs.interfaces import Plan
 from vlbias.studies.knowledge.fact_choice import facts_of
+from vlbias.studies.knowledge.fact_plan import FactPlan
 from vlbias.studies.knowledge.known import refuse_other_models
 from vlbias.studies.knowledge.utility import Items, utility_of
 from vlbias.studies.unlearning.study import Method, Study
@@ -44,7 +43,7 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class UnlearningPlan(Plan):
+class UnlearningPlan(FactPlan):
     """A checked study of unlearning.
 
     Args:
@@ -79,24 +78,9 @@ class UnlearningPlan(Plan):
         return len(self.parts) * len(self.facts.facts)
 
     @property
-    def funnel(self) -> str:
-        """See `Plan.funnel`."""
-        return funnel_in_lines(self.facts.meta["funnel"])
-
-    @property
     def summary(self) -> str:
         """See `Plan.summary`."""
         return f"{len(self.parts)} conditions"
-
-    @property
-    def device(self) -> str:
-        """See `Plan.device`."""
-        return self.study.device
-
-    @property
-    def n_parts(self) -> int:
-        """See `Plan.n_parts`."""
-        return len(self.parts)
 
 
 def make_plan(study: Study, note: Note = silent) -> UnlearningPlan:
