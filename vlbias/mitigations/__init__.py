@@ -61,6 +61,14 @@ MITIGATIONS: Registry[type[Mitigation]] = Registry(
             "vlbias.mitigations.prompt_projection:PromptProjection",
             "project gender prompts out of text embeddings",
         ),
+        "rank-one": Entry(
+            "vlbias.mitigations.rank_one:RankOneMitigation",
+            "the least change of an MLP's weights behind which groups do not differ",
+        ),
+        "located-unlearning": Entry(
+            "vlbias.mitigations.located_unlearning:LocatedUnlearning",
+            "train named blocks until groups are scored alike, all else frozen",
+        ),
     },
 )
 

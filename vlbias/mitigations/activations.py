@@ -62,6 +62,22 @@ class Activations:
         weight = self.own.to(self.tensor.dtype)
         return (weight[:, None] @ self.tensor)[:, 0] / weight.sum(1, keepdim=True)
 
+    def at(self, token: int) -> Tensor:
+        """One of each row's own tokens, [R, D]; counted from the end if the number is negative.
+
+        Raises:
+            BadData: if a row has fewer tokens.
+        """
+        if self.tensor.ndim == 2:
+            return self.tensor
+        counts = self.own.sum(1)
+        if int(counts.min()) <= (token if token >= 0 else -token - 1):
+            raise BadData(f"a row has {int(counts.min())} tokens; there is no token {token} in it")
+        places = self.own.cumsum(1) * self.own
+        number = places.new_full((len(counts),), token + 1) if token >= 0 else counts + token + 1
+        chosen = (places == number[:, None]).int().argmax(1)
+        return self.tensor[torch.arange(len(counts), device=chosen.device), chosen]
+
 
 def activations(
     model: StagedModel, point: SitePoint, examples: Sequence[Example], *, batch_size: int = 16
