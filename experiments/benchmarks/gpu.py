@@ -149,14 +149,16 @@ def worlds_of(base: dict[str, Any], cf: dict[str, Any]) -> Example:
 
 def cases(small: bool) -> list[Case]:
     """The three models."""
+    clip, llava = (
+        ("CLIP, small", "LLaVA, small") if small else ("CLIP ViT-L/14", "LLaVA shape, 2 B")
+    )
+    streams = ["fusion_encoder/text_stream.*", "fusion_encoder/vision_stream.*"]
+    blocks = ["image_encoder/attn.*", "image_encoder/mlp.*"]
     return [
-        Case("CLIP ViT-L/14", dual(small), ["image_encoder/attn.*", "image_encoder/mlp.*"], ["image_encoder"]),
-        Case(
-            "Grounding DINO tiny", detector(small),
-            ["fusion_encoder/text_stream.*", "fusion_encoder/vision_stream.*"], ["image_encoder"],
-        ),
-        Case(f"LLaVA shape, {'small' if small else '2 B'}", generative(small), ["lm/attn.*", "lm/mlp.*"], ["image_encoder"]),
-    ]  # fmt: skip
+        Case(clip, dual(small), blocks, ["image_encoder"]),
+        Case("Grounding DINO tiny", detector(small), streams, ["image_encoder"]),
+        Case(llava, generative(small), ["lm/attn.*", "lm/mlp.*"], ["image_encoder"]),
+    ]
 
 
 def measured(case: Case, dtype: torch.dtype, device: str) -> Row:
