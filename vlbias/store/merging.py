@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,9 +133,12 @@ def _layout(parts: Sequence[tuple[int, Piece]], known: dict[object, int]) -> int
 
 
 def _added_up(statuses: pa.Table) -> pa.Table:
-    by = ["contrast", "mediator", "status"]
-    found = statuses.group_by(by, use_threads=False).aggregate([("count_all", "sum")])
-    return found.rename_columns([*by, "count_all"])
+    """Equal rows added up, in the order in which they come first."""
+    count: Counter[tuple[str, str, str]] = Counter()
+    for contrast, mediator, status, rows in zip(*statuses.to_pydict().values(), strict=True):
+        count[contrast, mediator, status] += rows
+    columns = [*map(pa.array, zip(*count, strict=True)), pa.array(count.values())]
+    return pa.table(columns, names=statuses.column_names)
 
 
 def _together(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
