@@ -22,9 +22,11 @@ from vlbias.analysis.effects import effects
 from vlbias.analysis.object_support import support
 from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.simulated_scores import PlantedWorld, make_world, mediated_conditions
-from vlbias.files import write_json
+from vlbias.files import write_sealed
 from vlbias.store.cell_writer import SCHEMA_VERSION, CellWriter
+from vlbias.store.manifest import MANIFEST
 from vlbias.store.run_folder import Run
+from vlbias.store.seals import seal_cell
 
 CONTRAST, SHARD = "null->planted", 100
 
@@ -40,15 +42,16 @@ def write(folder: Path, panel: Panel, arms: dict[str, Floats], mediators: int) -
     (folder / "cells").mkdir()
     n = len(panel)
     ids = panel.sample.tolist()
-    pd.DataFrame({"sample_id": ids, "group": panel.group}).to_parquet(folder / "samples.parquet")
+    about = {"sample_id": ids, "cluster": ids, "group": panel.group}
+    pd.DataFrame(about).to_parquet(folder / "samples.parquet")
     row, column = np.nonzero(panel.present)
     there = pd.DataFrame(
         {"sample_id": np.array(ids)[row], "target": np.array(panel.targets)[column]}
     )
     there.to_parquet(folder / "present.parquet")
     keys = [f"cell-{start}" for start in range(0, n, SHARD)]
-    manifest = {"schema": SCHEMA_VERSION, "targets": list(panel.targets), "cells": keys}
-    write_json(folder / "manifest.json", manifest)
+    manifest = {"schema": SCHEMA_VERSION, "targets": list(panel.targets), "cells": keys, "sums": {}}
+    write_sealed(folder / "manifest.json", manifest, of=MANIFEST)
     rng = np.random.default_rng(2)
     for key, start in track(list(zip(keys, range(0, n, SHARD), strict=True)), "writing the table"):
         part = slice(start, start + SHARD)
@@ -64,6 +67,7 @@ def write(folder: Path, panel: Panel, arms: dict[str, Floats], mediators: int) -
             names = {"contrast": CONTRAST, "mediator": mediator, "arm": arm, "outcome": "presence"}
             writer.add(names, range(len(scores)), panel.targets, scores)
         writer.close()
+        seal_cell(folder, key)
     return Run(folder)
 
 

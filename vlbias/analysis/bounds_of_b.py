@@ -52,7 +52,7 @@ def gap_errors(rates: Rates, weights: Floats, moved: Floats | None = None) -> Fl
 
     Args:
         rates: Of each group and object.
-        weights: [D, M] multipliers of cells.
+        weights: [D, B] multipliers; see `inference.multipliers`.
         moved: [D, G, K] how rates move with drawn thresholds (`threshold_error.moved_rates`).
     """
     (error,) = noise([rates], weights)

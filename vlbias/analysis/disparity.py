@@ -215,7 +215,9 @@ def _limits(
 
 def _range_draws(rates: Rates, weights: Floats, moved: Floats | None = None) -> Floats:
     """[2, D] draws of the sum over objects of largest minus smallest group rate."""
-    error = np.stack([weights[:, s] @ rates.residual[s] for s in rates.layout.spans], axis=1)
+    bags = rates.layout.bags
+    sums = bags.sums(rates.residual)
+    error = np.stack([weights[:, s] @ sums[s] for s in bags.spans], axis=1)
     error = error if moved is None else error + moved
     middle = shrinkage(rates.gap, rates.spread).mean(axis=0) * (
         rates.value - rates.value.mean(axis=0)

@@ -54,15 +54,18 @@ def check_level(level: float) -> float:
 
 
 def multipliers(layout: PanelLayout, draws: int, rng: np.random.Generator) -> Floats:
-    """[D, M] two-point weights per cell (Mammen 1993), equal within a cluster, single precision.
+    """[D, B] two-point weights per part of a bag (Mammen 1993), equal within a bag, single precision.
 
-    Mean 0, variance 1 and third moment 1: the draws keep the skewness of rare events, which normal
-    or symmetric multipliers would lose. The same draws go to all arms: comparisons are paired.
+    Bags are the clusters, and their parts the cells of the layout, up to 16,384 clusters
+    (`cluster_bags.make_bags`). Mean 0, variance 1 and third moment 1: the draws keep the skewness of rare
+    events, which normal or symmetric multipliers would lose. The same draws go to all arms: comparisons are
+    paired.
     """
+    bags = layout.bags
     root = np.sqrt(5.0)
     low, high = np.float32((1 - root) / 2), np.float32((1 + root) / 2)
-    is_low = rng.random((draws, layout.n_clusters), dtype=np.float32) < (root + 1) / (2 * root)
-    return np.where(is_low[:, layout.cluster], low, high)
+    is_low = rng.random((draws, bags.n), dtype=np.float32) < (root + 1) / (2 * root)
+    return np.where(is_low[:, bags.bag], low, high)
 
 
 def cluster_weights(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vlbias.analysis.cluster_bags import Bags, make_bags
 from vlbias.errors import BadTable
 
 __all__ = ["Floats", "Panel", "PanelLayout"]
@@ -47,6 +48,11 @@ class PanelLayout:
     def straddles(self) -> bool:
         """Whether some cluster has rows in more than one group."""
         return self.n_clusters < len(self.cluster)
+
+    @cached_property
+    def bags(self) -> Bags:
+        """Clusters that are drawn together."""
+        return make_bags(self.cluster, self.spans, self.n_clusters)
 
     def cells(self, rows: Floats) -> Floats:
         """Sums of sorted rows [S, ...] over cells [M, ...]."""

@@ -116,13 +116,13 @@ def noise(many: Sequence[Rates], weights: Floats) -> list[Floats]:
 
     Args:
         many: Rates over the same panel.
-        weights: [D, M] mean-zero weights per cell; see `inference.multipliers`.
+        weights: [D, B] mean-zero weights per part; see `inference.multipliers`.
     """
     edges = np.cumsum([rates.residual.shape[1] for rates in many])[:-1]
-    spans = many[0].layout.spans
+    bags = many[0].layout.bags
+    spans, sums = bags.spans, [bags.sums(rates.residual) for rates in many]
     parts = [
-        np.split(weights[:, s] @ np.hstack([r.residual[s] for r in many]), edges, axis=1)
-        for s in spans
+        np.split(weights[:, s] @ np.hstack([r[s] for r in sums]), edges, axis=1) for s in spans
     ]
     pairs = group_pairs(len(spans))
     return [

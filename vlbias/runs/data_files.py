@@ -15,6 +15,7 @@ import pandas as pd
 
 from vlbias.errors import BadData
 from vlbias.files import whole
+from vlbias.store.compact_files import damaged_compact_files
 from vlbias.store.parquet import read_frame
 from vlbias.store.run_folder import Run
 from vlbias.store.seals import wrong_sums
@@ -81,7 +82,7 @@ def refuse_changed(folder: Path, files: Files) -> None:
 
 
 def remove_damaged(folder: Path, note: Callable[[str], None]) -> list[str]:
-    """Remove tables of a run folder that are not what was written; gives a sentence on each.
+    """Remove tables and large files of a run folder that are not what was written; a sentence on each.
 
     Raises:
         BadTable: if its manifest is damaged.
@@ -93,6 +94,11 @@ def remove_damaged(folder: Path, note: Callable[[str], None]) -> list[str]:
         said.append(f"{name} is damaged; it is made anew")
         note(said[-1])
         (folder / name).unlink(missing_ok=True)
+    for words, paths in damaged_compact_files(folder).items():
+        said.append(words)
+        note(words)
+        for path in paths:
+            path.unlink(missing_ok=True)
     return said
 
 

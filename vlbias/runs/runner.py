@@ -144,8 +144,7 @@ def _undone(work: Work, mine: Sequence[Cell], events: Events) -> tuple[list[Cell
     """The cells that are not there or are damaged, and a sentence on each of the latter."""
     cells, todo, notes = Run(work.folder).cells, [], []
     for cell in mine:
-        path = cell.path(work.folder)
-        why = cells.flaw(path) if path.is_file() else UNDONE
+        why = cells.flaw(cell.path(work.folder))
         todo += [cell] if why else []
         if why not in ("", UNDONE):
             notes.append(f"cell {cell.key} {why}; it is computed anew")

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from vlbias.errors import BadTable
 from vlbias.files import whole
+from vlbias.store.compact_files import compact_files
 from vlbias.store.parquet import read_frame
 
 __all__ = ["CORNERS", "BoxWriter", "found_boxes", "true_boxes", "write_true_boxes"]
@@ -98,14 +99,17 @@ def found_boxes(
         BadTable: if a finished cell has no file of boxes.
     """
     name = mediator if arm in ("01", "10") else ""
-    parts = []
+    filters = [("contrast", "==", contrast), ("mediator", "==", name), ("arm", "==", arm)]
+    paths: dict[Path, None] = {}
+    merged = {key: one.boxes for one in compact_files(folder) for key in one.cells}
     for key in keys:
-        if not (folder / "cells" / f"{key}.parquet").is_file():
-            continue
-        if not _path(folder, key).is_file():
-            raise BadTable(f"{folder} keeps no boxes; run the study with keep_boxes above 0")
-        filters = [("contrast", "==", contrast), ("mediator", "==", name), ("arm", "==", arm)]
-        parts.append(read_frame(_path(folder, key), filters=filters))
+        if key in merged:
+            paths[merged[key]] = None
+        elif (folder / "cells" / f"{key}.parquet").is_file():
+            paths[_path(folder, key)] = None
+    if not all(path.is_file() for path in paths):
+        raise BadTable(f"{folder} keeps no boxes; run the study with keep_boxes above 0")
+    parts = [read_frame(path, filters=filters) for path in paths]
     columns = [field.name for field in _SCHEMA if field.name not in _NAMES]
     frame: pd.DataFrame = pd.concat(parts, ignore_index=True)[columns]
     return frame.astype({"sample_id": str, "target": str})

@@ -35,28 +35,51 @@ from numpy.typing import NDArray
 
 from vlbias.errors import BadTable
 from vlbias.files import whole
+from vlbias.store.slab_index import SLAB, Piece, SlabKey, counted, footer
 
-__all__ = ["SCHEMA", "SCHEMA_VERSION", "CellWriter", "cell_key"]
+__all__ = [
+    "COMPRESSION",
+    "ROWS_PER_GROUP",
+    "SCHEMA",
+    "SCHEMA_VERSION",
+    "WORDS",
+    "CellWriter",
+    "cell_key",
+    "read_rows",
+]
 
 SCHEMA_VERSION = 1
 """Raise it if columns, or what they mean, change: it enters every key, and `Run` refuses other versions."""
-_WORDS = pa.dictionary(pa.int32(), pa.string())
+WORDS = pa.dictionary(pa.int32(), pa.string())
+"""Type of the columns that name things."""
 SCHEMA = pa.schema(
-    [(name, _WORDS) for name in ("cell", "sample_id", "cluster", "model", "mitigation")]
-    + [(name, _WORDS) for name in ("contrast", "mediator", "arm", "outcome", "target")]
-    + [("value", pa.float64()), ("weight", pa.float32()), ("status", _WORDS)]
+    [(name, WORDS) for name in ("cell", "sample_id", "cluster", "model", "mitigation")]
+    + [(name, WORDS) for name in ("contrast", "mediator", "arm", "outcome", "target")]
+    + [("value", pa.float64()), ("weight", pa.float32()), ("status", WORDS)]
 )
-_COMPRESSION = {
+COMPRESSION = {
     "compression": "zstd",
-    "use_dictionary": [field.name for field in SCHEMA if field.type == _WORDS],
+    "use_dictionary": [field.name for field in SCHEMA if field.type == WORDS],
     "use_byte_stream_split": ["value"],
 }
+"""How tables are written."""
+ROWS_PER_GROUP = 1 << 17
+"""Rows that are read at least; a reader of one slab decodes few others."""
 
 
 def cell_key(determined_by: Mapping[str, Any]) -> str:
     """A short hash of everything that determines a cell's numbers, schema version included."""
     text = json.dumps({**determined_by, "schema": SCHEMA_VERSION}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def read_rows(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Rows of the long table in one file; numbers that are kept in single precision come in double."""
+    table = pq.read_table(path, columns=columns)
+    if "value" not in table.schema.names:
+        return table
+    place = table.schema.get_field_index("value")
+    return table.set_column(place, "value", table["value"].cast(pa.float64()))
 
 
 class CellWriter:
@@ -82,7 +105,8 @@ class CellWriter:
         self.path = folder / "cells" / f"{key}.parquet"
         self._fixed = {"cell": key, "model": model, "mitigation": mitigation}
         self._samples = list(samples)
-        self._batches: list[pa.Table] = []
+        self._batches: dict[SlabKey, list[pa.Table]] = {}
+        self._layouts: dict[SlabKey, list[tuple[tuple[int, ...], tuple[str, ...]]]] = {}
 
     def add(
         self,
@@ -121,14 +145,33 @@ class CellWriter:
         ones = np.ones((n, k), np.float32) if weight is None else weight
         columns["weight"] = pa.array(np.ascontiguousarray(ones, dtype=np.float32).ravel())
         columns["status"] = _coded(status or ["ok"] * n, np.repeat(np.arange(n), k))
-        self._batches.append(pa.table([columns[field.name] for field in SCHEMA], schema=SCHEMA))
+        contrast, mediator, arm, outcome = (names[name] for name in SLAB)
+        key = (contrast, mediator, arm, outcome)
+        table = pa.table([columns[field.name] for field in SCHEMA], schema=SCHEMA)
+        self._batches.setdefault(key, []).append(table)
+        self._layouts.setdefault(key, []).append((tuple(rows), tuple(targets)))
 
     def close(self) -> int:
-        """Write the file beside its place, then move it there; gives back the number of rows."""
-        table = pa.concat_tables(self._batches).unify_dictionaries().combine_chunks()
+        """Write the file beside its place, then move it there; gives back the number of rows.
+
+        The rows of a slab stand together, in the order in which slabs and rows were added.
+        """
+        every = [batch for batches in self._batches.values() for batch in batches]
+        table = pa.concat_tables(every).unify_dictionaries().combine_chunks()
+        table = table.replace_schema_metadata(footer(self._pieces(), counted(table)))
         with whole(self.path) as temporary:
-            pq.write_table(table, temporary, **_COMPRESSION)
+            pq.write_table(table, temporary, row_group_size=ROWS_PER_GROUP, **COMPRESSION)
         return int(table.num_rows)
+
+    def _pieces(self) -> list[Piece]:
+        known: dict[Any, int] = {}
+        found, start = [], 0
+        for key, batches in self._batches.items():
+            rows = sum(batch.num_rows for batch in batches)
+            layout = known.setdefault(tuple(self._layouts[key]), len(known))
+            found.append(Piece(key, start, rows, layout))
+            start += rows
+        return found
 
 
 def _refuse_broken(

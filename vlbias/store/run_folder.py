@@ -9,6 +9,7 @@
                              study write other files, cells/<key>.json)
       cells/<key>.sum        checksums of the cell's files; see `vlbias.store.seals`
       cells/<key>.error.json why a cell failed; removed when it succeeds
+      compact/               large files that hold many cells; see `vlbias.store.compact_files`
       files.parquet          the files that were read as data, with their checksums
 
 The columns of the long table are described in `vlbias.store.cell_writer`.
@@ -25,22 +26,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vlbias.errors import BadTable, MissingArms, UnknownName
 from vlbias.store.cell_files import CellFiles
-from vlbias.store.cell_writer import SCHEMA_VERSION
+from vlbias.store.cell_writer import SCHEMA_VERSION, read_rows
 from vlbias.store.manifest import read_manifest
 from vlbias.store.parquet import read_frame
 from vlbias.store.seals import refuse_damaged
+from vlbias.store.slab_index import SlabKey, statuses_of
+from vlbias.store.slabs import Slabs
 
 __all__ = ["Run"]
-
-_KEYS = ("contrast", "mediator", "arm", "outcome", "sample_id", "target")
-_Key = tuple[str, str, str, str]
-"""Contrast, mediator, arm and outcome of a slab."""
 
 
 @dataclass(frozen=True, init=False)
@@ -111,18 +109,24 @@ class Run:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The cells that are there and sound, in the order of the manifest, whatever their suffix."""
+        """The files of sound cells, in the order of the manifest, whatever their suffix.
+
+        After `vlbias compact` one file has many cells.
+        """
         return self.cells.sound
 
     @property
     def missing(self) -> list[str]:
         """Keys of the cells that are not there yet, or are damaged."""
-        there = {path.stem for path in self.files}
-        return [key for key in self.manifest["cells"] if key not in there]
+        lacking = set(self.cells.missing)
+        return [key for key in self.manifest["cells"] if key in lacking]
 
     def frame(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """The whole long table as a data frame; for small runs and for export."""
-        tables = [pq.read_table(path, columns=columns) for path in self.files]
+        """The whole long table as a data frame; for small runs and for export.
+
+        Rows stand as they do in the files: by cell, or by slab where cells were merged.
+        """
+        tables = [read_rows(path, columns) for path in self.files]
         frame: pd.DataFrame = pa.concat_tables(tables).unify_dictionaries().to_pandas()
         return frame
 
@@ -171,78 +175,17 @@ class Run:
         """How many rows of each contrast and mediator have which status; "no number" is one that lacks it."""
         counts = []
         for path in self.files:
-            table = pq.read_table(path, columns=["contrast", "mediator", "status", "value"])
-            table = _without_numbers(table)
-            counts.append(
-                # threads would give the rows in another order each time
-                table.group_by(["contrast", "mediator", "status"], use_threads=False).aggregate(
-                    [([], "count_all")]
-                )
-            )
-        merged = pa.concat_tables(counts).unify_dictionaries().to_pandas()
+            with pq.ParquetFile(path) as file:
+                counts.append(statuses_of(file))
+        merged = pa.concat_tables(counts).to_pandas()
         by = ["contrast", "mediator", "status"]
-        total: pd.DataFrame = (
-            merged.groupby(by, observed=True, sort=False)["count_all"].sum().reset_index()
-        )
+        total: pd.DataFrame = merged.groupby(by, sort=False)["count_all"].sum().reset_index()
         return total
 
     @cached_property
-    def _slabs(self) -> dict[_Key, NDArray[np.float32]]:
+    def _slabs(self) -> Mapping[SlabKey, NDArray[np.float32]]:
         samples = {sample: i for i, sample in enumerate(self.samples["sample_id"])}
-        return _slabs_of(self.files, samples, {target: i for i, target in enumerate(self.targets)})
-
-
-def _without_numbers(table: pa.Table) -> pa.Table:
-    """The table with the status "no number" where a row is "ok" and its value is not finite."""
-    status = table["status"].cast(pa.string())
-    finite = pc.fill_null(pc.is_finite(table["value"]), False)
-    if pc.all(pc.or_(finite, pc.not_equal(status, "ok"))).as_py():
-        return table
-    told = pc.if_else(pc.and_(pc.equal(status, "ok"), pc.invert(finite)), "no number", status)
-    place = table.schema.get_field_index("status")
-    return table.set_column(place, "status", told.dictionary_encode())
-
-
-def _slabs_of(
-    files: Sequence[Path], samples: Mapping[str, int], targets: Mapping[str, int]
-) -> dict[_Key, NDArray[np.float32]]:
-    """Contrast, mediator, arm and outcome to values [samples, targets], from the cells in `files`."""
-    shape = (len(samples), len(targets))
-    slabs: dict[_Key, NDArray[np.float32]] = {}
-    for path in files:
-        table = pq.read_table(path, columns=[*_KEYS, "value"])
-        codes, words = zip(*(_decoded(table[name]) for name in _KEYS), strict=True)
-        flat = (
-            _mapped(words[4], samples)[codes[4]] * shape[1] + _mapped(words[5], targets)[codes[5]]
-        )
-        value = table["value"].to_numpy().astype(np.float32)
-        # a cell's rows are sorted by slab
-        change = np.flatnonzero(np.any([np.diff(code) != 0 for code in codes[:4]], axis=0)) + 1
-        for start, stop in zip([0, *change], [*change, len(value)], strict=True):
-            key = tuple(words[i][codes[i][start]] for i in range(4))
-            if key not in slabs:
-                slabs[key] = np.full(shape, np.nan, np.float32)
-            slabs[key].ravel()[flat[start:stop]] = value[start:stop]
-    return slabs
-
-
-def _decoded(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], list[str]]:
-    merged = column.combine_chunks()
-    if isinstance(merged, pa.ChunkedArray):
-        merged = pa.concat_arrays(merged.unify_dictionaries().chunks)
-    if not pa.types.is_dictionary(merged.type):
-        merged = pc.dictionary_encode(merged)
-    return merged.indices.to_numpy(zero_copy_only=False), merged.dictionary.to_pylist()
-
-
-def _mapped(words: Sequence[str], place: Mapping[str, int]) -> NDArray[np.int64]:
-    unknown = [word for word in words if word not in place]
-    if unknown:
-        raise BadTable(
-            f"a cell is damaged: it names {unknown[0]!r}, which the run has not; move it away and run "
-            "`vlbias resume`"
-        )
-    return np.array([place[word] for word in words], np.int64)
+        return Slabs(self.files, samples, {target: i for i, target in enumerate(self.targets)})
 
 
 def _refuse_others(run: Run) -> None:
