@@ -82,7 +82,7 @@ class Drawing:
             BadModel: if it is not known how they lie.
         """
         batch = self._model.collate(self._tower, rows)
-        pixels = pixels_of(batch)
+        pixels: Tensor = pixels_of(batch)
         if pixels.ndim >= 4:  # of images [R, 3, H, W], or of tiles [R, …, 3, H, W]
             return pixels.movedim(-3, -1)
         if "spatial_shapes" not in batch:
