@@ -17,7 +17,7 @@ from torch import Tensor
 from vlbias.causal.conformance import conformance
 from vlbias.causal.staged_model import resolve
 from vlbias.causal.tape import record
-from vlbias.errors import BadStudy
+from vlbias.errors import BadModel, BadStudy
 from vlbias.models.fusion.adapter import FusionEncoder
 from vlbias.models.fusion.passes import SCORES, ordered_patches
 
@@ -70,6 +70,43 @@ def test_scores_are_those_of_the_library(made: Callable[[str], FusionEncoder], k
         found = model.join({"model": table}, {"model": torch.tensor([[0, 1]])})["class_logits"][0]
         expected = [_library_score(model, image.open(), text) for text in texts]
         assert found.tolist() == pytest.approx(expected, abs=2e-5)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["blip2", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("blip", "flava"))],
+)
+def test_contrastive_heads_keep_the_contract_and_compare_as_the_library_does(
+    made: Callable[[str], FusionEncoder], kind: str
+) -> None:
+    model = made(kind).similarity()
+    assert failed(conformance(model, *sides(2))) == {}
+    net: Any = model.net
+    image, text = pictures(1)[0], "a photo of a dog"
+    values = {
+        "image_encoder": model.encode("image_encoder", model.collate("image_encoder", [image])),
+        "text_encoder": model.encode("text_encoder", model.collate("text_encoder", [text])),
+    }
+    index = {name: torch.zeros((1, 1), dtype=torch.long) for name in values}
+    found = float(model.join(values, index)["score"][0])
+    given = dict(made(kind)._processor(images=image.open(), return_tensors="pt"))
+    given |= dict(made(kind)._tokenizer(text, return_tensors="pt", return_token_type_ids=False))
+    with torch.no_grad():
+        if kind == "blip":
+            expected = net(**given, use_itm_head=False).itm_score
+        elif kind == "blip2":
+            expected = net(**given).logits_per_image
+        else:
+            given["input_ids_masked"] = given["input_ids"]
+            expected = net(**given, return_loss=False).contrastive_logits_per_image
+    assert found == pytest.approx(float(expected[0, 0]), abs=1e-5)
+
+
+def test_a_model_without_a_contrastive_head_is_named(
+    made: Callable[[str], FusionEncoder],
+) -> None:
+    with pytest.raises(BadModel, match=r"ViltForImageAndTextRetrieval has no contrastive head"):
+        made("vilt").similarity()
 
 
 def test_vilt_s_patches_keep_their_order_and_its_network_is_left_alone(

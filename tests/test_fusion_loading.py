@@ -20,7 +20,7 @@ from vlbias.errors import BadData, BadModel
 from vlbias.models import FAMILIES, MODELS, load_model, outline_model
 from vlbias.models.fusion.families import FAMILIES as CLASSES
 from vlbias.models.fusion.layouts import LAYOUTS
-from vlbias.models.fusion.loading import refuse_architecture
+from vlbias.models.fusion.loading import load_similarity, refuse_architecture
 from vlbias.models.fusion.passes import SCORES
 
 pytestmark = pytest.mark.integration
@@ -57,6 +57,16 @@ def test_folders_load_and_say_of_what_they_are_made(
     assert outline.ports == model.ports
     with pytest.raises(BadModel, match="outline"):
         outline.collate("model", [(pictures(1)[0], "a dog")])
+
+
+def test_a_folder_is_also_loaded_by_its_contrastive_head(folder: Callable[[str], Path]) -> None:
+    model = load_similarity(str(folder("blip2")), name="mine-similarity")
+    outline = load_similarity(str(folder("blip2")), name="mine-similarity", weights=False)
+    assert model.name == outline.name == "mine-similarity"
+    assert outline.ports == model.ports
+    assert [tower.name for tower in model.towers] == ["image_encoder", "text_encoder"]
+    names = {name for name in MODELS if name.endswith("-similarity")}
+    assert len(names) == sum(family.compares for family in CLASSES.values()) == 3
 
 
 def test_presence_of_objects_comes_from_prompts(folder: Callable[[str], Path]) -> None:

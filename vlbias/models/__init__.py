@@ -129,6 +129,15 @@ MODELS: Registry[Callable[..., StagedModel]] = Registry(
         **nets("symbolic", "symbolic", f"{_LANGUAGE}:load"),
         **nets("fact", "knowledge", f"{_LANGUAGE}:load"),
         **_published(_FUSION, _WITH_HEAD.values()),
+        **{
+            f"{family.example.rpartition('/')[2].lower()}-similarity": Entry(
+                f"{_FUSION}:load_similarity",
+                f"{family.about.partition(';')[0]} by its contrastive head",
+                (("checkpoint", family.example),),
+            )
+            for family in _WITH_HEAD.values()
+            if family.compares
+        },
         **_published(_IMAGE_TEXT, _GENERATIVE.values()),
     },
 )

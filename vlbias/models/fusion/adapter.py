@@ -18,6 +18,7 @@ from vlbias.errors import BadData, BadModel
 from vlbias.models.fusion.families import FAMILIES
 from vlbias.models.fusion.layouts import LAYOUTS, STREAM, TEXT, drawn
 from vlbias.models.fusion.passes import SCORES, SPAN, of_the_stream
+from vlbias.models.fusion.similarity import FusionSimilarity
 from vlbias.models.long_texts import refuse_long_texts
 from vlbias.models.pretrained import refuse_placement
 from vlbias.models.special_tokens import refuse_special_tokens
@@ -65,6 +66,14 @@ class FusionEncoder:
         if first:
             self._padding = {"padding": "max_length", "max_length": self._limit}
 
+    def similarity(self) -> FusionSimilarity:
+        """The same network by its contrastive head.
+
+        Raises:
+            BadModel: if it has none.
+        """
+        return FusionSimilarity(self)
+
     def split(self, inputs: Inputs) -> Mapping[str, tuple[Any, ...]]:
         """The photo with the caption, or with each class prompt."""
         image, texts = split_dual(inputs).values()
@@ -77,18 +86,11 @@ class FusionEncoder:
             BadData: if an image cannot be read, a text holds a special token, or photos have several sizes.
             BadModel: if a text is longer than the model takes.
         """
-        if self._processor is None:
-            raise BadModel(f"{self.name} is an outline without weights; load the model to run it")
-        texts = [text for _, text in rows]
-        refuse_special_tokens(self.name, self._tokenizer, texts)
-        refuse_long_texts(self.name, texts, self._tokenizer(texts)["input_ids"], self._limit)
-        read = self._tokenizer(
-            texts, return_tensors="pt", return_attention_mask=True, **self._padding
-        )
-        batch = {key: read[key] for key in ("input_ids", "attention_mask")}
-        batch |= self._pixels([image for image, _ in rows])
-        batch[TEXT] = batch["attention_mask"].sum(1)
-        batch |= of_the_stream(self.net, self._layout, batch)
+        batch = self.words([text for _, text in rows]) | self.pixels([image for image, _ in rows])
+        return self.placed(batch | of_the_stream(self.net, self._layout, batch))
+
+    def placed(self, batch: Batch) -> Batch:
+        """A batch on the network's device, in the numbers of its image encoder."""
         # a Q-Former's own weights stay in float32 where all others are narrower
         first = next(self.net.get_submodule(self._layout.image).parameters())
         return {
@@ -96,7 +98,26 @@ class FusionEncoder:
             for key, value in batch.items()
         }
 
-    def _pixels(self, images: Sequence[Any]) -> Batch:
+    def words(self, texts: Sequence[str]) -> Batch:
+        """Token ids of texts with mask and length; errors as of `collate`."""
+        self._refuse_outline()
+        texts = list(texts)
+        refuse_special_tokens(self.name, self._tokenizer, texts)
+        refuse_long_texts(self.name, texts, self._tokenizer(texts)["input_ids"], self._limit)
+        read = self._tokenizer(
+            texts, return_tensors="pt", return_attention_mask=True, **self._padding
+        )
+        batch = {key: read[key] for key in ("input_ids", "attention_mask")}
+        batch[TEXT] = batch["attention_mask"].sum(1)
+        return batch
+
+    def _refuse_outline(self) -> None:
+        if self._processor is None:
+            raise BadModel(f"{self.name} is an outline without weights; load the model to run it")
+
+    def pixels(self, images: Sequence[Any]) -> Batch:
+        """Pixels of photos of one size; errors as of `collate`."""
+        self._refuse_outline()
         seen = opened(images)
         made = self._processor(images=seen, return_tensors="pt")
         mask = made.get("pixel_mask")

@@ -16,11 +16,13 @@ class Family:
         about: What it is called, and how image and text meet.
         example: A published checkpoint.
         size: Its parameters in millions: four bytes each in float32.
+        compares: Whether it has a contrastive head beside the match head.
     """
 
     about: str
     example: str
     size: int
+    compares: bool = False
 
 
 FAMILIES: Mapping[str, Family] = {
@@ -28,11 +30,13 @@ FAMILIES: Mapping[str, Family] = {
         "BLIP; every text layer attends to the image",
         "Salesforce/blip-itm-base-coco",
         224,
+        compares=True,
     ),
     "Blip2ForImageTextRetrieval": Family(
         "BLIP-2; queries read the image and see the text",
         "Salesforce/blip2-itm-vit-g",
         1172,
+        compares=True,
     ),
     "BridgeTowerForImageAndTextRetrieval": Family(
         "BridgeTower; two streams attend to each other, fed by every layer of both encoders",
@@ -40,7 +44,10 @@ FAMILIES: Mapping[str, Family] = {
         332,
     ),
     "FlavaForPreTraining": Family(
-        "FLAVA; one encoder reads the tokens of both encoders", "facebook/flava-full", 358
+        "FLAVA; one encoder reads the tokens of both encoders",
+        "facebook/flava-full",
+        358,
+        compares=True,
     ),
     "ViltForImageAndTextRetrieval": Family(
         "ViLT; one encoder reads words and patches", "dandelin/vilt-b32-finetuned-coco", 111

@@ -14,12 +14,12 @@ from torch import nn
 
 from vlbias.causal.staged_model import Port, Stage
 
-__all__ = ["LAYOUTS", "STREAM", "TEXT", "Layout", "Part", "drawn"]
+__all__ = ["DENSE", "LAYOUTS", "STREAM", "TEXT", "VISION", "Layout", "Part", "drawn", "ports_of"]
 
 IMAGE, FUSION, MATCH = "image_encoder", "fusion_encoder", "match"
 TEXT, STREAM = "length", "stream_length"
 """Keys of a batch: tokens of a row's text, and of its stream of both."""
-_DENSE = "attention.output.dense"
+DENSE = "attention.output.dense"
 _CROSS = "crossattention.output.dense"
 
 
@@ -74,14 +74,14 @@ class Layout:
     bridges: Mapping[str, str] | None = None
 
 
-_BRANCHES = ({"attn": _DENSE}, {"mlp": "output.dense"})
-_VISION = ({"attn": "self_attn.projection"}, {"mlp": "mlp.fc2"})
+_BRANCHES = ({"attn": DENSE}, {"mlp": "output.dense"})
+VISION = ({"attn": "self_attn.projection"}, {"mlp": "mlp.fc2"})
 
 
 def _crossing(stem: str, own: str, other: str, length: str | None) -> Part:
     """One of BridgeTower's two streams, which takes over from the other."""
     attentions = {
-        f"{own}_attn": _DENSE,
+        f"{own}_attn": DENSE,
         f"{other}_to_{'text' if own == 'text' else 'image'}": _CROSS,
     }
     mlps = {f"{own}_mlp": "output.dense"}
@@ -97,12 +97,12 @@ LAYOUTS: Mapping[str, Layout] = {
         "text_encoder.encoder",
         "itm_head",
         (
-            Part(IMAGE, "vision_model.encoder.layers", "vision_config", *_VISION),
+            Part(IMAGE, "vision_model.encoder.layers", "vision_config", *VISION),
             Part(
                 FUSION,
                 "text_encoder.encoder.layer",
                 "text_config",
-                {"text_attn": _DENSE, "image_to_text": _CROSS},
+                {"text_attn": DENSE, "image_to_text": _CROSS},
                 {"text_mlp": "output.dense"},
                 "text_stream",
                 cut=False,
@@ -116,12 +116,12 @@ LAYOUTS: Mapping[str, Layout] = {
         "qformer",
         "itm_head",
         (
-            Part(IMAGE, "vision_model.encoder.layers", "vision_config", *_VISION),
+            Part(IMAGE, "vision_model.encoder.layers", "vision_config", *VISION),
             Part(
                 FUSION,
                 "qformer.encoder.layer",
                 "qformer_config",
-                {"attn": _DENSE, "image_to_query": _CROSS},
+                {"attn": DENSE, "image_to_query": _CROSS},
                 {"query_mlp": "output_query.dense", "text_mlp": "output.dense"},
                 cut=False,
                 length=STREAM,
@@ -196,7 +196,7 @@ def drawn(net: Any, layout: Layout) -> tuple[tuple[Stage, ...], tuple[Port, ...]
         )
     else:
         ends = (Stage(FUSION, layout.head, parents),)
-    ports = [port for part in layout.parts for port in _ports(net, part)]
+    ports = [port for part in layout.parts for port in ports_of(net, part)]
     return (*roots, *ends), (*ports, *_bridges(net, layout))
 
 
@@ -213,7 +213,8 @@ def _paths(net: Any, part: Part) -> tuple[str, ...]:
     return tuple(f"{part.blocks}.{i}" for i in range(len(net.get_submodule(part.blocks))))
 
 
-def _ports(net: Any, part: Part) -> Iterator[Port]:
+def ports_of(net: Any, part: Part) -> Iterator[Port]:
+    """Stream, branches, heads and neurons of a part's blocks."""
     blocks = net.get_submodule(part.blocks)
     config = getattr(net.config, part.config) if part.config else net.config
     heads, block = int(config.num_attention_heads), f"{part.blocks}.{{layer}}"

@@ -11,9 +11,10 @@ from transformers import AutoConfig
 from vlbias.errors import BadModel
 from vlbias.models.fusion.adapter import FusionEncoder
 from vlbias.models.fusion.families import FAMILIES, REFUSED
+from vlbias.models.fusion.similarity import FusionSimilarity
 from vlbias.models.pretrained import pretrained
 
-__all__ = ["load", "refuse_architecture"]
+__all__ = ["load", "load_similarity", "refuse_architecture"]
 
 
 def load(checkpoint: str, *, name: str, **options: Any) -> FusionEncoder:
@@ -42,6 +43,12 @@ def load(checkpoint: str, *, name: str, **options: Any) -> FusionEncoder:
     return FusionEncoder(
         got.net, got.image_processor, got.tokenizer, name=name, revision=got.revision
     )
+
+
+def load_similarity(checkpoint: str, *, name: str, **options: Any) -> FusionSimilarity:
+    """The same by its contrastive head; arguments and errors as of `load`."""
+    model = load(checkpoint, name=name.removesuffix("-similarity"), **options)
+    return model.similarity()
 
 
 def refuse_architecture(checkpoint: str, model_type: str, kind: str) -> None:
