@@ -45,6 +45,7 @@ def test_every_registered_adapter_is_tested_above(load: Load) -> None:
         "language.loading",
         "image_text.loading",
         "fusion.loading",
+        "glip.loading",
     )
     others = {f"vlbias.models.{name}" for name in names}
     assert modules == tested | others
