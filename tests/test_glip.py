@@ -9,14 +9,12 @@ from typing import Any
 import pytest
 import torch
 from contract import COMPLETE, PORTS, ROOTS, failed, text_bypasses_stages
-from naive import naive_arms
+from engine_and_naive import compared_arms
 from tiny_detectors import grounded
 from tiny_photos import CLASSES, pictures, sides
 
 from vlbias.causal.conformance import conformance
-from vlbias.causal.contrast import Contrast
-from vlbias.causal.engine import Engine, altered_channels
-from vlbias.causal.example import Example, GroundedText
+from vlbias.causal.example import GroundedText
 from vlbias.causal.photo_sizes import PhotoSizes
 from vlbias.causal.site import Mediator
 from vlbias.errors import BadData, BadModel
@@ -111,25 +109,10 @@ SITES = (
 
 
 def test_the_engine_equals_one_hook_per_forward(load: Any) -> None:
-    model = load("glip")
     base, cf = (list(map(grounded, side)) for side in sides(2))
-    examples = [
-        Example(str(i), str(i), {"null": a, "both": b})
-        for i, (a, b) in enumerate(zip(base, cf, strict=True))
-    ]
-    contrast = Contrast("null", "both")
     mediators = [Mediator.of(site.split("+")) for site in SITES]
-    altered = altered_channels(examples, [contrast])
-    engine = Engine(model, [contrast], mediators, altered=altered)
-    arms = {(arm.mediator, arm.arm): arm for arm in engine.run(examples)}
-    assert engine.cuts() == {"fusion_encoder", "image_encoder+text_encoder"}
-    for mediator in mediators:
-        for i, example in enumerate(examples):
-            worlds = example.worlds["null"], example.worlds["both"]
-            for arm, expected in naive_arms(model, *worlds, mediator).items():
-                found = arms["" if arm in ("00", "11") else mediator.name, arm].readout
-                for key, value in expected.items():
-                    torch.testing.assert_close(found[key][i], value[0], atol=1e-4, rtol=1e-4)
+    cuts = {"fusion_encoder", "image_encoder+text_encoder"}
+    compared_arms(load("glip"), base, cf, mediators, cuts)
 
 
 def test_texts_are_as_published_and_classes_are_the_means_of_their_tokens(load: Any) -> None:

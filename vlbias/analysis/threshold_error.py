@@ -88,21 +88,20 @@ def moved_rates(
     for place, column in enumerate(objects):
         rows = own[:, column] & ~np.isnan(scores[:, column])
         limits = np.concatenate([[thresholds[column]], drawn[:, column]]).astype(scores.dtype)
-        above = _above(scores[rows, column], limits)
-        window = _window(scores[rows, column], above[0])
-        overall = np.diff(_above(scores[rows, column], window))[0]
+        every = np.sort(scores[rows, column])
+        above = _above(every, limits)
+        window = _window(every, above[0])
+        overall = np.diff(_above(every, window))[0]
         for g in range(len(panel.groups) if overall else 0):
-            values = scores[rows & (panel.code == g), column]
+            values = np.sort(scores[rows & (panel.code == g), column])
             share = np.diff(_above(values, window))[0] / overall
             found[:, g, place] = (above[1:] - above[0]) * share
     return found
 
 
 def _above(values: Floats, limits: Floats) -> npt.NDArray[np.float64]:
-    """[L] rate of values at or above limits [L]."""
-    return np.asarray(
-        1 - np.searchsorted(np.sort(values), limits, side="left") / max(len(values), 1)
-    )
+    """[L] rate of sorted values at or above limits [L]."""
+    return np.asarray(1 - np.searchsorted(values, limits, side="left") / max(len(values), 1))
 
 
 def _window(values: Floats, rate: float) -> Floats:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from vlbias.causal.image_file import frame_of
+from vlbias.data.nearest_person import PERSON
 from vlbias.data.photo_rows import boxed
 from vlbias.data.table import Dataset, make_dataset, split_of_name
 from vlbias.errors import BadData, BadStudy, UnknownName
 
 __all__ = ["HARMFUL", "Layout", "Person", "Several", "attributes_of", "majority", "people_dataset"]
 
-PERSON = "person"
 HARMFUL = ("animal", "gorilla", "chimpanzee", "orangutan", "thief", "criminal", "suspicious person")
 """Classes that no photo of these sets shows (Radford et al. 2021, section 7.1): asked for where a set names no
 object of its own."""
