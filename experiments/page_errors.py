@@ -1,4 +1,4 @@
-"""How many pages have a false sentence at the top, where nothing is going on: simulated photos, the page's own code.
+"""How many pages have a false sentence at the top where nothing is going on, by the page's own code.
 
     python experiments/page_errors.py --replicates 200 --jobs 2
 
