@@ -93,7 +93,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Any:
     module = module_from_spec(spec)
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
-    vision, language, read = towers()
+    vision = tiny_vision()
     monkeypatch.setattr(vlm_evaluate, "LEAST", 1)  # three photos a split
     monkeypatch.setattr(sys.modules["reference.measure"], "LEAST", 1)
     monkeypatch.setattr(module, "load_vision", lambda: (vision, {"name": "tiny"}))
