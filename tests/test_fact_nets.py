@@ -20,9 +20,8 @@ from vlbias.edits.change import Change
 from vlbias.models import load_model
 from vlbias.studies import lifecycle
 from vlbias.studies.knowledge.known import are_answered
-from vlbias.studies.tracing.restoring import Restorer
-from vlbias.studies.tracing.roles import ROLES
-from vlbias.studies.tracing.worlds import subject_sd
+from vlbias.studies.knowledge.restoring import Restorer
+from vlbias.studies.knowledge.token_roles import ROLES
 
 NETS = Path(vlbias.data.__file__).parent / "knowledge"
 PLANTED = (0, 2, 4)
@@ -51,14 +50,13 @@ def planted(gold: Any, layer: int) -> Iterator[Any]:
         yield model
 
 
-def shares(model: Any, facts: list[Fact], layers: int, **study: Any) -> dict[str, np.ndarray]:
+def shares(model: Any, facts: list[Fact], **study: Any) -> dict[str, np.ndarray]:
     """Share of the total effect by role, [parts, layers], of facts that have the role."""
     content = {
         "kind": "tracing", "name": "t", "model": "fact-gold", "facts": {"name": "fact-world"}, **study,
     }  # fmt: skip
     parsed: Any = lifecycle.parse_study(content)
-    sd = parsed.noise * subject_sd(model, facts)
-    rows = list(Restorer(model, parsed, parsed.roles or tuple(ROLES), layers, sd, ()).rows(facts))
+    rows = list(Restorer(model, parsed, parsed.seed, facts).rows(facts))
     found = {}
     for role in ROLES:
         inside = [row for row in rows if row["known"] and role in row["restored"]]
@@ -118,15 +116,15 @@ def test_the_contrast_of_two_maps_finds_the_planted_layer(gold: Any, layer: int)
     world = fact_world()
     study = {"parts": ["mlp"], "roles": ["subject_last"], "draws": 8}
     with planted(gold, layer) as model:
-        new = shares(model, world.group("forget"), 6, **study)["subject_last"][0]
-        old = shares(model, world.group("retain")[:40], 6, **study)["subject_last"][0]
+        new = shares(model, world.group("forget"), **study)["subject_last"][0]
+        old = shares(model, world.group("retain")[:40], **study)["subject_last"][0]
     assert int((new - old).argmax()) == layer, (new - old).round(3)
 
 
 def test_where_facts_cannot_be_nothing_is_found() -> None:
     """A3, what holds by the shape of the net."""
     model = load_model("fact-early")
-    found = shares(model, fact_world("long").group("retain")[:6], 6, draws=2)
+    found = shares(model, fact_world("long").group("retain")[:6], draws=2)
     for place in found.values():
         assert (place[2, 3:] == 0).all()  # blocks without an MLP
     assert (found["last"][:, :3] == 0).all()  # what the subject says has not come there yet
@@ -137,11 +135,11 @@ def test_where_facts_cannot_be_nothing_is_found() -> None:
 def test_the_map_of_the_net_with_early_facts() -> None:
     """A3, as measured."""
     model, facts = load_model("fact-early"), fact_world("long").group("retain")
-    found = shares(model, facts[:60], 6, draws=8)
+    found = shares(model, facts[:60], draws=8)
     assert found["subject_last"][2, 0] >= 0.35
     assert (found["last"][1, 3:] >= 0.2).all(), found["last"][1]
     one = [fact for fact in facts if " " not in fact.subject][:20]
-    alone = shares(model, one, 6, draws=8)["subject_last"]
+    alone = shares(model, one, draws=8)["subject_last"]
     assert (alone[0, :3] >= 0.99).all(), alone[0]
 
 

@@ -11,11 +11,11 @@ from vlbias.report import blocks
 from vlbias.report.blocks import Block, Glance, Guidance, Part, Section, Verdict
 from vlbias.report.claims import Sentence
 from vlbias.store.run_folder import Run
-from vlbias.studies.tracing import figures
+from vlbias.studies.knowledge import map_figures as figures
+from vlbias.studies.knowledge.token_roles import ROLES
 from vlbias.studies.tracing.claims import CLAIMS
 from vlbias.studies.tracing.meanings import MEANINGS
 from vlbias.studies.tracing.numbers import Tables
-from vlbias.studies.tracing.roles import ROLES
 
 __all__ = ["section"]
 

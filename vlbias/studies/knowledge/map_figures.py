@@ -1,4 +1,4 @@
-"""Figures of causal tracing: maps of layers and tokens, and their contrast."""
+"""Maps of layers and tokens of causal tracing, and their contrast."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from vlbias.plots.axes import cells
-from vlbias.studies.tracing.roles import ROLES
+from vlbias.studies.knowledge.token_roles import ROLES
 
 __all__ = ["NAMES", "contrast_maps", "effect_maps"]
 
