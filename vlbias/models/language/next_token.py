@@ -83,6 +83,37 @@ class NextToken:
         with torch.set_grad_enabled(grad) if grad else torch.inference_mode():
             return self._next(ids)
 
+    @torch.inference_mode()
+    def written(self, ids: Sequence[Sequence[int]], longest: int) -> list[str]:
+        """What a causal model writes behind texts, the most probable token each time.
+
+        Args:
+            ids: Tokens of the texts, all of as many.
+            longest: So many tokens, at most; fewer where the model takes no more or ends by itself.
+
+        Raises:
+            BadModel: if the model cannot write, or a text fills all that it takes.
+        """
+        net: Any = self.net
+        if self.layout.masked or not hasattr(net, "generate"):
+            raise BadModel(f"{self.name} cannot write: give a causal model of transformers")
+        begun = torch.tensor([list(row) for row in ids], device=next(net.parameters()).device)
+        room = min(longest, self.max_tokens - begun.shape[1])
+        if room < 1:
+            raise BadModel(
+                f"{self.name} takes {self.max_tokens} tokens, and a text has {begun.shape[1]}: nothing can "
+                "be written behind it"
+            )
+        whole = net.generate(
+            begun,
+            attention_mask=torch.ones_like(begun),
+            max_new_tokens=room,
+            do_sample=False,
+            use_cache=True,
+            pad_token_id=self._pad,
+        )
+        return [self._ready.plain(row) for row in whole[:, begun.shape[1] :].tolist()]
+
     def _next(self, ids: Sequence[Sequence[int]]) -> Tensor:
         device = next(self.net.parameters()).device
         rows = [torch.tensor(row) for row in ids]

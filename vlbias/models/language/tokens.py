@@ -103,6 +103,12 @@ class Tokenizer:
         """The text of some tokens."""
         return str(self._tokenizer.decode(ids))
 
+    def plain(self, ids: Sequence[int]) -> str:
+        """The text of some tokens without special ones, with no space before punctuation."""
+        return str(
+            self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=True)
+        )
+
     def rows(self, cloze: Cloze) -> tuple[Row, ...]:
         """The row of each candidate; candidates that one pass can score share a row.
 

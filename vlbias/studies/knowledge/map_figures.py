@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from vlbias.plots.axes import cells
 from vlbias.studies.knowledge.token_roles import ROLES
 
-__all__ = ["NAMES", "contrast_maps", "effect_maps"]
+__all__ = ["NAMES", "contrast_maps", "draw_map", "effect_maps"]
 
 _COLOURS = "PuOr_r"
 NAMES = {"resid": "residual stream", "attn": "attention", "mlp": "MLP"}
@@ -36,7 +36,7 @@ def _maps(frame: pd.DataFrame, value: str, groups: list[str]) -> Figure:
     for row, group in zip(axes, groups, strict=True):
         for axis, part in zip(row, parts, strict=True):
             inside = frame[(frame["group"] == group) & (frame["part"] == part)]
-            image = _map(axis, inside, value, reach)
+            image = draw_map(axis, inside, value, reach)
             axis.set_title(f"{NAMES[part]}, {group}", fontsize=8)
         row[0].set_ylabel("layer", fontsize=8)
     bar = figure.colorbar(image, ax=axes.ravel().tolist(), shrink=0.8)
@@ -45,7 +45,18 @@ def _maps(frame: pd.DataFrame, value: str, groups: list[str]) -> Figure:
     return figure
 
 
-def _map(axis: Any, frame: pd.DataFrame, value: str, reach: float) -> Any:
+def draw_map(axis: Any, frame: pd.DataFrame, value: str, reach: float) -> Any:
+    """The map of one part on an axis, layers going upwards; framed where the limits exclude 0.
+
+    Args:
+        axis: Where.
+        frame: One row a layer and role.
+        value: The column that is shown.
+        reach: Value of the ends of the colours.
+
+    Returns:
+        The mesh, for a colour bar.
+    """
     roles = [role for role in ROLES if role in set(frame["role"])]
     table = frame.pivot(index="layer", columns="role", values=value)[roles]
     said = [
