@@ -121,7 +121,10 @@ class NextToken:
         base = self.net.get_submodule(self.layout.base)
         hidden = base(input_ids=batch, use_cache=False).last_hidden_state
         last = torch.tensor([len(row) - 1 for row in ids], device=device)
-        state = hidden[torch.arange(len(batch), device=device), last]
+        return self.logits_behind(hidden[torch.arange(len(batch), device=device), last])
+
+    def logits_behind(self, state: Tensor) -> Tensor:
+        """Logits [N, vocabulary] of last hidden states [N, width]."""
         for name in self.layout.head:
             state = self.net.get_submodule(name)(state)
         logits: Tensor = state.float()
