@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,6 @@ from vlbias.studies.knowledge.token_roles import ROLES
 
 NETS = Path(vlbias.data.__file__).parent / "knowledge"
 PLANTED = (0, 2, 4)
-_NOT_FOUND = pytest.mark.xfail(
-    strict=True, reason="in nets as small as these the contrast at the subject misses this layer"
-)
 
 
 @pytest.fixture(scope="module")
@@ -108,16 +106,26 @@ def test_a_planted_fact_is_in_the_weights_of_its_layer_alone(gold: Any, layer: i
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "layer", [pytest.param(layer, marks=[] if layer == 2 else _NOT_FOUND) for layer in PLANTED]
-)
+@pytest.mark.parametrize("layer", PLANTED)
 def test_the_contrast_of_two_maps_finds_the_planted_layer(gold: Any, layer: int) -> None:
-    """A2: MLPs at the last token of the subject, window 1."""
+    """A2: MLPs at the last token of the subject, window 1.
+
+    In the wording that names the relation before the subject, as in the prototype: only there can what is
+    written at the subject be the answer. Behind a subject that comes first, any of its facts may be asked.
+    """
     world = fact_world()
     study = {"parts": ["mlp"], "roles": ["subject_last"], "draws": 8}
+
+    def asked(group: str) -> list[Fact]:
+        facts = [replace(f, prompt=f.paraphrases[0]) for f in world.group(group)[:40]]
+        assert all(not fact.prompt.startswith(fact.subject) for fact in facts[:1])
+        return facts
+
     with planted(gold, layer) as model:
-        new = shares(model, world.group("forget"), **study)["subject_last"][0]
-        old = shares(model, world.group("retain")[:40], **study)["subject_last"][0]
+        new, old = (
+            shares(model, asked(group), **study)["subject_last"][0]
+            for group in ("forget", "retain")
+        )
     assert int((new - old).argmax()) == layer, (new - old).round(3)
 
 

@@ -75,13 +75,40 @@ class NextToken:
         Raises:
             BadModel: if the model fills masks, or a text is longer than it takes.
         """
+        self._refuse_to_go_on(ids)
+        with torch.set_grad_enabled(grad) if grad else torch.inference_mode():
+            return self._next(ids)
+
+    @torch.inference_mode()
+    def are_next(self, ids: Sequence[Sequence[int]], firsts: Sequence[int]) -> list[bool]:
+        """Whether the tokens of texts are, from a place on, each the most probable one behind those before it.
+
+        Args:
+            ids: Tokens of the texts, of any lengths.
+            firsts: The first of them that is asked for, in each text; 1 or more.
+
+        Raises:
+            BadModel: if the model fills masks, or a text is longer than it takes.
+        """
+        begun = [row[:-1] for row in ids]
+        self._refuse_to_go_on(begun)
+        rows = [row for row, first in enumerate(firsts) for _ in range(first, len(ids[row]))]
+        places = [
+            place for row, first in enumerate(firsts) for place in range(first, len(ids[row]))
+        ]
+        hidden = self._hidden(begun)
+        said = self.logits_behind(hidden[rows, [place - 1 for place in places]]).argmax(1).tolist()
+        right = [True] * len(ids)
+        for row, place, token in zip(rows, places, said, strict=True):
+            right[row] = right[row] and token == ids[row][place]
+        return right
+
+    def _refuse_to_go_on(self, ids: Sequence[Sequence[int]]) -> None:
         if self.layout.masked:
             raise BadModel(f"{self.name} fills masks and gives no next token: give a causal model")
         longest = max(ids, key=len)
         if len(longest) > self.max_tokens:
             refuse_long_texts(self.name, [self.text_of(longest)], [longest], self.max_tokens)
-        with torch.set_grad_enabled(grad) if grad else torch.inference_mode():
-            return self._next(ids)
 
     @torch.inference_mode()
     def written(self, ids: Sequence[Sequence[int]], longest: int) -> list[str]:
@@ -115,13 +142,18 @@ class NextToken:
         return [self._ready.plain(row) for row in whole[:, begun.shape[1] :].tolist()]
 
     def _next(self, ids: Sequence[Sequence[int]]) -> Tensor:
+        hidden = self._hidden(ids)
+        last = torch.tensor([len(row) - 1 for row in ids], device=hidden.device)
+        return self.logits_behind(hidden[torch.arange(len(ids), device=hidden.device), last])
+
+    def _hidden(self, ids: Sequence[Sequence[int]]) -> Tensor:
+        """Last hidden states [N, tokens, width] of texts that are padded behind their end."""
         device = next(self.net.parameters()).device
         rows = [torch.tensor(row) for row in ids]
         batch = pad_sequence(rows, batch_first=True, padding_value=self._pad).to(device)
         base = self.net.get_submodule(self.layout.base)
-        hidden = base(input_ids=batch, use_cache=False).last_hidden_state
-        last = torch.tensor([len(row) - 1 for row in ids], device=device)
-        return self.logits_behind(hidden[torch.arange(len(batch), device=device), last])
+        hidden: Tensor = base(input_ids=batch, use_cache=False).last_hidden_state
+        return hidden
 
     def logits_behind(self, state: Tensor) -> Tensor:
         """Logits [N, vocabulary] of last hidden states [N, width]."""
