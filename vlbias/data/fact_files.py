@@ -163,8 +163,12 @@ def _fact(
         if key not in texts:
             raise BadData(f"{where}: {key!r} is missing; a fact has subject, prompt and answer")
     try:
-        many = {"paraphrases": tuple(paraphrases), "neighbours": tuple(neighbours)}
-        return Fact(**texts, **many, passage=passage)
+        return Fact(
+            **texts,
+            paraphrases=tuple(paraphrases),
+            neighbours=tuple(neighbours),
+            passage=passage,
+        )
     except BadData as error:
         raise BadData(f"{where}: {error}") from error
 

@@ -71,7 +71,8 @@ class StaggeredPasses:
         batch, _ = collated(self.model, [text])
         if length is not None:
             batch = {**batch, "input_ids": batch["input_ids"][:, :length]}
-        start, seen = subject_end(self.model, text), {}
+        start = subject_end(self.model, text)
+        seen: dict[str, Any] = {}
         with ExitStack() as hooks:
             for name in self.blocks:
                 module = self.model.net.get_submodule(name)

@@ -99,7 +99,9 @@ def find_targets(
     seen = record_maps(model, maps, texts)
     essence = completion(fact, answer, prompt=f"{fact.subject} {search.essence}")
     searched = [_Search(one, seen[one.path].values[0], search.rate) for one in maps]
-    kind = StaggeredPasses if shared and can_stagger(model) else WholePasses
+    kind: type[StaggeredPasses] | type[WholePasses] = (
+        StaggeredPasses if shared and can_stagger(model) else WholePasses
+    )
     with torch.enable_grad():
         _run(kind(model, texts, essence), searched, search)
     return [

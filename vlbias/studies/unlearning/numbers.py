@@ -121,7 +121,7 @@ def _tasks(cells: Sequence[dict[str, Any]]) -> pd.DataFrame:
     rows = [
         {"label": cell["label"], "seed": cell["seed"], **one}
         for cell in cells
-        for one in cell["tasks"]
+        for one in cell.get("tasks", ())
     ]
     return pd.DataFrame(rows, columns=columns)
 

@@ -112,6 +112,8 @@ def _layer_sentences(tables: Tables) -> Iterator[Sentence]:
             role = ROLES[str(most["role"])].split(",")[0]
             part = map_figures.NAMES[str(most["part"])]
             yield _CLAIMS["unlearning-traced"].say(**{**most, "role": role, "part": f"the {part}"})
+    if tables.blocks.empty:
+        return
     means = tables.blocks.groupby(["label", "site"], sort=False)["share"].mean().dropna()
     for label, shares in means.groupby("label", sort=False):
         site = shares.idxmax()[1]

@@ -8,7 +8,7 @@ minus.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from itertools import groupby
 from statistics import harmonic_mean
@@ -94,7 +94,7 @@ def task_values(
         right: dict[tuple[str, str], list[float]] = {}
         for fact, said in _written(model, asked, longest):
             metric = "regurgitation" if fact.passage else "knowledge"
-            score = rouge_recall if fact.passage else is_answer
+            score: Callable[[str, str], float] = rouge_recall if fact.passage else is_answer
             right.setdefault((fact.task, metric), []).append(float(score(fact.answer, said)))
         found += [
             TaskValue(group, task, metric, float(np.mean(values)), len(values))
