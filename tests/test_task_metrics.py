@@ -91,7 +91,10 @@ def test_what_a_model_writes_is_what_it_says_next(language: Callable[[str], Any]
         for group in ("forget", "retain")
         for metric in ("knowledge", "regurgitation")
     ]
-    assert all(one.value == 1.0 for one in found)
+    for one, fact in zip(found, (said[0], said[1], said[2], said[3]), strict=True):
+        # a net that was trained on nothing may write marks alone, of which ROUGE has no word
+        same_text = rouge_recall(fact.answer, fact.answer) if fact.passage else 1.0
+        assert one.value == same_text
     assert task_values(model, taught_facts()[:1], taught_facts()[1:2], 3) == []
     with pytest.raises(BadModel, match="nothing can be written"):
         model.written([[1] * model.max_tokens], 3)

@@ -104,9 +104,11 @@ class Tokenizer:
         return str(self._tokenizer.decode(ids))
 
     def plain(self, ids: Sequence[int]) -> str:
-        """The text of some tokens without special ones, with no space before punctuation."""
+        """The text of some tokens without special ones."""
         return str(
-            self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=True)
+            self._tokenizer.decode(
+                ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
         )
 
     def rows(self, cloze: Cloze) -> tuple[Row, ...]:
