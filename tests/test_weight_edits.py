@@ -146,7 +146,8 @@ def test_an_edit_is_undone_to_the_bit_also_after_an_error_and_an_interrupt(langu
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
 def test_a_folded_edit_is_the_applied_one(language: Load, tmp_path: Path, kind: str) -> None:
     model = language(kind)
-    settings = Memit(("lm/mlp.0", "lm/mlp.1"), weight=1e-3, search=ValueSearch(reach=4.0))
+    sites = ("lm/mlp.0", "lm/mlp.1")
+    settings = Memit(sites, weight=1e-3, ridge=0.1, search=ValueSearch(reach=4.0))
     change = settings.fit(model, [(FACT, "she"), (OTHER, "that")], context(model))
     ids = [model.tokens(text) for text in (FACT.prompt, OTHER.prompt, *TEXTS)]
     plain = model.next_token_logits(ids)
@@ -168,7 +169,7 @@ def test_many_facts_at_once_reach_their_targets(language: Load, kind: str) -> No
     model = language(kind)
     # without prefixes the key of an edit is that of its prompt
     wanted, given = [(FACT, "she"), (OTHER, "that")], replace(context(model), prefixes=())
-    settings = Memit(("lm/mlp.0", "lm/mlp.1"), weight=1e-6)
+    settings = Memit(("lm/mlp.0", "lm/mlp.1"), weight=1e-6, ridge=0.1)
     change = settings.fit(model, wanted, given)
     last = settings.maps(model)[-1]
 
