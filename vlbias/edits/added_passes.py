@@ -50,7 +50,8 @@ class Passes(Protocol):
 
 def subject_end(model: Any, text: Completion) -> int:
     """The last token of the subject in a text."""
-    return max(model.tokenised(text).spans[SUBJECT])
+    end: int = max(model.tokenised(text).spans[SUBJECT])
+    return end
 
 
 def add_at(
