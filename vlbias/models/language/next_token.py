@@ -139,7 +139,8 @@ class NextToken:
             use_cache=True,
             pad_token_id=self._pad,
         )
-        return [self._ready.plain(row) for row in whole[:, begun.shape[1] :].tolist()]
+        behind = whole[:, begun.shape[1] :].tolist()
+        return [self._ready.decoded(row, special=False) for row in behind]
 
     def _next(self, ids: Sequence[Sequence[int]]) -> Tensor:
         hidden = self._hidden(ids)
