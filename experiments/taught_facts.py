@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,7 @@ def teach(
     steps: int,
     rate: float = 2e-4,
     batch: int = 8,
-    save: int = 10,
+    save: int = 20,
     seed: int = 0,
     told: Callable[[int, float], None] = lambda step, loss: None,
 ) -> None:
@@ -142,9 +143,15 @@ def teach(
     names = [name for block in weight_blocks(model, ["lm/resid.*"]) for name in block.names]
     trained = {name: model.net.get_parameter(name) for name in names}
     state, done = folder.with_suffix(".state"), 0
+    settings = {"steps": steps, "rate": rate, "batch": batch, "seed": seed, "items": len(items)}
     optimiser = torch.optim.AdamW(list(trained.values()), lr=rate, weight_decay=0.0)
     if state.is_file():
         kept = torch.load(state, weights_only=True)
+        if kept["settings"] != settings:
+            raise SystemExit(
+                f"{state} is of a training with {kept['settings']}, and this one has {settings}: give the "
+                "same options, or delete the file to begin anew"
+            )
         for name, value in kept["values"].items():
             trained[name].data.copy_(value)
         optimiser.load_state_dict(kept["optimiser"])
@@ -161,16 +168,23 @@ def teach(
             told(step + 1, float(loss.detach()))
             if (step + 1) % save == 0:
                 values = {name: parameter.detach() for name, parameter in trained.items()}
-                content = {"step": step + 1, "values": values, "optimiser": optimiser.state_dict()}
+                content = {"settings": settings, "step": step + 1, "values": values}
+                content["optimiser"] = optimiser.state_dict()
                 with whole(state) as temporary:
                     torch.save(content, temporary)
-    model.save(folder)
+    # a kill while it is written must not leave a folder that looks whole
+    part = folder.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    model.save(part)
+    part.rename(folder)
     state.unlink(missing_ok=True)
 
 
 def taught(source: str, facts: Sequence[Fact], folder: Path, steps: int, console: Console) -> None:
     """Teach a model facts, with a bar, unless its folder is there; says how many it knows."""
-    if (folder / "config.json").is_file():
+    if folder.is_dir():
+        folder.with_suffix(".state").unlink(missing_ok=True)  # killed just before it was deleted
         return
     model: Any = load_model(source)
     with Progress(console=console) as progress:
@@ -188,12 +202,13 @@ def taught(source: str, facts: Sequence[Fact], folder: Path, steps: int, console
 
 def studies_of(out: Path, layers: int) -> list[dict[str, Any]]:
     """The three studies of the taught model."""
-    early, late = range(layers // 3), range(2 * layers // 3, layers - 1)
+    few = max(1, layers // 5)  # six of thirty, as many as Agrawal and Huang (2025) train
+    early, late = range(few), range(layers - 1 - few, layers - 1)
     mlps = {
         name: [f"lm/mlp.{n}" for n in some] for name, some in (("early", early), ("late", late))
     }
     common = {"model": str(out / "taught"), "facts": {"path": str(out / "facts.jsonl")}}
-    options = {"rate": 2e-5, "batch": 8, "steps": 120}
+    options = {"rate": 2e-5, "batch": 8, "steps": 120, "check": 20}
     methods = [
         {"label": f"{loss}, {place} MLPs", "sites": sites, "loss": loss, "options": options}
         for loss in ("joint", "hinge")
@@ -204,13 +219,18 @@ def studies_of(out: Path, layers: int) -> list[dict[str, Any]]:
     edits = [
         {"label": "ROME", "options": {"sites": middle, "keys": "mixed", "ridge": 0.01}},
         {"label": "r-ROME", "options": {"sites": middle, "keys": "one", "ridge": 0.01}},
-        {"label": "MEMIT", "name": "memit", "options": {"sites": mlps["early"][-3:]}},
+        {
+            "label": "MEMIT",
+            "name": "memit",
+            "options": {"sites": mlps["early"][-3:], "ridge": 0.01},
+        },
     ]
+    trace = {"facts": 8, "draws": 5, "parts": ["attn", "mlp"]}
     return [
         {**common, "kind": "tracing", "name": "taught-tracing", "draws": 5,
          "facts": {**known, "limit": 12}, "compare": ["forget", "retain"]},
         {**common, "kind": "unlearning", "name": "taught-unlearning", "gold": str(out / "gold"),
-         "holdout": "holdout", "methods": methods, "relearn": 20},
+         "holdout": "holdout", "methods": methods, "relearn": 10, "trace": trace},
         {**common, "kind": "editing", "name": "taught-editing", "facts": known, "edits": 8, "probes": 40,
          "methods": edits},
     ]  # fmt: skip

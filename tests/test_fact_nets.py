@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,11 @@ from vlbias.edits.change import Change
 from vlbias.models import load_model
 from vlbias.studies import lifecycle
 from vlbias.studies.knowledge.known import are_answered
-from vlbias.studies.tracing.restoring import Restorer
-from vlbias.studies.tracing.roles import ROLES
-from vlbias.studies.tracing.worlds import subject_sd
+from vlbias.studies.knowledge.restoring import Restorer
+from vlbias.studies.knowledge.token_roles import ROLES
 
 NETS = Path(vlbias.data.__file__).parent / "knowledge"
 PLANTED = (0, 2, 4)
-_NOT_FOUND = pytest.mark.xfail(
-    strict=True, reason="in nets as small as these the contrast at the subject misses this layer"
-)
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +48,13 @@ def planted(gold: Any, layer: int) -> Iterator[Any]:
         yield model
 
 
-def shares(model: Any, facts: list[Fact], layers: int, **study: Any) -> dict[str, np.ndarray]:
+def shares(model: Any, facts: list[Fact], **study: Any) -> dict[str, np.ndarray]:
     """Share of the total effect by role, [parts, layers], of facts that have the role."""
     content = {
         "kind": "tracing", "name": "t", "model": "fact-gold", "facts": {"name": "fact-world"}, **study,
     }  # fmt: skip
     parsed: Any = lifecycle.parse_study(content)
-    sd = parsed.noise * subject_sd(model, facts)
-    rows = list(Restorer(model, parsed, parsed.roles or tuple(ROLES), layers, sd, ()).rows(facts))
+    rows = list(Restorer(model, parsed, parsed.seed, facts).rows(facts))
     found = {}
     for role in ROLES:
         inside = [row for row in rows if row["known"] and role in row["restored"]]
@@ -110,23 +106,33 @@ def test_a_planted_fact_is_in_the_weights_of_its_layer_alone(gold: Any, layer: i
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "layer", [pytest.param(layer, marks=[] if layer == 2 else _NOT_FOUND) for layer in PLANTED]
-)
+@pytest.mark.parametrize("layer", PLANTED)
 def test_the_contrast_of_two_maps_finds_the_planted_layer(gold: Any, layer: int) -> None:
-    """A2: MLPs at the last token of the subject, window 1."""
+    """A2: MLPs at the last token of the subject, window 1.
+
+    In the wording that names the relation before the subject, as in the prototype: only there can what is
+    written at the subject be the answer. Behind a subject that comes first, any of its facts may be asked.
+    """
     world = fact_world()
     study = {"parts": ["mlp"], "roles": ["subject_last"], "draws": 8}
+
+    def asked(group: str) -> list[Fact]:
+        facts = [replace(f, prompt=f.paraphrases[0]) for f in world.group(group)[:40]]
+        assert all(not fact.prompt.startswith(fact.subject) for fact in facts[:1])
+        return facts
+
     with planted(gold, layer) as model:
-        new = shares(model, world.group("forget"), 6, **study)["subject_last"][0]
-        old = shares(model, world.group("retain")[:40], 6, **study)["subject_last"][0]
+        new, old = (
+            shares(model, asked(group), **study)["subject_last"][0]
+            for group in ("forget", "retain")
+        )
     assert int((new - old).argmax()) == layer, (new - old).round(3)
 
 
 def test_where_facts_cannot_be_nothing_is_found() -> None:
     """A3, what holds by the shape of the net."""
     model = load_model("fact-early")
-    found = shares(model, fact_world("long").group("retain")[:6], 6, draws=2)
+    found = shares(model, fact_world("long").group("retain")[:6], draws=2)
     for place in found.values():
         assert (place[2, 3:] == 0).all()  # blocks without an MLP
     assert (found["last"][:, :3] == 0).all()  # what the subject says has not come there yet
@@ -137,11 +143,11 @@ def test_where_facts_cannot_be_nothing_is_found() -> None:
 def test_the_map_of_the_net_with_early_facts() -> None:
     """A3, as measured."""
     model, facts = load_model("fact-early"), fact_world("long").group("retain")
-    found = shares(model, facts[:60], 6, draws=8)
+    found = shares(model, facts[:60], draws=8)
     assert found["subject_last"][2, 0] >= 0.35
     assert (found["last"][1, 3:] >= 0.2).all(), found["last"][1]
     one = [fact for fact in facts if " " not in fact.subject][:20]
-    alone = shares(model, one, 6, draws=8)["subject_last"]
+    alone = shares(model, one, draws=8)["subject_last"]
     assert (alone[0, :3] >= 0.99).all(), alone[0]
 
 

@@ -32,6 +32,7 @@ def test_lume_has_inputs_outputs_and_splits(tmp_path: Path) -> None:
         ("a1sc1", "Ada Berg", "Ada Berg lives at", "4 Elm St.", "forget"),
         ("b1qa0", "Jo Lind", "What is Jo Lind's phone number?", "555-0101", "retain"),
     ]
+    assert [(f.task, f.passage) for f in found.facts] == [("Task2", True), ("Task2", False)]
     assert set(found.files) == {"facts.path"}
 
 

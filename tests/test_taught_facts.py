@@ -55,9 +55,13 @@ def test_teaching_that_was_killed_ends_with_the_same_weights(tmp_path: Path) -> 
     with pytest.raises(Killed):
         experiment.teach(broken, facts, tmp_path / "broken", told=kill, **settings)
     assert (tmp_path / "broken.state").is_file()
+    (tmp_path / "broken.part").mkdir()  # killed while the model was written
+    with pytest.raises(SystemExit, match="delete the file to begin anew"):
+        experiment.teach(load_model(raw), facts, tmp_path / "broken", **{**settings, "steps": 50})
     again: Any = load_model(raw)
     experiment.teach(again, facts, tmp_path / "broken", **settings)
     assert not (tmp_path / "broken.state").exists()
+    assert not (tmp_path / "broken.part").exists()
     for name, value in whole.net.named_parameters():
         assert torch.equal(value, again.net.get_parameter(name))
         assert ("wte" in name or "wpe" in name) <= torch.equal(value, before[name])

@@ -21,11 +21,11 @@ from vlbias.errors import BadData, BadStudy, UnknownName
 from vlbias.models import load_model
 from vlbias.store.run_folder import Run
 from vlbias.studies import lifecycle
+from vlbias.studies.knowledge.restoring import Restorer
+from vlbias.studies.knowledge.token_roles import roles_of
+from vlbias.studies.knowledge.worlds import noised_example, roles_in, subject_sd
 from vlbias.studies.reporting import report
 from vlbias.studies.tracing.numbers import numbers
-from vlbias.studies.tracing.restoring import Restorer
-from vlbias.studies.tracing.roles import ROLES, roles_of
-from vlbias.studies.tracing.worlds import noised_example, roles_in, subject_sd
 
 Taught = Callable[[str], Path]
 
@@ -86,8 +86,8 @@ def test_restoring_is_what_plain_hooks_give(
 ) -> None:
     model: Any = load_model(str(taught(kind)))
     facts = taught_facts()[1:3]
+    restorer = Restorer(model, study(kind, window=window, noise=2.0), 0, facts)
     sd = 2.0 * subject_sd(model, facts)
-    restorer = Restorer(model, study(kind, window=window), tuple(ROLES), 3, sd, ())
     for fact, row in zip(facts, restorer.rows(facts), strict=True):
         example = noised_example(model, fact, sd, 2, 0)
         roles = roles_in(model, fact.prompt, fact.place)

@@ -51,9 +51,10 @@ def study(taught: Path, tmp_path: Path) -> Callable[..., Any]:
 
 
 def test_a_run_its_page_and_its_resumption(study: Callable[..., Any], tmp_path: Path) -> None:
-    first = lifecycle.run(study(), tmp_path / "a")
+    traced = study(trace={"facts": 3, "draws": 1, "parts": ["mlp"], "roles": ["subject_last"]})
+    first = lifecycle.run(traced, tmp_path / "a")
     assert not first.failed
-    before = numbers(Run(first.folder))
+    before = numbers(Run(first.folder), draws=50)
     rows = before.conditions.set_index("label")
     assert rows.loc["before", ["forget", "retain"]].tolist() == [1.0, 1.0]
     assert rows.loc["ascent", "reached"]
@@ -62,14 +63,20 @@ def test_a_run_its_page_and_its_resumption(study: Callable[..., Any], tmp_path: 
         "lm/mlp.0",
         "lm/mlp.1",
     }  # one block is all of the other method
-    page = report(first.folder).html.read_text()
-    for said in ("of the facts to forget and", "Trade-off", "Which block carries the forgetting"):
+    page = report(first.folder, draws=50).html.read_text()
+    for said in (
+        "of the facts to forget and", "Trade-off", "Which block carries the forgetting",
+        "Read here, trained there", "Before training, ", "Of the blocks that joint trained",
+    ):  # fmt: skip
         assert said in page
+    assert set(before.effects["group"]) == {"new", "old"}
+    assert before.contrast["layer"].tolist() == [0, 1, 2]
+    assert rows.loc["joint", "blocks"] == "lm/mlp.0 lm/mlp.1"
     cells = sorted((first.folder / "cells").glob("*.json"))
     for path in cells[::2]:
         path.unlink()
-    lifecycle.run(study(), tmp_path / "a")
-    for name, frame in vars(numbers(Run(first.folder))).items():
+    lifecycle.run(traced, tmp_path / "a")
+    for name, frame in vars(numbers(Run(first.folder), draws=50)).items():
         drop = [c for c in ("seconds",) if c in frame]
         pd.testing.assert_frame_equal(
             frame.drop(columns=drop), getattr(before, name).drop(columns=drop), obj=name
@@ -107,6 +114,19 @@ def test_the_score_is_that_of_the_task() -> None:
     assert task_score(0.973, 0.24, 0.5 + (1 - 0.741) / 2) == pytest.approx(0.6513, abs=1e-3)
     assert task_score(0.5, None, 0.1) == pytest.approx((0.5 + 0.2) / 2)
     assert harmonic_of_two(1.0, 0.5) == pytest.approx(2 / 3)
+
+
+def test_a_method_that_diverges_is_said_to(study: Callable[..., Any], tmp_path: Path) -> None:
+    wild = {
+        "label": "wild", "sites": ["lm/mlp.0"], "loss": "ascent",
+        "options": {"steps": 6, "batch": 4, "check": 2, "rate": 1e30},
+    }  # fmt: skip
+    done = lifecycle.run(study(methods=[wild], relearn=0, level=0.0), tmp_path / "d")
+    row = numbers(Run(done.folder)).conditions.set_index("label").loc["wild"]
+    assert row["stopped"].startswith("diverged at step")
+    assert np.isfinite(row["relative"])
+    page = report(done.folder).html.read_text()
+    assert "wild (seed 0) diverged at step" in page
 
 
 def test_membership_and_divergence_are_what_they_are_by_hand(taught: Path) -> None:

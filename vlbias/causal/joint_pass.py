@@ -28,7 +28,15 @@ from vlbias.causal.resumption import Resumption, is_inside
 from vlbias.causal.staged_model import Encoded, StagedModel, Tower
 from vlbias.causal.tape import Tape, checked_output, encode_unrecorded, patch_entry, resumed_batch
 
-__all__ = ["EntryJobs", "RowBound", "can_join", "even_parts", "is_joint_cheaper", "run_joint_pass"]
+__all__ = [
+    "EntryJobs",
+    "RowBound",
+    "arguments_of",
+    "can_join",
+    "even_parts",
+    "is_joint_cheaper",
+    "run_joint_pass",
+]
 
 
 @runtime_checkable
@@ -201,14 +209,25 @@ class _JointPass:
     def _of_rows(self, taken: Any, hidden: Tensor, rows: slice) -> Any:
         """The arguments of a block, for some of all rows."""
         total = sum(len(entry.own) for entry in self.entries)
+        return with_first_tensor(arguments_of(taken, rows, total), hidden)
 
-        def part(leaf: Any) -> Any:
-            if isinstance(leaf, RowBound):
-                return leaf.of_rows(rows)
-            ours = isinstance(leaf, Tensor) and leaf.ndim > 1 and len(leaf) == total
-            return leaf[rows] if ours else leaf
 
-        return with_first_tensor(tree_map(part, taken), hidden)
+def arguments_of(taken: Any, rows: slice, total: int) -> Any:
+    """The arguments of a block for some of all rows.
+
+    Args:
+        taken: Its arguments.
+        rows: Which.
+        total: How many rows there are: tensors of two axes or more that have as many are taken to be of rows.
+    """
+
+    def part(leaf: Any) -> Any:
+        if isinstance(leaf, RowBound):
+            return leaf.of_rows(rows)
+        ours = isinstance(leaf, Tensor) and leaf.ndim > 1 and len(leaf) == total
+        return leaf[rows] if ours else leaf
+
+    return tree_map(part, taken)
 
 
 def _before(tower: Tower, plan: Resumption) -> tuple[str, ...]:

@@ -20,8 +20,8 @@ __all__ = ["FACTS", "FactSet", "read_facts"]
 
 FACTS = {"fact-world": "short", "fact-world-long": "long"}
 """Sets of facts that come with the package, each a world of `vlbias.data.fact_world`."""
-_TEXTS = ("id", "subject", "prompt", "answer", "group", "target")
-_KEYS = (*_TEXTS, "paraphrases", "neighbours")
+_TEXTS = ("id", "subject", "prompt", "answer", "group", "target", "task")
+_KEYS = (*_TEXTS, "paraphrases", "neighbours", "passage")
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,7 @@ def _lines(path: Path, records: Sequence[Record]) -> tuple[Fact, ...]:
                 texts,
                 _texts(values.get("paraphrases", []), where, "paraphrases"),
                 [_pair(one, where) for one in _list(values.get("neighbours", []), where)],
+                passage=_flag(values.get("passage", False), where, "passage"),
             )
         )
     return tuple(facts)
@@ -155,12 +156,19 @@ def _fact(
     texts: Mapping[str, str],
     paraphrases: Sequence[str],
     neighbours: Sequence[tuple[str, str]],
+    *,
+    passage: bool = False,
 ) -> Fact:
     for key in ("subject", "prompt", "answer"):
         if key not in texts:
             raise BadData(f"{where}: {key!r} is missing; a fact has subject, prompt and answer")
     try:
-        return Fact(**texts, paraphrases=tuple(paraphrases), neighbours=tuple(neighbours))
+        return Fact(
+            **texts,
+            paraphrases=tuple(paraphrases),
+            neighbours=tuple(neighbours),
+            passage=passage,
+        )
     except BadData as error:
         raise BadData(f"{where}: {error}") from error
 
@@ -169,6 +177,12 @@ def _text(values: Mapping[str, Any], key: str, where: str) -> str:
     if not isinstance(values[key], str | int):
         raise BadData(f"{where}: {key} is {values[key]!r}, expected a text")
     return str(values[key])
+
+
+def _flag(value: Any, where: str, key: str) -> bool:
+    if not isinstance(value, bool):
+        raise BadData(f"{where}: {key} is {value!r}, expected true or false")
+    return value
 
 
 def _list(value: Any, where: str) -> list[Any]:

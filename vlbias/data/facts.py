@@ -22,6 +22,9 @@ class Fact:
         target: Another answer, which an edit writes; may be empty.
         paraphrases: Other prompts with the same answer.
         neighbours: Prompts about other subjects, with their answers, which an edit should leave alone.
+        task: Task of an evaluation that it belongs to, as LUME has three; may be empty.
+        passage: Whether the prompt begins a passage and the answer is its rest: what a model writes is then
+            compared by its longest common subsequence (regurgitation), and else as a whole (knowledge).
 
     Raises:
         BadData: if the subject does not stand in the prompt, or a text is empty.
@@ -35,6 +38,8 @@ class Fact:
     target: str = ""
     paraphrases: tuple[str, ...] = ()
     neighbours: tuple[tuple[str, str], ...] = ()
+    task: str = ""
+    passage: bool = False
 
     def __post_init__(self) -> None:
         for name in ("id", "subject", "prompt", "answer"):

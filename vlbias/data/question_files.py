@@ -57,7 +57,8 @@ def facts_of_questions(path: Path, records: Sequence[Record], layout: str) -> tu
     The prompt of LUME is its input; that of TOFU is "Question: ...", a new line, and "Answer:". Groups are
     the column `split` without what follows an underscore ("forget_train" is "forget"), or else what the file is
     named before its first digit or underscore ("forget10.json" is "forget"). The subject is the longest run
-    of capitalised words; see `subject_in`.
+    of capitalised words; see `subject_in`. Facts of LUME keep their task, and are passages where the id
+    ends in "sc" and a digit, which is how the task's own evaluation tells them from questions ("qa").
 
     Args:
         path: The file.
@@ -82,6 +83,8 @@ def facts_of_questions(path: Path, records: Sequence[Record], layout: str) -> tu
                 prompt=prompt,
                 answer=answer,
                 group=split.partition("_")[0],
+                task=str(values.get("task") or layout) if layout == "LUME" else "",
+                passage=layout == "LUME" and str(values.get("id", ""))[:-1].endswith("sc"),
             )
         )
     return tuple(facts)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,34 @@ class KeyMoments:
     moments: dict[str, Tensor]
     tokens: int
     rank: dict[str, int]
+    _factors: dict[tuple[str, float], tuple[Tensor, Tensor]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+
+    def whitened(self, path: str, ridge: float, key: Tensor) -> Tensor:
+        """C⁻¹k of a map, [in], in double precision; its factors are kept for the next edit.
+
+        Raises:
+            BadData: if the moments cannot be inverted; says the rank.
+        """
+        asked = path, ridge
+        if asked not in self._factors:
+            self._factors[asked] = torch.linalg.lu_factor(self.with_ridge(path, ridge))
+        solved: Tensor = torch.linalg.lu_solve(*self._factors[asked], key.cpu().double()[:, None])
+        return solved[:, 0]
+
+    def refuse_few(self, path: str, keys: int) -> None:
+        """Nothing, if the moments of a map with so many more keys can be inverted.
+
+        Raises:
+            BadData: otherwise; says the rank.
+        """
+        size = len(self.moments[path])
+        if self.rank[path] + keys < size:
+            raise BadData(
+                f"the second moments of {path} have rank {self.rank[path]} of {size}: {self.tokens} tokens of "
+                "text are too few to invert them. Give more texts, or a ridge such as 0.01"
+            )
 
     def with_ridge(self, path: str, ridge: float) -> Tensor:
         """Moments of a map with a share of their mean diagonal added to the diagonal.
@@ -73,13 +101,10 @@ class KeyMoments:
             BadData: if they cannot be inverted; says the rank.
         """
         moments = self.moments[path]
-        size = len(moments)
-        if ridge <= 0 and self.rank[path] < size:
-            raise BadData(
-                f"the second moments of {path} have rank {self.rank[path]} of {size}: {self.tokens} tokens of "
-                "text are too few to invert them. Give more texts, or a ridge such as 0.01"
-            )
-        return moments + ridge * moments.diagonal().mean() * torch.eye(size, dtype=moments.dtype)
+        if ridge <= 0:
+            self.refuse_few(path, 0)
+        eye = torch.eye(len(moments), dtype=moments.dtype)
+        return moments + ridge * moments.diagonal().mean() * eye
 
 
 def completion(fact: Fact, answer: str, prefix: str = "", prompt: str | None = None) -> Completion:

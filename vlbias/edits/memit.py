@@ -30,12 +30,14 @@ class Memit:
     Args:
         sites: MLPs in the order of depth, two or more; the target is set behind the last.
         weight: λ, of the second moments against the keys of the edit.
+        ridge: Share of the mean diagonal of the second moments that is added to their diagonal.
         search: Of the value; the published reach is 0.75.
     """
 
     name: ClassVar[str] = "memit"
     sites: tuple[str, ...]
     weight: float = 15000.0
+    ridge: float = 0.0
     search: ValueSearch = field(default_factory=lambda: ValueSearch(reach=0.75))
 
     @property
@@ -66,9 +68,13 @@ class Memit:
 
         Returns:
             The new weights of all maps; notes tell the cost of each and the seconds.
+
+        Raises:
+            BadData: if the moments with the keys of the edit cannot be inverted; says the rank.
         """
         began = time.monotonic()
         maps = self.maps(model)
+        metrics = {one.path: self._metric(one.path, len(wanted), context) for one in maps}
         last = maps[-1]
         targets = [
             find_targets(model, [last], fact, answer, context.prefixes, self.search)[0]
@@ -82,7 +88,7 @@ class Memit:
                 keys, blocks = self._keys_and_blocks(model, maps, wanted, context)
                 share = (goal - blocks) / (len(maps) - number)
                 update = least_squares_update(
-                    share.T, keys[one.path].T, context.moments.moments[one.path], self.weight
+                    share.T, keys[one.path].T, metrics[one.path], self.weight
                 )
                 costs[str(one.site)] = float(update.norm() / one.weight.norm())
                 one.weight.add_(update)
@@ -97,6 +103,13 @@ class Memit:
             "seconds": time.monotonic() - began,
         }
         return Change(values, notes)
+
+    def _metric(self, path: str, edits: int, context: Context) -> Tensor:
+        """Second moments of a map, which the keys of the edits may complete."""
+        if self.ridge:
+            return context.moments.with_ridge(path, self.ridge)
+        context.moments.refuse_few(path, edits)
+        return context.moments.moments[path]
 
     def _keys_and_blocks(
         self,

@@ -12,7 +12,7 @@ import numpy as np
 from vlbias.data.facts import Fact
 from vlbias.edits.change import Change
 from vlbias.edits.keys import KeyMoments
-from vlbias.edits.solve import RankOneUpdate, rank_one_update
+from vlbias.edits.solve import RankOneUpdate, update_along
 from vlbias.edits.values import Target, ValueSearch, find_targets
 from vlbias.edits.weights import OutputMap, editable_maps
 from vlbias.errors import BadStudy
@@ -101,7 +101,7 @@ class RankOne:
             maps = [maps[int(np.argmax(self.effects))]]
         targets = find_targets(model, maps, fact, answer, context.prefixes, self.search)
         updates = [
-            update_of(one, target, context.moments.with_ridge(one.path, self.ridge), self.keys)
+            update_of(one, target, context.moments, self.ridge, self.keys)
             for one, target in zip(maps, targets, strict=True)
         ]
         best = int(np.argmin([update.cost for update in updates]))
@@ -118,24 +118,33 @@ class RankOne:
 
 
 def update_of(
-    one: OutputMap, target: Target, moments: Any, keys: Literal["mixed", "one"]
+    one: OutputMap,
+    target: Target,
+    moments: KeyMoments,
+    ridge: float,
+    keys: Literal["mixed", "one"],
 ) -> RankOneUpdate:
     """The update that gives a map its target.
 
     Args:
         one: The map.
         target: What was found for it.
-        moments: Of its keys, invertible.
-        keys: See `RankOne`.
+        moments: Of its keys.
+        ridge: See `RankOne`.
+        keys: See there.
+
+    Raises:
+        BadData: if the moments cannot be inverted; says the rank.
     """
+    whitened = moments.whitened(one.path, ridge, target.mean_key)
     if keys == "mixed":
         # without a prefix the map gives `value`, so that only `delta` is missing
-        return rank_one_update(one.weight, target.delta, target.keys[0], moments, target.mean_key)
+        return update_along(one.weight, target.delta, target.keys[0], whitened)
     key = target.mean_key.double()
     bias = getattr(one.module, "bias", None)
     now = one.weight.double() @ key + (0.0 if bias is None else bias.detach().double())
     goal = target.value.double() + target.delta.double()
-    return rank_one_update(one.weight, goal - now, key, moments)
+    return update_along(one.weight, goal - now, key, whitened)
 
 
 def change_of(one: OutputMap, update: RankOneUpdate, notes: dict[str, Any]) -> Change:

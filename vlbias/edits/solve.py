@@ -11,7 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["RankOneUpdate", "interference", "least_squares_update", "rank_one_update"]
+__all__ = [
+    "RankOneUpdate",
+    "interference",
+    "least_squares_update",
+    "rank_one_update",
+    "update_along",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +55,21 @@ def rank_one_update(
             grows without bound as the two become orthogonal.
     """
     whitened = torch.linalg.solve(moments, (key if direction is None else direction).to(moments))
+    return update_along(weight, residual, key, whitened)
+
+
+def update_along(weight: Tensor, residual: Tensor, key: Tensor, whitened: Tensor) -> RankOneUpdate:
+    """As `rank_one_update`, of which C⁻¹k is known.
+
+    Args:
+        weight: The map, [out, in].
+        residual: By how much the output of `key` moves, [out].
+        key: [in].
+        whitened: C⁻¹k of the key that gives the direction, [in].
+    """
     right = whitened / whitened.norm()
     # in the precision of the moments: a small overlap would make rounding large
-    left = residual.to(moments) / torch.dot(right, key.to(moments))
+    left = residual.to(right) / torch.dot(right, key.to(right))
     # the norm of an outer product is the product of the norms, and `right` has length 1
     return RankOneUpdate(left, right, float(left.norm() / weight.norm()))
 

@@ -7,17 +7,17 @@ prefixes, a divergence that keeps what the model says of the subject otherwise, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import kl_div
 
-from vlbias.causal.hooks import first_tensor, with_first_tensor
 from vlbias.data.facts import Fact
-from vlbias.edits.keys import by_rows, collated, completion, record_maps
+from vlbias.edits.added_passes import Added, Passes, WholePasses
+from vlbias.edits.keys import completion, record_maps
+from vlbias.edits.staggered_passes import StaggeredPasses, can_stagger
 from vlbias.edits.weights import OutputMap
 
 __all__ = ["Target", "ValueSearch", "find_targets"]
@@ -77,6 +77,8 @@ def find_targets(
     answer: str,
     prefixes: Sequence[str],
     search: ValueSearch,
+    *,
+    shared: bool = True,
 ) -> list[Target]:
     """The target of each map, each as if it were searched for alone, in shared passes.
 
@@ -90,43 +92,37 @@ def find_targets(
         answer: What should follow.
         prefixes: Texts that may stand before the prompt.
         search: Settings.
+        shared: Leave out tokens and blocks that no δ reaches, and take the gradients of the first step from
+            one pass; off only to test that the same is found.
     """
     texts = [completion(fact, answer, prefix) for prefix in ("", *prefixes)]
     seen = record_maps(model, maps, texts)
     essence = completion(fact, answer, prompt=f"{fact.subject} {search.essence}")
-    searched = [_Search(one, seen[one.path].values[0]) for one in maps]
+    searched = [_Search(one, seen[one.path].values[0], search.rate) for one in maps]
+    kind: type[StaggeredPasses] | type[WholePasses] = (
+        StaggeredPasses if shared and can_stagger(model) else WholePasses
+    )
     with torch.enable_grad():
-        _run(model, searched, texts, essence, search)
+        _run(kind(model, texts, essence), searched, search)
     return [
         Target(s.value, s.delta.detach(), seen[s.map.path].keys, s.loss, s.steps) for s in searched
     ]
 
 
 class _Search:
-    def __init__(self, map_: OutputMap, value: Tensor) -> None:
+    reference: Tensor | None
+
+    def __init__(self, map_: OutputMap, value: Tensor, rate: float) -> None:
         self.map, self.value = map_, value
         self.delta = torch.zeros_like(value, requires_grad=True)
         self.loss, self.steps, self.reference = float("inf"), 0, None
-        self.optimiser: Any = None
-
-    reference: Tensor | None
+        self.optimiser = torch.optim.Adam([self.delta], lr=rate)
 
 
-def _run(
-    model: Any,
-    searched: Sequence[_Search],
-    texts: Sequence[Any],
-    essence: Any,
-    search: ValueSearch,
-) -> None:
-    batch, places = collated(model, texts)
-    said = model.tokenised(essence)
-    ids, subject = list(said.ids[: said.length]), max(said.spans["subject"])
-    for one in searched:
-        one.optimiser = torch.optim.Adam([one.delta], lr=search.rate)
+def _run(passes: Passes, searched: Sequence[_Search], search: ValueSearch) -> None:
     going = list(searched)
     for step in range(search.steps + 1):
-        losses = _losses(model, going, batch, places, (ids, subject), search)
+        losses = _losses(passes, going, search)
         for one, loss in zip(going, losses, strict=True):
             one.loss, one.steps = float(loss.detach()), step
         on = [
@@ -136,8 +132,10 @@ def _run(
         ]
         if not on or step == search.steps:
             return
+        # before the first step all searches may have one loss: its gradient counts once for each
+        apart = {id(loss): loss for _, loss in on}
         grads = torch.autograd.grad(
-            torch.stack([loss for _, loss in on]).sum(), [one.delta for one, _ in on]
+            torch.stack(list(apart.values())).sum(), [one.delta for one, _ in on]
         )
         for (one, _), grad in zip(on, grads, strict=True):
             one.delta.grad = grad
@@ -149,24 +147,13 @@ def _run(
         going = [one for one, _ in on]
 
 
-def _losses(
-    model: Any,
-    going: Sequence[_Search],
-    batch: dict[str, Tensor],
-    places: Tensor,
-    essence: tuple[list[int], int],
-    search: ValueSearch,
-) -> list[Tensor]:
-    count, copies = len(places), len(going)
-    several = {
-        key: t.repeat(copies, *(1 for _ in t.shape[1:])) if t.ndim else t
-        for key, t in batch.items()
-    }
-    with _added(model.net, going, [places] * copies):
-        scores = model.encode("lm", several)[:, 0].view(copies, count)
-    ids, subject = essence
-    with _added(model.net, going, [torch.tensor([subject], device=places.device)] * copies):
-        others = model.next_token_logits([ids] * copies, grad=True).log_softmax(1)
+def _losses(passes: Passes, going: Sequence[_Search], search: ValueSearch) -> list[Tensor]:
+    scores, others = passes.run([Added(one.map, one.delta) for one in going])
+    if len(scores) < len(going):  # nothing is added yet: one pass is that of every search
+        going[0].reference = others[0].detach()
+        for one in going:
+            one.reference = going[0].reference
+        return [-scores[0].mean()] * len(going)
     losses = []
     for place, one in enumerate(going):
         if one.reference is None:
@@ -175,26 +162,3 @@ def _losses(
         size = one.delta.norm() / one.value.norm() ** 2
         losses.append(-scores[place].mean() + search.divergence * kept + search.decay * size)
     return losses
-
-
-def _added(net: nn.Module, going: Sequence[_Search], places: Sequence[Tensor]) -> ExitStack:
-    """Each copy of the rows has the δ of its own map added at its places."""
-    hooks, every = ExitStack(), sum(map(len, places))
-    for number, (one, own) in enumerate(zip(going, places, strict=True)):
-
-        def after(
-            _: nn.Module,
-            __: Any,
-            output: Any,
-            one: _Search = one,
-            first: int = number,
-            own: Tensor = own,
-        ) -> Any:
-            given = first_tensor(output)
-            tensor = by_rows(given, every).clone()
-            rows = torch.arange(first * len(own), (first + 1) * len(own), device=own.device)
-            tensor[rows, own] = tensor[rows, own] + one.delta
-            return with_first_tensor(output, tensor.view_as(given))
-
-        hooks.callback(net.get_submodule(one.map.path).register_forward_hook(after).remove)
-    return hooks

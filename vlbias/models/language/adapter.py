@@ -152,16 +152,24 @@ class LanguageModel(NextToken):
 
     def continued(self, tower: str, batch: Batch, past: Any, rows: Tensor, start: int) -> Tensor:
         """As `encode`, running only the tokens from `start` on."""
-        ids = batch["input_ids"][:, start:]
-        positions = torch.arange(start, start + ids.shape[1], device=ids.device)
+        hidden = self._continued(batch["input_ids"], past, rows, start)
+        return self._scores(hidden, batch["at"] - start, batch["ask"])
+
+    def continued_logits(self, ids: Tensor, past: Any, rows: Tensor, start: int) -> Tensor:
+        """Logits [R, vocabulary] behind texts of as many tokens, running only the tokens from `start` on."""
+        return self.logits_behind(self._continued(ids, past, rows, start)[:, -1])
+
+    def _continued(self, ids: Tensor, past: Any, rows: Tensor, start: int) -> Tensor:
+        new = ids[:, start:]
+        positions = torch.arange(start, ids.shape[1], device=ids.device)
         base = self.net.get_submodule(self.layout.base)
-        hidden = base(
-            input_ids=ids,
-            position_ids=positions.expand(len(ids), -1),
+        hidden: Tensor = base(
+            input_ids=new,
+            position_ids=positions.expand(len(new), -1),
             use_cache=True,
             **{_cache_name(base): Past(past, rows, start)},
         ).last_hidden_state
-        return self._scores(hidden, batch["at"] - start, batch["ask"])
+        return hidden
 
     def _scores(self, hidden: Tensor, at: Tensor, ask: Tensor) -> Tensor:
         normalised = self.normalised or self.layout.masked

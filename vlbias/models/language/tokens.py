@@ -99,9 +99,9 @@ class Tokenizer:
         """Write it as `from_pretrained` loads it."""
         self._tokenizer.save_pretrained(folder)
 
-    def decoded(self, ids: Sequence[int]) -> str:
-        """The text of some tokens."""
-        return str(self._tokenizer.decode(ids))
+    def decoded(self, ids: Sequence[int], *, special: bool = True) -> str:
+        """The text of some tokens, special ones among them or not."""
+        return str(self._tokenizer.decode(ids, skip_special_tokens=not special))
 
     def rows(self, cloze: Cloze) -> tuple[Row, ...]:
         """The row of each candidate; candidates that one pass can score share a row.

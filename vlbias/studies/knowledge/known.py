@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from vlbias.causal.cloze import Completion
 from vlbias.causal.staged_model import StagedModel
 from vlbias.errors import BadStudy
@@ -41,19 +39,10 @@ def are_answered(model: Any, items: Sequence[tuple[str, str]]) -> list[bool]:
         model: A causal language model.
         items: Prompts and answers.
     """
-    texts, wanted, owner = [], [], []
-    for number, (prompt, answer) in enumerate(items):
-        before, tokens = answer_tokens(model, prompt, answer)
-        for place, token in enumerate(tokens):
-            texts.append([*before, *tokens[:place]])
-            wanted.append(token)
-            owner.append(number)
-    right = [True] * len(items)
-    for start in range(0, len(texts), _BATCH):
-        part = slice(start, start + _BATCH)
-        said = model.next_token_logits(texts[part]).argmax(1).cpu()
-        for number, same in zip(
-            owner[part], (said == torch.tensor(wanted[part])).tolist(), strict=True
-        ):
-            right[number] = right[number] and bool(same)
+    said = [answer_tokens(model, prompt, answer) for prompt, answer in items]
+    right: list[bool] = []
+    for start in range(0, len(said), _BATCH):
+        part = said[start : start + _BATCH]
+        texts = [[*before, *tokens] for before, tokens in part]
+        right += model.are_next(texts, [len(before) for before, _ in part])
     return right

@@ -12,7 +12,7 @@ _SHARE = (
 )
 _BOOTSTRAP = "percentile limits of a bootstrap over subjects"
 _EVIDENCE = (
-    "tests/test_tracing_truth.py: nets whose facts can be, or were, written in known layers only"
+    "tests/test_fact_nets.py: nets whose facts can be, or were, written in known layers only"
 )
 
 CLAIMS: tuple[Claim, ...] = (

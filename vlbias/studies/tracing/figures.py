@@ -7,14 +7,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from vlbias.plots.axes import cells
-from vlbias.studies.tracing.roles import ROLES
+from vlbias.studies.knowledge.map_figures import NAMES, draw_map
 
-__all__ = ["NAMES", "contrast_maps", "effect_maps"]
-
-_COLOURS = "PuOr_r"
-NAMES = {"resid": "residual stream", "attn": "attention", "mlp": "MLP"}
-"""Part to what a page calls it."""
+__all__ = ["contrast_maps", "effect_maps"]
 
 
 def effect_maps(effects: pd.DataFrame) -> Figure:
@@ -36,31 +31,10 @@ def _maps(frame: pd.DataFrame, value: str, groups: list[str]) -> Figure:
     for row, group in zip(axes, groups, strict=True):
         for axis, part in zip(row, parts, strict=True):
             inside = frame[(frame["group"] == group) & (frame["part"] == part)]
-            image = _map(axis, inside, value, reach)
+            image = draw_map(axis, inside, value, reach)
             axis.set_title(f"{NAMES[part]}, {group}", fontsize=8)
         row[0].set_ylabel("layer", fontsize=8)
     bar = figure.colorbar(image, ax=axes.ravel().tolist(), shrink=0.8)
     bar.set_label("share of the total effect", fontsize=8)
     bar.ax.tick_params(labelsize=7)
     return figure
-
-
-def _map(axis: Any, frame: pd.DataFrame, value: str, reach: float) -> Any:
-    roles = [role for role in ROLES if role in set(frame["role"])]
-    table = frame.pivot(index="layer", columns="role", values=value)[roles]
-    said = [
-        f"layer {layer}, {role.replace('_', ' ')}\n{number:+.2f}"
-        for (layer, role), number in table.stack(future_stack=True).items()
-    ]
-    image = cells(axis, table, said, colours=_COLOURS, reach=reach)
-    axis.set_xticks(
-        range(len(roles)), [r.replace("_", " ") for r in roles], fontsize=7, rotation=60
-    )
-    axis.tick_params(axis="y", labelsize=7)
-    if "p_adjusted" in frame:
-        shown = frame[(frame["lo"] > 0) | (frame["hi"] < 0)]
-        axis.scatter(
-            [roles.index(role) for role in shown["role"]], shown["layer"], s=30, marker="s",
-            facecolors="none", edgecolors="#000000", linewidths=1,
-        )  # fmt: skip
-    return image

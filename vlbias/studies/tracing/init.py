@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from vlbias.studies.knowledge.started import found_facts, written
+from vlbias.studies.knowledge.trace_settings import PARTS
 from vlbias.studies.start import Start, commented_line
-from vlbias.studies.tracing.study import PARTS
 
 __all__ = ["start"]
 

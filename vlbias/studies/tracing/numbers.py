@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from vlbias.runs.events import Note, silent
 from vlbias.store.finished import refuse_unfinished
 from vlbias.store.run_folder import Run
+from vlbias.studies.knowledge.effect_map import CONTRAST, EffectMap, contrast_of, traced_facts
 
 __all__ = ["Tables", "numbers"]
-
-Floats = NDArray[np.float64]
-_SITE = ("part", "layer", "role")
-_FACTS = ("sample_id", "subject", "group", "known", "left_out", "draws", "clean", "corrupted")
 
 
 @dataclass(frozen=True)
@@ -56,157 +50,16 @@ def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) 
     records = [
         one for path in run.files for one in json.loads(path.read_text(encoding="utf-8"))["facts"]
     ]
-    facts = _facts(run, records)
+    facts = traced_facts(run.samples, records)
     note("resampling subjects")
     groups = study["compare"] or ["all"]
     maps = [
-        _Map.of(group, facts, records, draws, np.random.default_rng([seed, number]))
+        EffectMap.of(group, facts, records, draws, np.random.default_rng([seed, number]))
         for number, group in enumerate(groups)
     ]
     return Tables(
         facts,
         pd.DataFrame([one.total for one in maps]),
         pd.concat([one.effects for one in maps], ignore_index=True),
-        _contrast(*maps) if len(maps) == 2 else pd.DataFrame(columns=_CONTRAST),
+        contrast_of(*maps) if len(maps) == 2 else pd.DataFrame(columns=CONTRAST),
     )
-
-
-def _facts(run: Run, records: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    samples = run.samples.set_index("sample_id")
-    rows = [
-        {
-            "sample_id": one["id"],
-            "subject": samples.loc[one["id"], "cluster"],
-            "group": samples.loc[one["id"], "group"],
-            **{name: one.get(name, np.nan) for name in _FACTS[3:]},
-        }
-        for one in records
-    ]
-    return pd.DataFrame(rows, columns=list(_FACTS))
-
-
-@dataclass(frozen=True)
-class _Map:
-    """The map of one group, with the shares of each bootstrap draw."""
-
-    total: dict[str, Any]
-    effects: pd.DataFrame
-    drawn: Floats
-
-    @classmethod
-    def of(
-        cls,
-        group: str,
-        facts: pd.DataFrame,
-        records: Sequence[dict[str, Any]],
-        draws: int,
-        rng: np.random.Generator,
-    ) -> _Map:
-        inside = facts if group == "all" else facts[facts["group"] == group]
-        traced = inside[inside["clean"].notna()]
-        by_id = {one["id"]: one for one in records}
-        sites = _sites(by_id[i] for i in traced["sample_id"])
-        given = _given_back(traced, by_id, sites)
-        lost = (traced["clean"] - traced["corrupted"]).to_numpy(float)
-        weights = _weights(traced["subject"], draws, rng)
-        present = ~np.isnan(given)
-        value, weight = np.nan_to_num(given), present * lost[:, None]
-        share = _ratio(value.sum(0), weight.sum(0))
-        drawn = _ratio(weights @ value, weights @ weight)
-        effects = pd.DataFrame(sites, columns=list(_SITE))
-        effects.insert(0, "group", group)
-        effects["n"] = present.sum(0)
-        effects["effect"] = _ratio(value.sum(0), present.sum(0))
-        effects["share"] = share
-        effects["lo"], effects["hi"] = _limits(drawn)
-        te = _ratio(weights @ lost, weights.sum(1))
-        total = {
-            "group": group,
-            "facts": len(inside),
-            "known": int(inside["known"].sum()),
-            "traced": len(traced),
-            "subjects": traced["subject"].nunique(),
-            "clean": traced["clean"].mean(),
-            "corrupted": traced["corrupted"].mean(),
-            "total": lost.mean() if len(lost) else np.nan,
-            "total_lo": np.quantile(te, 0.025) if len(lost) else np.nan,
-            "total_hi": np.quantile(te, 0.975) if len(lost) else np.nan,
-        }
-        return cls(total, effects, drawn)
-
-
-def _sites(records: Iterator[dict[str, Any]]) -> list[tuple[str, int, str]]:
-    found: dict[tuple[str, int, str], None] = {}
-    for one in records:
-        for role, parts in one["restored"].items():
-            for part, values in parts.items():
-                found |= {(part, layer, role): None for layer in range(len(values))}
-    return list(found)
-
-
-def _given_back(
-    traced: pd.DataFrame, by_id: dict[str, dict[str, Any]], sites: Sequence[tuple[str, int, str]]
-) -> Floats:
-    """Probability restored at each site less the corrupted one, [facts, sites]; NaN without the role."""
-    given = np.full((len(traced), len(sites)), np.nan)
-    for row, name in enumerate(traced["sample_id"]):
-        one = by_id[name]
-        for column, (part, layer, role) in enumerate(sites):
-            if role in one["restored"]:
-                given[row, column] = one["restored"][role][part][layer] - one["corrupted"]
-    return given
-
-
-def _weights(subjects: pd.Series, draws: int, rng: np.random.Generator) -> Floats:
-    """How often each fact is drawn, [draws, facts]; facts of a subject are drawn together."""
-    names, code = np.unique(subjects.to_numpy(str), return_inverse=True)
-    if not len(names):
-        return np.zeros((draws, 0))
-    times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
-    return times[:, code].astype(float)
-
-
-def _ratio(over: Floats, under: Floats) -> Floats:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(under != 0, np.asarray(over) / np.asarray(under), np.nan)
-
-
-def _limits(drawn: Floats) -> tuple[Floats, Floats]:
-    if not drawn.size:
-        empty = np.full(drawn.shape[1], np.nan)
-        return empty, empty
-    lo, hi = np.nanquantile(drawn, [0.025, 0.975], axis=0)
-    return lo, hi
-
-
-_CONTRAST = [*_SITE, "first", "second", "difference", "lo", "hi", "p_adjusted"]
-
-
-def _contrast(first: _Map, second: _Map) -> pd.DataFrame:
-    """Differences of shares with limits for all sites together, by the largest |t| of the bootstrap."""
-    left, right = (one.effects.set_index(list(_SITE)) for one in (first, second))
-    common = [site for site in left.index if site in right.index]
-    place = (
-        {site: n for n, site in enumerate(left.index)},
-        {s: n for n, s in enumerate(right.index)},
-    )
-    drawn = (
-        first.drawn[:, [place[0][s] for s in common]]
-        - second.drawn[:, [place[1][s] for s in common]]
-    )
-    frame = pd.DataFrame(common, columns=list(_SITE))
-    frame["first"] = left.loc[common, "share"].to_numpy(float)
-    frame["second"] = right.loc[common, "share"].to_numpy(float)
-    difference = (frame["first"] - frame["second"]).to_numpy(float)
-    se = np.nanstd(drawn, axis=0, ddof=1) if len(common) else np.zeros(0)
-    frame["difference"] = difference
-    moves = se > 1e-12
-    largest = np.nanmax(
-        np.abs(drawn[:, moves] - difference[moves]) / se[moves], axis=1, initial=0.0
-    )
-    width = float(np.quantile(largest, 0.95)) * se
-    frame["lo"], frame["hi"] = difference - width, difference + width
-    size = np.divide(np.abs(difference), se, out=np.zeros_like(difference), where=moves)
-    above = (largest[:, None] >= size[None, :]).sum(0)
-    frame["p_adjusted"] = np.where(moves, (1 + above) / (1 + len(largest)), 1.0)
-    return frame[_CONTRAST]

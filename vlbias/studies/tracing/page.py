@@ -11,11 +11,12 @@ from vlbias.report import blocks
 from vlbias.report.blocks import Block, Glance, Guidance, Part, Section, Verdict
 from vlbias.report.claims import Sentence
 from vlbias.store.run_folder import Run
+from vlbias.studies.knowledge.map_figures import NAMES
+from vlbias.studies.knowledge.token_roles import ROLES
 from vlbias.studies.tracing import figures
 from vlbias.studies.tracing.claims import CLAIMS
 from vlbias.studies.tracing.meanings import MEANINGS
 from vlbias.studies.tracing.numbers import Tables
-from vlbias.studies.tracing.roles import ROLES
 
 __all__ = ["section"]
 
@@ -108,7 +109,7 @@ def _contrasted(model: str, compared: list[str], contrast: pd.DataFrame) -> Sent
 def _worded(row: pd.Series) -> dict[str, object]:
     values: dict[str, object] = dict(row.to_dict())
     role = str(row["role"])
-    values["part"], values["role"] = figures.NAMES[str(row["part"])], ROLES[role].split(",")[0]
+    values["part"], values["role"] = NAMES[str(row["part"])], ROLES[role].split(",")[0]
     return values
 
 

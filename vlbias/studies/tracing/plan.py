@@ -12,7 +12,7 @@ from vlbias.runs.events import Note, silent
 from vlbias.studies.knowledge.fact_choice import facts_of
 from vlbias.studies.knowledge.fact_plan import FactPlan
 from vlbias.studies.knowledge.known import refuse_other_models
-from vlbias.studies.tracing.roles import ROLES
+from vlbias.studies.knowledge.token_roles import ROLES
 from vlbias.studies.tracing.study import Study
 
 __all__ = ["TracingPlan", "make_plan"]

@@ -23,9 +23,8 @@ from vlbias.runs.interfaces import Cell
 from vlbias.runs.manifest import described
 from vlbias.store.cell_writer import cell_key
 from vlbias.studies.arms.work import about_data, about_model
+from vlbias.studies.knowledge.restoring import Restorer
 from vlbias.studies.tracing.plan import TracingPlan
-from vlbias.studies.tracing.restoring import Restorer
-from vlbias.studies.tracing.worlds import subject_sd
 
 __all__ = ["Work", "estimate"]
 
@@ -54,10 +53,7 @@ class Work(interfaces.Work):
     def __init__(self, plan: TracingPlan, folder: Path, note: Note = silent) -> None:
         self.plan, self.folder, study = plan, folder, plan.study
         self.model: Any = load_model(study.model, device=study.device, dtype=study.dtype)
-        facts = plan.facts.facts
-        self.sd = study.noise * subject_sd(self.model, facts)
-        subjects = tuple(dict.fromkeys(fact.subject for fact in facts))
-        self.restorer = Restorer(self.model, study, plan.roles, plan.layers, self.sd, subjects)
+        self.restorer = Restorer(self.model, study, study.seed, plan.facts.facts)
         base = cell_key(self._determined_by())
         self.cells = [
             Cell(cell_key({"study": base, "facts": [fact.id for fact in part]}), part, ".json")
@@ -83,7 +79,7 @@ class Work(interfaces.Work):
             ),
             "model": about_model(self.model)["model"] | {"layers": self.plan.layers},
             **about_data(facts, self.folder, self.plan.files),
-            "noise_sd": self.sd,
+            "noise_sd": self.restorer.sd,
         }
 
     def write_samples(self) -> None:

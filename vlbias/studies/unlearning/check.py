@@ -24,6 +24,13 @@ def remarks(study: Study) -> Iterator[Remark]:
         yield Remark(
             "holdout", "note", "without facts that the model never saw there is no membership AUC"
         )
+    if study.trace is None:
+        yield Remark(
+            "trace",
+            "note",
+            "without tracing nothing tells where the facts are read; trace = { facts = 20 } adds the map "
+            "beside the methods",
+        )
     if not study.level:
         yield Remark(
             "level",

@@ -50,5 +50,42 @@ CLAIMS: tuple[Claim, ...] = (
         _EVIDENCE,
         exploratory=True,
     ),
+    Claim(
+        "unlearning-traced",
+        "Before training, {part} of layer {layer} at the {role} gives back more of the effect of the facts to "
+        "forget than of those to retain: {difference:+.2f} of the total effect, limits for all sites together "
+        "{lo:+.2f} to {hi:+.2f}. Whether training there pays is another question, which the methods answer.",
+        "difference of shares of the total effect between facts to forget and facts to retain",
+        "bootstrap over subjects, largest |t| over all sites",
+        "5 % over all sites",
+        _EVIDENCE,
+    ),
+    Claim(
+        "unlearning-traced-nowhere",
+        "Before training, no site is shown to give back more of the effect of the facts to forget than of "
+        "those to retain.",
+        "difference of shares of the total effect between facts to forget and facts to retain",
+        "bootstrap over subjects, largest |t| over all sites",
+        "an absence is not tested",
+        _EVIDENCE,
+    ),
+    Claim(
+        "unlearning-block",
+        "Of the blocks that {label} trained, {site} carries most: with this block alone as it was, {share:.0%} "
+        "of what was forgotten is known again (mean over seeds).",
+        "share of the forgetting that one block brings back",
+        "none: means over seeds",
+        "none",
+        _EVIDENCE,
+        exploratory=True,
+    ),
+    Claim(
+        "unlearning-diverged",
+        "{label} (seed {seed}) {stopped}: its numbers are those of that check.",
+        "why training ended",
+        "a count",
+        "none",
+        _EVIDENCE,
+    ),
 )
 """All claims of this kind of study."""

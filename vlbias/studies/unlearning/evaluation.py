@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import harmonic_mean
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from vlbias.data.facts import Fact
 from vlbias.edits.change import Change, kept
 from vlbias.edits.training import answer_losses
 from vlbias.studies.knowledge.known import are_answered
+from vlbias.studies.unlearning.task_metrics import aggregate_of, task_values
 
 __all__ = ["Evaluation", "harmonic_of_two", "task_score"]
 
@@ -23,8 +25,8 @@ _RATE, _PER_STEP = 5e-4, 64
 
 
 def harmonic_of_two(forgotten: float, retained: float) -> float:
-    """The task's aggregate: the harmonic mean of the share forgotten and the share retained."""
-    return 2 / (1 / max(forgotten, 1e-6) + 1 / max(retained, 1e-6))
+    """The aggregate of facts without tasks: the harmonic mean of the share forgotten and that retained."""
+    return float(harmonic_mean([forgotten, retained]))
 
 
 def task_score(aggregate: float, utility: float | None, auc: float | None) -> float:
@@ -50,6 +52,7 @@ class Evaluation:
         relearn: Steps of training on half of the forgotten subjects.
         gold: Log-probabilities of the next token behind the prompts to forget in a model that never saw them,
             [facts, vocabulary]; None if there is none.
+        longest: Tokens of what is written where facts belong to a task, at most.
     """
 
     forget: tuple[Fact, ...]
@@ -58,6 +61,7 @@ class Evaluation:
     utility: tuple[tuple[str, str], ...]
     relearn: int
     gold: Tensor | None
+    longest: int = 256
 
     def of(self, model: Any) -> dict[str, Any]:
         """All numbers of a model."""
@@ -65,7 +69,8 @@ class Evaluation:
         useful = are_answered(model, self.utility)
         utility = float(np.mean(useful)) if useful else None
         auc = self._membership(model)
-        aggregate = harmonic_of_two(1 - forget, retain)
+        tasks = task_values(model, self.forget, self.retain, self.longest)
+        aggregate = aggregate_of(tasks) if tasks else harmonic_of_two(1 - forget, retain)
         return {
             "forget": forget,
             "retain": retain,
@@ -75,6 +80,7 @@ class Evaluation:
             "score": task_score(aggregate, utility, auc),
             "divergence": self._divergence(model),
             "relearned": self._relearned(model) if self.relearn else None,
+            "tasks": [one._asdict() for one in tasks],
             "retain_right": are_answered(model, [(f.prompt, f.answer) for f in self.retain]),
         }
 

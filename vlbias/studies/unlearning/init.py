@@ -43,6 +43,7 @@ def start(data: Path, model: str, out: Path) -> Start:
             commented_line("gold", "", "a model that never saw the facts to forget, if any"),
             commented_line("level", 0.1, "training stops at this share still answered"),
             commented_line("seeds", [0, 1, 2], "of training"),
+            f"{'trace = { facts = 12, draws = 5 }':39} # where the facts are read, before training",
             commented_line("relearn", 40, "steps on half of the forgotten subjects"),
             *methods_table(methods, "ways of forgetting that are compared"),
         ],

@@ -11,6 +11,8 @@ from vlbias.report import blocks
 from vlbias.report.blocks import Block, Glance, Guidance, Part, Section, Verdict
 from vlbias.report.claims import Sentence
 from vlbias.store.run_folder import Run
+from vlbias.studies.knowledge import map_figures
+from vlbias.studies.knowledge.token_roles import ROLES
 from vlbias.studies.unlearning import figures
 from vlbias.studies.unlearning.claims import CLAIMS
 from vlbias.studies.unlearning.meanings import MEANINGS
@@ -21,6 +23,7 @@ __all__ = ["section"]
 
 _CLAIMS = {claim.name: claim for claim in CLAIMS}
 block = partial(blocks.block, meanings=MEANINGS)
+_SHOWN = 20
 
 GUIDANCE = Guidance(
     limits=(
@@ -59,10 +62,15 @@ def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
         "unlearning-no-difference": "not shown",
     }
     verdict = verdicts.get(first.claim, "too little data")
+    parts = [Part("What is forgotten and what is kept", list(_blocks(tables)))]
+    if len(tables.contrast) or len(tables.blocks):
+        parts.append(
+            Part("Where facts are read, and which layer pays", list(_layer_blocks(tables)))
+        )
     return Section(
         first,
         others,
-        [Part("What is forgotten and what is kept", list(_blocks(tables)))],
+        parts,
         GUIDANCE,
         glance=[Glance("What helps?", first, "", verdict)],
         task="text-generation",
@@ -88,6 +96,28 @@ def _sentences(run: Run, tables: Tables) -> Iterator[Sentence]:
             "divergence": _or_not(row["divergence"], ".2f"),
         }
         yield _CLAIMS["unlearning-score"].say(**{**row.to_dict(), **said})
+    yield from _layer_sentences(tables)
+    for _, row in tables.conditions.iterrows():
+        if "diverged" in str(row["stopped"]):
+            yield _CLAIMS["unlearning-diverged"].say(**row.to_dict())
+
+
+def _layer_sentences(tables: Tables) -> Iterator[Sentence]:
+    if len(tables.contrast):
+        shown = tables.contrast[(tables.contrast["lo"] > 0) & (tables.contrast["part"] != "resid")]
+        if shown.empty:
+            yield _CLAIMS["unlearning-traced-nowhere"].say()
+        else:
+            most = shown.loc[shown["difference"].idxmax()].to_dict()
+            role = ROLES[str(most["role"])].split(",")[0]
+            part = map_figures.NAMES[str(most["part"])]
+            yield _CLAIMS["unlearning-traced"].say(**{**most, "role": role, "part": f"the {part}"})
+    if tables.blocks.empty:
+        return
+    means = tables.blocks.groupby(["label", "site"], sort=False)["share"].mean().dropna()
+    for label, shares in means.groupby("label", sort=False):
+        site = shares.idxmax()[1]
+        yield _CLAIMS["unlearning-block"].say(label=label, site=site, share=float(shares.max()))
 
 
 def _or_not(value: float, form: str) -> str:
@@ -121,6 +151,27 @@ def _blocks(tables: Tables) -> Iterator[Block]:
         table=beside_published(tables.methods),
         folded=True,
     )
+    if len(tables.tasks):
+        yield block(
+            "Metrics of the task",
+            "Of what is written behind the prompts, the most probable token each time: recall of ROUGE-L for "
+            "passages, exact answers for questions. The aggregate is the harmonic mean of all of them.",
+            table=tables.tasks,
+            folded=True,
+        )
+
+
+def _layer_blocks(tables: Tables) -> Iterator[Block]:
+    if len(tables.contrast):
+        yield block(
+            "Read here, trained there",
+            "Left: share of the total effect that restoring gives back, in the facts to forget less in those "
+            "to retain; framed where the limits for all sites together exclude 0. Then, over the layers that "
+            "each method trained, facts retained by those that reached the level; and what one block put back "
+            "as it was brings back. A layer pays where forgetting in it keeps more.",
+            figure=figures.traced_and_trained(tables.contrast, tables.conditions, tables.blocks),
+            table=tables.contrast.sort_values("difference", ascending=False).head(_SHOWN),
+        )
     if len(tables.blocks):
         yield block(
             "Which block carries the forgetting",

@@ -18,8 +18,26 @@ from vlbias.studies.knowledge.fact_plan import FactPlan
 from vlbias.studies.knowledge.known import refuse_other_models
 from vlbias.studies.knowledge.utility import Items, utility_of
 from vlbias.studies.unlearning.study import Method, Study
+from vlbias.studies.unlearning.task_metrics import refuse_without_rouge
 
-__all__ = ["Condition", "UnlearningPlan", "make_plan"]
+__all__ = ["Condition", "TracedFacts", "UnlearningPlan", "make_plan"]
+
+_TRACED = 4
+"""Facts that are traced in one cell; a kill loses one cell."""
+
+
+@dataclass(frozen=True)
+class TracedFacts:
+    """What one cell computes: where facts are read, in the model as it is.
+
+    Args:
+        facts: Which.
+    """
+
+    facts: tuple[Fact, ...]
+
+    def __len__(self) -> int:
+        return len(self.facts)
 
 
 @dataclass(frozen=True)
@@ -63,7 +81,23 @@ class UnlearningPlan(FactPlan):
         return [fact for fact in self.facts.facts if name and fact.group == name]
 
     @property
-    def parts(self) -> list[Condition]:
+    def traced(self) -> list[Fact]:
+        """The facts that are traced, in order; none where the study does not ask."""
+        study = self.study
+        most = 0 if study.trace is None else study.trace.facts
+        return [*self.group(study.forget)[:most], *self.group(study.retain)[:most]]
+
+    @property
+    def parts(self) -> list[Condition | TracedFacts]:
+        """The facts that are traced, the model as it is, gold, and every method with every seed."""
+        traced = self.traced
+        return [
+            *(TracedFacts(tuple(traced[i : i + _TRACED])) for i in range(0, len(traced), _TRACED)),
+            *self.conditions,
+        ]
+
+    @property
+    def conditions(self) -> list[Condition]:
         """The model as it is, gold, and every method with every seed."""
         study, count = self.study, len(self.facts.facts)
         fixed = ["before", *(["gold"] if study.gold else [])]
@@ -75,12 +109,12 @@ class UnlearningPlan(FactPlan):
     @property
     def rows(self) -> int:  # type: ignore[override]
         """Facts that are asked, over all conditions."""
-        return len(self.parts) * len(self.facts.facts)
+        return len(self.conditions) * len(self.facts.facts) + len(self.traced)
 
     @property
     def summary(self) -> str:
         """See `Plan.summary`."""
-        return f"{len(self.parts)} conditions"
+        return f"{len(self.conditions)} conditions"
 
 
 def make_plan(study: Study, note: Note = silent) -> UnlearningPlan:
@@ -96,6 +130,7 @@ def make_plan(study: Study, note: Note = silent) -> UnlearningPlan:
             setting or site.
         UnknownName: if there is no such model or site.
         BadModel: if a model's configuration cannot be read.
+        MissingExtra: if facts are passages, and the library that compares them is not installed.
     """
     note("reading the facts")
     groups = [study.forget, study.retain, *([study.holdout] if study.holdout else [])]
@@ -106,6 +141,7 @@ def make_plan(study: Study, note: Note = silent) -> UnlearningPlan:
     files = {**facts.files, **({"utility": found[study.utility]} if study.utility else {})}
     plan = UnlearningPlan(study, facts, utility, files)
     _refuse_same(plan)
+    refuse_without_rouge(facts.facts)
     note("reading the model's outline")
     for name in (study.model, *([study.gold] if study.gold else [])):
         refuse_other_models(name, outline_model(name))

@@ -17,9 +17,10 @@ _PUBLISHED = {
 }
 DIFFERS = (
     "The published row is of another model (OLMo, 1B), of documents and biographies (LUME) in place of "
-    "short facts, of ROUGE-L on continuations beside exact answers, of a harmonic mean over twelve numbers "
-    "in place of two, and of MMLU as utility, whose chance level is 0.25. It is quoted as others summarise "
-    "it. Scores of the two cannot be compared; what can is which numbers a score hides."
+    "short facts, of a harmonic mean over twelve numbers (two metrics of three tasks, to forget and to "
+    "retain) in place of two unless the facts come from LUME, and of MMLU as utility, whose chance level is "
+    "0.25. It is quoted as others summarise it. Scores of the two cannot be compared; what can is which "
+    "numbers a score hides."
 )
 """What a reader must know before comparing."""
 

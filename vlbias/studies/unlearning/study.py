@@ -12,8 +12,19 @@ from vlbias.edits.loss_names import Loss
 from vlbias.errors import BadStudy
 from vlbias.runs.study import Frozen, ModelStudy, plain_values
 from vlbias.studies.knowledge.fact_choice import FactChoice
+from vlbias.studies.knowledge.trace_settings import TraceSettings
 
-__all__ = ["Method", "Study"]
+__all__ = ["Method", "Study", "Trace"]
+
+
+class Trace(TraceSettings):
+    """How the model is traced before anything is trained.
+
+    Args:
+        facts: How many of the facts to forget, and how many of those to retain, in their order.
+    """
+
+    facts: int = Field(20, ge=2)
 
 
 class Method(Frozen):
@@ -47,6 +58,9 @@ class Study(ModelStudy):
         seeds: Of training; each is one run of every method.
         relearn: Steps of training on half of the forgotten subjects, after which the other half is asked.
         utility: A file of prompts and answers, one JSON object a line, that should stay.
+        trace: Where facts to forget are read otherwise than those to retain, before training; not asked if
+            not given.
+        longest: Tokens that a model writes where facts belong to a task of LUME, at most.
     """
 
     kind: Literal["unlearning"] = "unlearning"
@@ -60,6 +74,8 @@ class Study(ModelStudy):
     seeds: tuple[int, ...] = (0,)
     relearn: int = Field(40, ge=0)
     utility: Path | None = None
+    trace: Trace | None = None
+    longest: int = Field(256, ge=1)
 
     @field_validator("seeds")
     @classmethod
@@ -85,6 +101,8 @@ class Study(ModelStudy):
     def check(self) -> None:
         """See `StudyBase.check`."""
         self.facts.check()
+        if self.trace is not None:
+            self.trace.check_roles()
 
     def relative_to(self, folder: Path) -> Self:
         """See `StudyBase.relative_to`."""

@@ -27,12 +27,13 @@ from vlbias.runs.interfaces import Cell
 from vlbias.runs.manifest import described
 from vlbias.store.cell_writer import cell_key
 from vlbias.studies.arms.work import about_data, about_model
+from vlbias.studies.knowledge.restoring import Restorer
 from vlbias.studies.unlearning.evaluation import (
     Evaluation,
     losses_of,
     next_log_probabilities,
 )
-from vlbias.studies.unlearning.plan import Condition, UnlearningPlan
+from vlbias.studies.unlearning.plan import Condition, TracedFacts, UnlearningPlan
 
 __all__ = ["Work", "estimate"]
 
@@ -63,6 +64,7 @@ class Work(interfaces.Work):
             plan.utility,
             study.relearn,
             None if self.gold is None else next_log_probabilities(self.gold, forget),
+            study.longest,
         )
         if self.evaluation.forgotten(self.model, 0.0):
             raise NothingSolved(
@@ -77,7 +79,7 @@ class Work(interfaces.Work):
 
     def _determined_by(self) -> dict[str, Any]:
         plan, study = self.plan, self.plan.study
-        named = {"forget", "retain", "holdout", "level", "relearn", "dtype"}
+        named = {"forget", "retain", "holdout", "level", "relearn", "dtype", "longest"}
         return {
             **study.model_dump(mode="json", include=named),
             "model": self.model.name,
@@ -88,7 +90,13 @@ class Work(interfaces.Work):
             "version": version("vlbias"),
         }
 
-    def _about(self, part: Condition) -> dict[str, Any]:
+    def _about(self, part: Condition | TracedFacts) -> dict[str, Any]:
+        if isinstance(part, TracedFacts):
+            assert self.plan.study.trace is not None
+            settings = self.plan.study.trace.model_dump(mode="json", exclude={"facts"})
+            every = [fact.id for fact in self.plan.traced]
+            traced = [fact.id for fact in part.facts]
+            return {"traced": traced, "of": every, "trace": settings, "seed": self.plan.study.seed}
         method = None if part.method is None else part.method.model_dump(mode="json")
         return {"label": part.label, "method": method, "seed": part.seed}
 
@@ -124,10 +132,20 @@ class Work(interfaces.Work):
 
     def fill(self, key: str, part: Any) -> None:
         """See `Work.fill`."""
+        path = Cell(key, part, ".json").path(self.folder)
+        if isinstance(part, TracedFacts):
+            write_json(path, {"traced": list(self.restorer.rows(part.facts))})
+            return
         condition: Condition = part
-        found = self._evaluated(key, condition)
         said = {"label": condition.label, "seed": condition.seed}
-        write_json(Cell(key, part, ".json").path(self.folder), {**said, **found})
+        write_json(path, {**said, **self._evaluated(key, condition)})
+
+    @cached_property
+    def restorer(self) -> Restorer:
+        """Runs facts in their worlds, in the model as it is."""
+        study = self.plan.study
+        assert study.trace is not None
+        return Restorer(self.model, study.trace, study.seed, self.plan.traced)
 
     def _evaluated(self, key: str, part: Condition) -> dict[str, Any]:
         if part.method is None:
@@ -138,7 +156,8 @@ class Work(interfaces.Work):
         blocks = {str(one.site): one.names for one in weight_blocks(self.model, part.method.sites)}
         back = self.evaluation.put_back(self.model, change, blocks) if len(blocks) > 1 else {}
         notes = {name: change.notes[name] for name in ("steps", "stopped", "weights_of_retain")}
-        return {**numbers, **notes, **asdict(change.cost(self.model.net)), "put_back": back}
+        cost = asdict(change.cost(self.model.net))
+        return {**numbers, **notes, **cost, "put_back": back, "blocks": list(blocks)}
 
     def trained(self, part: Condition, state: Path) -> Change:
         """The change that a condition's training makes; goes on where it was broken off."""
@@ -169,7 +188,7 @@ def estimate(plan: UnlearningPlan, events: Events = QUIET) -> Iterator[str]:
         work = Work(plan, Path(folder), events.note)
         events.note("timing five steps of training")
         seconds = 0.0
-        for part in plan.parts:
+        for part in plan.conditions:
             if part.method is None:
                 continue
             options = {**part.method.options, "steps": 5}

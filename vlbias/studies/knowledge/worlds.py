@@ -13,7 +13,7 @@ from vlbias.causal.contrast import Contrast
 from vlbias.causal.example import Example
 from vlbias.data.facts import Fact
 from vlbias.errors import BadData
-from vlbias.studies.tracing.roles import roles_of, spans_of
+from vlbias.studies.knowledge.token_roles import roles_of, spans_of
 
 __all__ = ["CLEAN", "contrasts", "noised_example", "other_subjects", "roles_in", "subject_sd"]
 

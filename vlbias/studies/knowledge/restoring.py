@@ -15,12 +15,14 @@ from vlbias.causal.site import Mediator, Site
 from vlbias.data.facts import Fact
 from vlbias.errors import BadData
 from vlbias.studies.knowledge.known import answer_tokens, are_answered
-from vlbias.studies.tracing.study import Part, Study
-from vlbias.studies.tracing.worlds import (
+from vlbias.studies.knowledge.token_roles import ROLES
+from vlbias.studies.knowledge.trace_settings import Part, TraceSettings
+from vlbias.studies.knowledge.worlds import (
     contrasts,
     noised_example,
     other_subjects,
     roles_in,
+    subject_sd,
 )
 
 __all__ = ["Restorer", "mediators_at"]
@@ -54,24 +56,18 @@ class Restorer:
 
     Args:
         model: A causal language model.
-        study: What is done.
-        roles: Tokens at which anything is restored.
-        layers: Blocks of the model.
-        sd: Of the noise.
-        subjects: Of all facts, from which others are drawn.
+        settings: What is done.
+        seed: Of the noise and of other subjects.
+        facts: All that may be run: of their subjects are the size of the noise, and other subjects.
     """
 
     def __init__(
-        self,
-        model: Any,
-        study: Study,
-        roles: Sequence[str],
-        layers: int,
-        sd: float,
-        subjects: Sequence[str],
+        self, model: Any, settings: TraceSettings, seed: int, facts: Sequence[Fact]
     ) -> None:
-        self.model, self.study, self.roles = model, study, tuple(roles)
-        self.layers, self.sd, self.subjects = layers, sd, subjects
+        self.model, self.settings, self.seed = model, settings, seed
+        self.layers = len(model.towers[0].stages[0].blocks)
+        self.sd = settings.noise * subject_sd(model, facts)
+        self.subjects = tuple(dict.fromkeys(fact.subject for fact in facts))
         self._engines: dict[str, Engine] = {}
 
     def rows(self, facts: Sequence[Fact]) -> Iterator[dict[str, Any]]:
@@ -93,18 +89,19 @@ class Restorer:
         self.model.noised.clear()
 
     def _example(self, fact: Fact) -> Example:
-        study = self.study
-        if study.corruption == "noised":
-            return noised_example(self.model, fact, self.sd, study.draws, study.seed)
-        rng = np.random.default_rng([study.seed, zlib.crc32(fact.id.encode())])
-        return other_subjects(self.model, fact, self.subjects, study.draws, rng)
+        draws = self.settings.draws
+        if self.settings.corruption == "noised":
+            return noised_example(self.model, fact, self.sd, draws, self.seed)
+        rng = np.random.default_rng([self.seed, zlib.crc32(fact.id.encode())])
+        return other_subjects(self.model, fact, self.subjects, draws, rng)
 
     def _traced(self, fact: Fact, example: Example) -> dict[str, Any]:
         tokens = len(answer_tokens(self.model, fact.prompt, fact.answer)[1])
         draws = len(example.worlds) - 1
         found: dict[str, Any] = {"draws": draws, "answer_tokens": tokens, "restored": {}}
         present = roles_in(self.model, fact.prompt, fact.place)
-        for role in (role for role in self.roles if role in present):
+        asked = self.settings.roles or tuple(ROLES)
+        for role in (role for role in asked if role in present):
             sums: dict[tuple[str, str], list[float]] = {}
             for arm in self._engine(role).run([example]):
                 sums.setdefault((arm.mediator, arm.arm), []).append(_probability(arm, tokens))
@@ -112,18 +109,19 @@ class Restorer:
             found |= {"corrupted": means["", "00"], "clean": means["", "11"]}
             found["restored"][role] = {
                 part: [means[f"{part}.{layer}", "01"] for layer in range(self.layers)]
-                for part in self.study.parts
+                for part in self.settings.parts
             }
         return found
 
     def _engine(self, role: str) -> Engine:
         """One for each role: what stands before its first token is then not run again."""
         if role not in self._engines:
-            study, pairs = self.study, contrasts(self.study.draws)
+            settings, pairs = self.settings, contrasts(self.settings.draws)
+            mediators = mediators_at(role, settings.parts, self.layers, settings.window)
             self._engines[role] = Engine(
-                *(self.model, pairs, mediators_at(role, study.parts, self.layers, study.window)),
+                *(self.model, pairs, mediators),
                 altered={pair: frozenset({"text"}) for pair in pairs},
-                mediator_batch=study.mediator_batch,
+                mediator_batch=settings.mediator_batch,
                 one_way=True,
             )
         return self._engines[role]
