@@ -27,6 +27,8 @@ from vlbias.analysis.retention import precisions
 __all__ = ["CurveGaps", "ap_gaps", "auc_gaps", "superiority_gaps"]
 
 _BLOCK = 250
+_NUMBERS = 8_000_000
+"""Labels of a block, at most: an array of them takes 64 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,9 +219,10 @@ def _studentised(
     by_cluster = np.argsort(cluster, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(cluster[by_cluster]) > 0])
     is_flat = len(starts) == len(cluster)
+    block = max(1, min(_BLOCK, _NUMBERS // max(len(cluster), 1)))
     for column in map(int, np.flatnonzero(used)):
-        for start in range(0, draws, _BLOCK):
-            part = slice(start, min(start + _BLOCK, draws))
+        for start in range(0, draws, block):
+            part = slice(start, min(start + block, draws))
             for place, one in enumerate(areas(column, part)):
                 parts = one.influence
                 if not is_flat:

@@ -48,6 +48,9 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, run nothing.")
     ] = False,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="With --dry-run: open every photo, not a sample.")
+    ] = False,
     model: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,9 +70,14 @@ def run(
 
     models = list(dict.fromkeys(model or ()))
     if len(models) < 2:
-        _go(read(models[0] if models else None), out, shard, workers, dry_run, on)
+        one = read(models[0] if models else None)
+        _go(one, out, shard, workers, dry_run, on, thorough=thorough)
         return
-    _go_through(models, read, lambda one: _go(one, out, shard, workers, dry_run, on), out)
+
+    def go(one: StudyBase) -> None:
+        _go(one, out, shard, workers, dry_run, on, thorough=thorough)
+
+    _go_through(models, read, go, out)
 
 
 def _go_through(
@@ -114,7 +122,16 @@ def resume(
     _go(study_of(folder), folder.resolve().parent, shard, workers, dry_run=False, on=on)
 
 
-def _go(study: StudyBase, out: Path, shard: str, workers: int, dry_run: bool, on: str = "") -> None:
+def _go(
+    study: StudyBase,
+    out: Path,
+    shard: str,
+    workers: int,
+    dry_run: bool,
+    on: str = "",
+    *,
+    thorough: bool = False,
+) -> None:
     from vlbias.studies.lifecycle import estimate, make_plan, run_plan
 
     part, lines, result = _parts(shard), list[str](), None
@@ -122,6 +139,8 @@ def _go(study: StudyBase, out: Path, shard: str, workers: int, dry_run: bool, on
     with kept, loading_quietly(), watched() as (events, say):
         plan = make_plan(study, events.note)
         say(plan.funnel)
+        if thorough:
+            dict(plan.files)  # whose hashes are wanted, it is opened
         if dry_run:
             lines = list(estimate(plan, events))
         else:

@@ -20,6 +20,7 @@ from vlbias.data.lexicon import lexicon_hash
 from vlbias.data.spellings import refuse_spellings
 from vlbias.data.text_files import read_json
 from vlbias.errors import BadData
+from vlbias.data.seen_photos import SeenPhoto, read_seen, stamp, write_seen
 from vlbias.files import hash_of_file, whole, write_json
 
 __all__ = [
@@ -35,6 +36,8 @@ __all__ = [
     "verify_images",
 ]
 
+_FEW = 1000
+"""So many photos are opened each time."""
 TABLE_VERSION = 1
 SPLITS = ("fit", "dev", "test")
 
@@ -213,6 +216,9 @@ def load_dataset_table(
 def verify_images(dataset: Dataset, *, workers: int = 4) -> dict[str, str]:
     """Open every photo to its last byte and compare its size with the table.
 
+    Of large sets, files that were opened before and did not change since are not opened again; see
+    `vlbias.data.seen_photos`.
+
     Returns:
         The SHA-256 of every file, by its name in the table.
 
@@ -220,19 +226,32 @@ def verify_images(dataset: Dataset, *, workers: int = 4) -> dict[str, str]:
         BadData: one error that lists every missing, truncated or differently sized file.
     """
     rows = list(dataset.frame[["image", "width", "height"]].itertuples(index=False, name=None))
+    root, is_large = dataset.image_root, len(rows) > _FEW
+    before = read_seen(root) if is_large else {}
     with ThreadPoolExecutor(workers) as pool:
-        opened = list(pool.map(lambda row: _opened(dataset.image_root, *row), rows))
+        opened = list(pool.map(lambda row: _opened(root, *row, before.get(row[0])), rows))
     found = [problem for problem, _ in opened if problem]
+    if is_large:
+        fresh = {row[0]: seen for row, (_, seen) in zip(rows, opened, strict=True) if seen.stamp}
+        if any(before.get(name) != seen for name, seen in fresh.items()):
+            write_seen(root, before | fresh)
     if found:
         listed = "\n  ".join(found)
         raise BadData(f"{len(found)} of {len(rows)} photos are bad; fetch them again:\n  {listed}")
-    return {row[0]: digest for row, (_, digest) in zip(rows, opened, strict=True)}
+    return {row[0]: seen.sha256 for row, (_, seen) in zip(rows, opened, strict=True)}
 
 
-def _opened(root: Path, name: str, width: int, height: int) -> tuple[str | None, str]:
-    """What is wrong with a photo, and a hash of its bytes."""
+def _opened(
+    root: Path, name: str, width: int, height: int, before: SeenPhoto | None
+) -> tuple[str | None, SeenPhoto]:
+    """What is wrong with a photo, and what it is; its stamp is empty where it cannot be relied on."""
+    now = stamp(root / name)
+    if before is not None and now == before.stamp and (width, height) == (before.width, before.height):
+        return None, before
     problem = _image_problem(root, name, width, height)
-    return problem, "" if problem else hash_of_file(root / name)
+    if problem:
+        return problem, SeenPhoto("", width, height, "")
+    return None, SeenPhoto(now, width, height, hash_of_file(root / name))
 
 
 def _image_problem(root: Path, name: str, width: int, height: int) -> str | None:
