@@ -1,7 +1,7 @@
-"""Time and memory of `vlbias report` on tables too large for memory: photos x 80 classes x 6 contrasts x mediators.
+"""Time and memory of `vlbias report` on tables too large for memory: photos, 80 classes, 6 contrasts.
 
 python experiments/big_table.py --photos 10000                 written, merged, reported, deleted
-python experiments/big_table.py --photos 2000 --cells          the cells first, then `vlbias compact`: same tables
+python experiments/big_table.py --photos 2000 --cells          cells first, then `vlbias compact`: same tables
 python experiments/big_table.py --photos 120000 --folder DIR   kept in DIR for another report
 
 Scores are drawn, no model is loaded: objects and gaps like those of a detector on COCO, each contrast takes a
@@ -70,9 +70,14 @@ class Table:
             yield (contrast, "", "11", "presence"), 0.05
             for i in range(self.mediators):
                 for arm in ("01", "10"):
-                    yield (contrast, f"image_encoder/head.{i // 10}[{i % 10}]", arm, "presence"), 0.1
+                    yield (
+                        (contrast, f"image_encoder/head.{i // 10}[{i % 10}]", arm, "presence"),
+                        0.1,
+                    )
 
-    def scores(self, key: SlabKey, share: float, part: slice, rng: np.random.Generator) -> np.ndarray:
+    def scores(
+        self, key: SlabKey, share: float, part: slice, rng: np.random.Generator
+    ) -> np.ndarray:
         """Scores of some photos, in half precision."""
         there = self.arms[key[2]][part]
         noise = rng.standard_normal(there.shape, dtype=np.float32)
@@ -156,8 +161,13 @@ def write_merged(folder: Path, table: Table, keys: list[str]) -> None:
         ids, k = panel.sample[part], len(panel.targets)
         size = len(ids) * k
         pieces = [Piece(key, i * size, size, 0) for i, (key, _) in enumerate(slabs)]
-        counts = {"contrast": [key[0] for key, _ in slabs], "mediator": [key[1] for key, _ in slabs]}
-        statuses = pa.table({**counts, "status": ["ok"] * len(slabs), "count_all": [size] * len(slabs)})
+        counts = {
+            "contrast": [key[0] for key, _ in slabs],
+            "mediator": [key[1] for key, _ in slabs],
+        }
+        statuses = pa.table(
+            {**counts, "status": ["ok"] * len(slabs), "count_all": [size] * len(slabs)}
+        )
         target = CompactFile(folder, tuple(own))
         tables = _rows(table, part, own, first)
         write_slabs(target.table, pieces, statuses, tables, is_single=True)
@@ -203,7 +213,9 @@ def report(folder: Path, draws: int) -> tuple[float, float, float]:
         "used = resource.getrusage(resource.RUSAGE_CHILDREN);"
         "print('USED', used.ru_utime + used.ru_stime, used.ru_maxrss / 2**20); sys.exit(done.returncode)"
     )
-    done = subprocess.run([sys.executable, "-c", watch, *command], stdout=subprocess.PIPE, text=True, check=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", watch, *command], stdout=subprocess.PIPE, text=True, check=True
+    )
     cpu, memory = map(float, re.findall(r"USED (\S+) (\S+)", done.stdout)[0])
     return time.perf_counter() - began, cpu, memory
 

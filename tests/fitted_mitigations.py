@@ -25,7 +25,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "inlp": {"most": 3, "margin": -1.0},
     "sfid": {"features": 4, "unsure": 1.0},
     "clip-clip": {"features": 3},
+    "steering": {"sites": ("image_encoder/resid.1",)},
+    "sae": {"sites": ("image_encoder/resid.1",), "k": 4, "most": 4, "steps": 20},
     "prompt-projection": {"objects": ("dog", "umbrella")},
+    "rank-one": {"sites": ("image_encoder/mlp.1",)},
+    "located-unlearning": {"sites": ("image_encoder/mlp.1",), "steps": 4, "check": 1, "rate": 1e-2},
 }
 DETECTOR = {
     **{name: SETTINGS[name] for name in ("feature-blur", "pixel-blur", "text-neutral")},
@@ -34,6 +38,13 @@ DETECTOR = {
     "leace": {"sites": ("image_encoder/resid.1",)},
     "sfid": {"sites": ("image_encoder/neck.1",), "features": 4, "unsure": 1.0},
     "prompt-projection": {"site": "text_encoder/resid.1", "objects": ("dog", "umbrella")},
+    "rank-one": {"sites": ("image_encoder/mlp.1",)},
+    "located-unlearning": {
+        "sites": ("text_encoder/resid.1",),
+        "steps": 2,
+        "check": 1,
+        "rate": 1e-2,
+    },
 }
 OMDET = {
     **DETECTOR,

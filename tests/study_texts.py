@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 from PIL import Image
+from taught_models import taught_facts, write_facts
 from tiny_language import write_language
 
 __all__ = ["STUDIES", "study_texts", "toml_of", "write_data"]
@@ -46,6 +47,26 @@ STUDIES: Mapping[str, dict[str, Any]] = {
         "dataset": {"name": "professions", "groups": ["masculine"], "limit": 3,
                     "options": {}},
     },
+    "tracing": {
+        "kind": "tracing", "name": "s", "model": "gpt2",
+        "facts": {"path": "facts.jsonl", "groups": ["new", "old"]},
+        "compare": ["new", "old"], "corruption": "noised", "noise": 3.0, "draws": 2, "window": 1,
+        "parts": ["resid", "mlp"], "roles": ["last"], "shard_size": 2, "mediator_batch": 8,
+    },
+    "editing": {
+        "kind": "editing", "name": "s", "model": "gpt2", "facts": {"path": "facts.jsonl", "limit": 3},
+        "edits": 2, "probes": 2, "protocols": ["sequence", "roll-back"], "checkpoints": [1], "prefixes": 1,
+        "texts": "texts.txt", "utility": "utility.csv",
+        "methods": [
+            {"label": "a", "options": {"sites": ["lm/mlp.0"], "keys": "mixed", "ridge": 0.1}},
+            {"label": "b", "name": "memit", "options": {"sites": ["lm/mlp.*"]}, "search": {"reach": 2.0}},
+        ],
+    },
+    "unlearning": {
+        "kind": "unlearning", "name": "s", "model": "gpt2", "facts": {"path": "facts.jsonl"}, "forget": "new",
+        "retain": "old", "level": 0.1, "seeds": [0], "relearn": 2, "utility": "utility.csv",
+        "methods": [{"label": "a", "sites": ["lm/mlp.0"], "loss": "joint", "options": {"steps": 2}}],
+    },
     "planted": {"kind": "planted", "name": "s", "family": "dual", "seeds": 2, "photos": 200, "draws": 1},
 }  # fmt: skip
 """Kind to a study that is whole, or nearly."""
@@ -57,7 +78,8 @@ _WORDS = st.sampled_from(
      "lm/head.*[999]", "[*]",
      "image_encoder/neuron[" + "9" * 400 + "]", "all", "tpu9", "cuda:77", "meta", "fit", "dev", "é漢😀", "face",
      "opencv", "count", "given", "scenes", "coco", "pascal", "winogender", "texts", "names", "bias", "language",
-     "planted", "mitigation", "leace", "dear", "presence", "match", "float16", "bfloat16", "own.json"]
+     "planted", "mitigation", "leace", "tracing", "editing", "unlearning", "memit", "lm/mlp.99", "facts.jsonl",
+     "dear", "presence", "match", "float16", "bfloat16", "own.json"]
 )  # fmt: skip
 _SCALARS = st.one_of(
     _WORDS,
@@ -144,8 +166,11 @@ def _value(value: Any) -> str:
 
 
 def write_data(folder: Path) -> None:
-    """Twelve photos, a table, a file of regions and a language model, as the studies name them."""
+    """Photos, a table, regions, facts, texts and a language model, as the studies name them."""
     write_language("gpt2", folder / "gpt2")
+    write_facts(folder / "facts.jsonl", taught_facts())
+    (folder / "texts.txt").write_text("The nurse said that\nthe clerk ran home\n")
+    (folder / "utility.csv").write_text("prompt,answer\nthe man was,tired\n")
     rng = np.random.default_rng(0)
     lines, boxes = ["image,group,labels,split,captions,boxes"], {}
     person = '"[[""person"", 2, 2, 20, 30]]"'

@@ -42,9 +42,13 @@ addEventListener("load", () => {
 </script></body>"""
 
 
-@pytest.fixture(scope="module")
-def page(toy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    written = report(toy_folder, tmp_path_factory.mktemp("page"), draws=50).html
+@pytest.fixture(scope="module", params=[1, 2], ids=["one run", "two runs"])
+def page(
+    request: pytest.FixtureRequest, toy_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    runs = [toy_folder, shutil.copytree(toy_folder, folder / "again")][: request.param]
+    written = report(runs, folder / "page", draws=50).html
     probed = written.with_name("probed.html")
     script = f"<script>{AXE.read_text(encoding='utf-8')}</script>{RUN}"
     probed.write_text(written.read_text().replace("</body>", script))

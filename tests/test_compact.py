@@ -1,4 +1,4 @@
-"""Merged cells: the same numbers, read a few slabs at a time; killed, damaged or gone on with, nothing is lost."""
+"""Merged cells: the same numbers, a few slabs at a time; killed, damaged or gone on with, nothing is lost."""
 
 from __future__ import annotations
 
@@ -100,7 +100,10 @@ def test_cells_without_an_index_are_read_and_merged_alike(small: Path, folder: P
         np.testing.assert_array_equal(Run(folder)._slabs[key], slab)
 
 
-@pytest.mark.parametrize("step", ["merge_tables", "_remove", "close", "half removed"])
+SLOW = [pytest.param(step, marks=pytest.mark.slow) for step in ("merge_tables", "_remove", "close")]
+
+
+@pytest.mark.parametrize("step", [*SLOW, "half removed"])
 def test_killed_at_any_step_nothing_is_lost(
     small: Path, folder: Path, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

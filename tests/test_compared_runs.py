@@ -7,6 +7,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import vlbias as vb
@@ -14,6 +15,7 @@ from vlbias.analysis.model_differences import ScoredModel, model_differences
 from vlbias.analysis.panel import Panel
 from vlbias.errors import BadOption, BadTable
 from vlbias.files import read_sealed, write_sealed
+from vlbias.studies.photos.compared_runs import Comparison
 
 
 def _panel(count: int, objects: int) -> Panel:
@@ -30,6 +32,23 @@ def _scores(panel: Panel, shift: float, own: int) -> np.ndarray:
     shared = np.random.default_rng(0).normal(size=shape)
     noise = np.random.default_rng(own).normal(size=shape)
     return 0.9 * shared + 0.4 * noise + shift * (panel.group == "a")[:, None]
+
+
+def test_the_answer_names_the_model_with_more_first() -> None:
+    ranking = pd.DataFrame({"run": ["a", "b", "c"], "photos": 160, "n_objects": 5})
+    pairs = pd.DataFrame(
+        {"first": ["a", "a", "b"], "second": ["b", "c", "c"], "difference": [-0.1, -0.5, -0.4],
+         "lo": [-0.3, -0.7, -0.6], "hi": [0.1, -0.3, -0.2], "n_objects": 5,
+         "said": ["not shown", "less", "less"]}
+    )  # fmt: skip
+    answer = Comparison(ranking, pairs).answer
+    assert answer.verdict == "shown"
+    assert answer.said.endswith("larger in c than in a.")
+    assert answer.number.startswith("10.0 percentage points more per object")
+    assert "limits 6.0 to 14.0" in answer.number
+    assert answer.number.endswith("1 more of 3 pairs differ")
+    none = Comparison(ranking, pairs.assign(said="not shown")).answer
+    assert (none.verdict, none.number) == ("not shown", "")
 
 
 def test_more_bias_is_shown_and_less_of_it_is_not_said_twice() -> None:

@@ -38,7 +38,15 @@ def test_every_registered_adapter_is_tested_above(load: Load) -> None:
     modules = {MODELS.entry(name).target.partition(":")[0] for name in MODELS}
     tested = {type(load(name)).__module__ for name in [*ADAPTERS, "toy"]}
     # the tests of detectors and of nets for texts are in files of their own
-    names = ("grounding", "omdet", "owl", "language.loading", "image_text.loading")
+    names = (
+        "grounding",
+        "omdet",
+        "owl",
+        "language.loading",
+        "image_text.loading",
+        "fusion.loading",
+        "glip.loading",
+    )
     others = {f"vlbias.models.{name}" for name in names}
     assert modules == tested | others
 

@@ -108,11 +108,29 @@ def test_drawn_thresholds_have_the_error_of_a_quantile() -> None:
     assert drawn.std(axis=0).mean() == pytest.approx(want, rel=0.2)
     limits = calibrate(panel, scores, "fpr", fpr=0.1)
     assert np.median(drawn, axis=0) == pytest.approx(limits, abs=0.1)
-    moved = moved_rates(panel, scores, "fpr", limits, drawn, np.array([2]))
-    by_hand = (scores[: n // 2, 2] >= drawn[7, 2]).mean() - (
-        scores[: n // 2, 2] >= limits[2]
-    ).mean()
-    assert moved[7, 0, 0] == pytest.approx(by_hand)
+    moved = moved_rates(panel, scores, "fpr", limits, drawn, np.array([2]))[:, :, 0]
+    by_hand = (scores[:, 2] >= drawn[:, 2:3]).mean(axis=1) - (scores[:, 2] >= limits[2]).mean()
+    assert moved.mean(axis=1) == pytest.approx(by_hand)
+
+
+def test_moved_thresholds_do_not_count_the_error_of_few_photos_twice() -> None:
+    """Where both groups have the same scores no threshold moves their gap; with shifted ones it does."""
+    spreads, slopes = [], []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        group = np.repeat(["a", "b"], 300)
+        for shift, found in ((0.0, spreads), (1.0, slopes)):
+            scores = rng.standard_normal((600, 1)) + shift * (group == "a")[:, None]
+            panel = flat(600, scores, group)
+            limits = calibrate(panel, scores, "fpr", fpr=0.1)
+            drawn = threshold_draws(panel, scores, "fpr", fpr=0.1, draws=200, rng=rng)
+            moved = moved_rates(panel, scores, "fpr", limits, drawn, np.array([0]))[:, :, 0]
+            found.append((moved[:, 0] - moved[:, 1]).std() / moved.mean(axis=1).std())
+    assert np.mean(spreads) < 0.25  # the photos between two thresholds alone have 0.73
+    limit = 1.939  # lets a tenth of the mixture of N(0, 1) and N(1, 1) pass
+    densities = norm.pdf(limit - 1), norm.pdf(limit)
+    want = (densities[0] - densities[1]) / np.mean(densities)
+    assert np.mean(slopes) == pytest.approx(want, rel=0.15)
 
 
 def test_limits_hold_at_the_operating_point_that_a_small_split_only_estimates() -> None:

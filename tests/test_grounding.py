@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from contract import COMPLETE, ROOTS, ROWS, failed, text_bypasses_stages
-from naive import naive_arms
+from engine_and_naive import compared_arms
 from PIL import Image
 from tiny_detectors import GROUNDED, SEPARATORS, bert_tokenizer, grounded
 from tiny_detectors import processor as processor_of
@@ -21,13 +21,13 @@ from torch import Tensor
 from vlbias.causal.conformance import conformance
 from vlbias.causal.contrast import Contrast
 from vlbias.causal.detection_readout import NEVER, class_logits, corners, detection_readout
-from vlbias.causal.engine import Engine, altered_channels
+from vlbias.causal.engine import Engine
 from vlbias.causal.example import Example, GroundedText, Picture
 from vlbias.causal.site import Mediator
 from vlbias.models import load_model
 from vlbias.models.check_adapter import check
 from vlbias.models.grounding import GroundedDetector
-from vlbias.models.grounding.text import PhraseReader
+from vlbias.models.phrases import PhraseReader
 
 pytestmark = pytest.mark.integration
 
@@ -117,25 +117,10 @@ SITES = (
 
 
 def test_the_engine_equals_one_hook_per_forward(load: Any) -> None:
-    model = load("grounding-dino")
     base, cf = (list(map(grounded, side)) for side in sides(2))
-    examples = [
-        Example(str(i), str(i), {"null": a, "both": b})
-        for i, (a, b) in enumerate(zip(base, cf, strict=True))
-    ]
-    contrast = Contrast("null", "both")
     mediators = [Mediator.of(site.split("+")) for site in SITES]
-    altered = altered_channels(examples, [contrast])
-    engine = Engine(model, [contrast], mediators, altered=altered)
-    arms = {(arm.mediator, arm.arm): arm for arm in engine.run(examples)}
-    assert engine.cuts() == {"fusion_encoder", "image_encoder+text_encoder"}
-    for mediator in mediators:
-        for i, example in enumerate(examples):
-            worlds = example.worlds["null"], example.worlds["both"]
-            for arm, expected in naive_arms(model, *worlds, mediator).items():
-                found = arms["" if arm in ("00", "11") else mediator.name, arm].readout
-                for key, value in expected.items():
-                    torch.testing.assert_close(found[key][i], value[0], atol=1e-4, rtol=1e-4)
+    cuts = {"fusion_encoder", "image_encoder+text_encoder"}
+    compared_arms(load("grounding-dino"), base, cf, mediators, cuts)
 
 
 def test_worlds_whose_texts_differ_in_length_are_misaligned(load: Any) -> None:

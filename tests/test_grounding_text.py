@@ -10,7 +10,7 @@ from tiny_photos import CLASSES
 
 from vlbias.causal.example import GroundedText
 from vlbias.errors import BadModel, BadStudy
-from vlbias.models.grounding.text import PhraseReader
+from vlbias.models.phrases import PhraseReader
 
 pytestmark = pytest.mark.integration
 

@@ -167,6 +167,12 @@ def test_two_runs_stand_side_by_side(page: Page, folders: list[Path]) -> None:
     )
 
 
+def test_regions_of_several_runs_have_names_of_their_own(page: Page) -> None:
+    named = re.findall(r'role="region" aria-label="([^"]*)"', page.html.read_text())
+    assert len(named) > 20
+    assert len(set(named)) == len(named)
+
+
 def test_runs_of_the_same_photos_are_said_to_be(folders: list[Path], page: Page) -> None:
     tables = _tables(page)
     blocks = compare([(Run(folders[0]), tables), (Run(folders[0]), tables)])
@@ -271,7 +277,7 @@ def test_the_axis_of_objects_says_what_is_subtracted_from_what() -> None:
     assert axis.get_xlabel() == "rate of a minus that of b"
     assert [label.get_text() for label in axis.get_yticklabels()] == ["cup", "tie"]
     told = {text.get_text() for text in axis.get_legend().get_texts()}  # type: ignore[union-attr]
-    assert told == {"cannot be told from chance", "survives correction over objects"}
+    assert told == {"does not survive correction over objects", "survives correction over objects"}
 
 
 def test_an_estimate_without_limits_says_so() -> None:

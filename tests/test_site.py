@@ -9,9 +9,14 @@ from vlbias.causal.staged_model import resolve
 from vlbias.errors import BadStudy, UnknownName
 from vlbias.models.toy import Toy
 
-names = st.from_regex(r"[a-z][a-z_0-9]{0,12}", fullmatch=True)
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+names = st.builds(
+    str.__add__, st.sampled_from(LETTERS), st.text(f"{LETTERS}_0123456789", max_size=12)
+)
 numbers = st.integers(0, 10_000)
-places = st.integers(-10_000, 10_000) | st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True)
+places = st.integers(-10_000, 10_000) | st.builds(
+    str.__add__, st.sampled_from(LETTERS), st.text(f"{LETTERS}_", max_size=8)
+)
 positions = st.lists(places, min_size=1, max_size=4).map(tuple)
 units = st.lists(numbers, min_size=1, max_size=4).map(tuple)
 inner = st.builds(

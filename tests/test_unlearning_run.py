@@ -157,6 +157,6 @@ def test_what_cannot_be_unlearned_is_refused(
     facts = taught_facts()
     both = [facts[1], replace(facts[1], id="again", group="old")]
     path = write_facts(tmp_path / "both.jsonl", both)
-    with pytest.raises(BadData, match="to be forgotten and to be retained"):
+    with pytest.raises(BadData, match="to be forgotten and to be retained: those of f1 and again"):
         lifecycle.make_plan(study(facts={"path": str(path)}))
     assert np.isfinite(harmonic_of_two(0.0, 1.0))

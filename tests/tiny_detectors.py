@@ -216,7 +216,46 @@ def omdet_timm() -> tuple[Any, Any, Any]:
     return OmDetTurboForObjectDetection(config), square(PIXELS), tokenizer
 
 
+GLIP = {
+    "embed_dim": 8,
+    "depths": (2, 1, 1, 1),
+    "num_heads": (1, 2, 2, 4),
+    "window_size": 4,
+    "text_config": {
+        "vocab_size": 1030,
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 64,
+    },
+    "channels": 16,
+    "num_layers": 2,
+    "fusion_width": 16,
+    "fusion_heads": 4,
+    "groups": 4,
+    "anchor_sizes": (8, 16, 32, 64, 128),
+    "max_text_len": 48,
+    "shortest_edge": PIXELS // 2,
+    "longest_edge": PIXELS,
+    "detections": 20,
+}
+
+
+def _glip(*, fused: bool = True) -> tuple[Any, Any, Any]:
+    from vlbias.models.glip.network import GlipNet
+    from vlbias.models.glip.shape import GlipConfig
+
+    return GlipNet(GlipConfig(**GLIP, fused=fused)), None, bert_tokenizer()
+
+
+def _glip_apart() -> tuple[Any, Any, Any]:
+    return _glip(fused=False)
+
+
 DETECTORS: dict[str, Callable[[], tuple[Any, Any, Any]]] = {
+    "glip": _glip,
+    "glip-apart": _glip_apart,
     "grounding-dino": _grounding,
     "grounding-dino-dinov2": _grounding_dinov2,
     "mm-grounding-dino": _mm_grounding,
@@ -233,7 +272,8 @@ def write_detector(name: str, folder: Path) -> Path:
     torch.manual_seed(0)
     net, images, tokenizer = DETECTORS[name]()
     for part in (loud_detector(net), images, tokenizer):
-        part.save_pretrained(folder)
+        if part is not None:  # GLIP has no processor of images
+            part.save_pretrained(folder)
     return folder
 
 
@@ -246,7 +286,7 @@ def loud_detector(net: Any) -> Any:
     loud(net)
     with torch.no_grad():
         for name, parameter in net.named_parameters():
-            if name.endswith(("vision_param", "text_param")):
+            if name.endswith(("vision_param", "text_param", "gamma_v", "gamma_l", "bn.weight")):
                 parameter.fill_(1.0)
             if name.endswith(("attn.vision_proj.weight", "attn.text_proj.weight")):
                 parameter.mul_(0.3)

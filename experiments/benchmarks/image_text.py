@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,20 @@ from vlbias.causal.sweep import SweepPlan
 from vlbias.models.image_text.adapter import ImageText
 
 SIDE, PATCH, BLOCKS, WIDTH, HEADS = 336, 14, 8, 256, 8
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Blocks, width and heads of the language model and of the image encoder."""
+
+    blocks: int = BLOCKS
+    width: int = WIDTH
+    heads: int = HEADS
+    image_blocks: int = 6
+    image_width: int = 128
+    image_heads: int = 4
+
+
 WORDS = [
     "is",
     "there",
@@ -50,8 +65,9 @@ WORDS = [
 ]
 
 
-def made(dtype: torch.dtype) -> ImageText:
+def made(dtype: torch.dtype, shape: Shape | None = None) -> ImageText:
     """A LLaVA of random weights, with its processor."""
+    shape = shape or Shape()
     import transformers as hf
     from tokenizers import Tokenizer, models, pre_tokenizers
 
@@ -64,20 +80,20 @@ def made(dtype: torch.dtype) -> ImageText:
     tokenizer.add_tokens(["<image>"], special_tokens=True)
     torch.manual_seed(0)
     vision = hf.CLIPVisionConfig(
-        hidden_size=128,
-        intermediate_size=256,
-        num_hidden_layers=6,
-        num_attention_heads=4,
+        hidden_size=shape.image_width,
+        intermediate_size=2 * shape.image_width,
+        num_hidden_layers=shape.image_blocks,
+        num_attention_heads=shape.image_heads,
         image_size=SIDE,
         patch_size=PATCH,
         projection_dim=32,
     )
     text = hf.LlamaConfig(
-        hidden_size=WIDTH,
-        intermediate_size=688,
-        num_hidden_layers=BLOCKS,
-        num_attention_heads=HEADS,
-        num_key_value_heads=HEADS,
+        hidden_size=shape.width,
+        intermediate_size=43 * shape.width // 16,
+        num_hidden_layers=shape.blocks,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.heads,
         vocab_size=len(every),
         max_position_embeddings=1024,
         pad_token_id=0,

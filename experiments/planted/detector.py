@@ -31,7 +31,7 @@ from vlbias.causal.example import GroundedText
 from vlbias.data.pictograms import OBJECTS
 from vlbias.data.prompts import Prompt
 from vlbias.data.scenes import SIDE, Scene
-from vlbias.models.grounding.text import PhraseReader
+from vlbias.models.phrases import PhraseReader
 
 __all__ = [
     "SETTINGS",

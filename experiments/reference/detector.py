@@ -21,7 +21,7 @@ from transformers.modeling_outputs import BackboneOutput, BaseModelOutput
 from vlbias.causal.detection_readout import class_logits
 from vlbias.causal.example import GroundedText
 from vlbias.errors import BadData
-from vlbias.models.grounding.text import PhraseReader
+from vlbias.models.phrases import PhraseReader
 
 __all__ = [
     "Kept",

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vlbias.analysis.box_precision import Precision, average_precision
 from vlbias.causal.detection_readout import corners, detection_readout
-from vlbias.models.grounding.text import PhraseReader
+from vlbias.models.phrases import PhraseReader
 from vlbias.outcomes.best_boxes import best_boxes
 
 __all__ = ["Found", "find", "numbers", "truth_frame"]

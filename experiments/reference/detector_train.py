@@ -17,7 +17,7 @@ from reference.photos import Photo, key_of
 from reference.views import View
 from torch import Tensor
 
-from vlbias.models.grounding.text import PhraseReader
+from vlbias.models.phrases import PhraseReader
 
 __all__ = ["DetectorTrainer", "Settings", "worth_of"]
 

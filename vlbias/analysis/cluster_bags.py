@@ -1,8 +1,9 @@
 """Clusters in bags, which get one multiplier together where there are very many of them.
 
-Draws cost as much as there are clusters. The variance of a sum over independent clusters is as well estimated
-by the squares of the sums of 16,384 random bags of them: its relative error is sqrt(2 / bags), so that a standard
-error is off by .6 %, beside the 1.6 % of 2,000 draws. Up to so many clusters every cluster is its own bag.
+Draws cost as much as there are clusters. The variance of a sum over independent clusters is as well
+estimated by the squares of the sums of 16,384 random bags of them: its relative error is sqrt(2 / bags), so
+that a standard error is off by .6 %, beside the 1.6 % of 2,000 draws. Up to so many clusters every cluster is
+its own bag.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ from vlbias.analysis.rates import Rates, Thresholds, measure_rates
 __all__ = ["context", "overlap_weights", "weighted_rates", "without_offset"]
 
 _LEAST = 5
+_ROUNDING = 1e-6
 """Photos that must show an object, in each group, for it to be balanced."""
 
 
@@ -98,11 +99,16 @@ def _row(version: _Version, weights: Floats, level: float) -> dict[str, object]:
         "B_crossfit": bounds.crossfit[0],
         "B_lo": lo,
         "B_hi": hi,
-        "offset": about.estimate,
-        "offset_lo": about.lo,
-        "offset_hi": about.hi,
+        "offset": _plain(about.estimate),
+        "offset_lo": _plain(about.lo),
+        "offset_hi": _plain(about.hi),
         "photos": round(float(rates.count.sum(axis=0).mean())),
     }
+
+
+def _plain(value: float) -> float:
+    """0 for what single-precision draws leave of it."""
+    return 0.0 if abs(value) < _ROUNDING else value
 
 
 def without_offset(rates: Rates) -> Rates:

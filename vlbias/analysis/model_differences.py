@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from vlbias.analysis.arm_estimates import fit_arm, fit_null
 from vlbias.analysis.bounds_of_b import BoundsOfB, bounds_of_b, gap_errors
 from vlbias.analysis.corrections import holm
 from vlbias.analysis.inference import bounded, interval, multipliers
@@ -98,6 +99,13 @@ def model_differences(
     return table.assign(said=np.where(table["p_holm"] <= LEVEL, way, "not shown"))
 
 
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    rates: Rates
+    error: Floats
+    bounds: BoundsOfB
+
+
 def _fit(
     panel: Panel,
     scores: Floats,
@@ -105,17 +113,33 @@ def _fit(
     rates: Rates,
     weights: Floats,
     objects: npt.NDArray[np.intp],
-) -> BoundsOfB:
+) -> _Fitted:
     moved = None
     if model.drawn is not None:
         moved = moved_rates(panel, scores, "fpr", model.thresholds, model.drawn, objects)
-    return bounds_of_b(rates, gap_errors(rates, weights, moved))
+    error = gap_errors(rates, weights, moved)
+    return _Fitted(rates, error, bounds_of_b(rates, error))
 
 
-def _difference(first: BoundsOfB, second: BoundsOfB, level: float) -> dict[str, float]:
+def _paired_draws(first: _Fitted, second: _Fitted) -> Floats:
+    """[Z, D] draws of the first cross-fit minus the second, each model once as the other's base.
+
+    Centres of the draws are one model's shrunken gaps, and these plus the shrunken change. Gaps shrunk for each
+    model alone would differ by noise where the models do not.
+    """
+    both = []
+    for base, other, sign in ((first, second, 1), (second, first, -1)):
+        null = fit_null(base.rates, base.error, frozenset({"crossfit"}))
+        arm = fit_arm(null, other.rates, other.error, frozenset({"crossfit"}))
+        both.append(sign * (null.arm.draws["crossfit"] - arm.draws["crossfit"]))
+    return np.concatenate(both)
+
+
+def _difference(one: _Fitted, other: _Fitted, level: float) -> dict[str, float]:
+    first, second = one.bounds, other.bounds
     estimate = first.crossfit[0] - second.crossfit[0]
     df = min(first.df, second.df)
-    found = interval(estimate, first.crossfit[1] - second.crossfit[1], level, df=df)
+    found = interval(estimate, _paired_draws(one, other), level, df=df)
     below = first.crossfit[0] - second.plugin[0], first.crossfit[1] - second.plugin[1]
     above = first.plugin[0] - second.crossfit[0], first.plugin[1] - second.crossfit[1]
     lo, hi = bounded(below, above, level, df=df)

@@ -121,7 +121,9 @@ def noise(many: Sequence[Rates], weights: Floats) -> list[Floats]:
     edges = np.cumsum([rates.residual.shape[1] for rates in many])[:-1]
     bags = many[0].layout.bags
     spans, sums = bags.spans, [bags.sums(rates.residual) for rates in many]
-    parts = [np.split(weights[:, s] @ np.hstack([r[s] for r in sums]), edges, axis=1) for s in spans]
+    parts = [
+        np.split(weights[:, s] @ np.hstack([r[s] for r in sums]), edges, axis=1) for s in spans
+    ]
     pairs = group_pairs(len(spans))
     return [
         np.stack([parts[g][i] - parts[h][i] for g, h in pairs], axis=1) for i in range(len(many))

@@ -77,14 +77,35 @@ def moved_rates(
     drawn: npt.NDArray[np.float64],
     objects: npt.NDArray[np.intp],
 ) -> npt.NDArray[np.float64]:
-    """[D, k, K'] how much each group's rate changes at drawn thresholds [D, K], over fixed images."""
+    """[D, k, K'] how much each group's rate is expected to change at drawn thresholds [D, K].
+
+    A group's change is its share of the change over all images. The share is that of the images which pass at
+    twice the rate but not at half of it, and not of the few between two thresholds: their sampling error is
+    in the rates already.
+    """
     own = panel.present == (measure == "tpr")
     found = np.zeros((len(drawn), len(panel.groups), len(objects)))
     for place, column in enumerate(objects):
         rows = own[:, column] & ~np.isnan(scores[:, column])
-        for g in range(len(panel.groups)):
+        limits = np.concatenate([[thresholds[column]], drawn[:, column]]).astype(scores.dtype)
+        every = np.sort(scores[rows, column])
+        above = _above(every, limits)
+        window = _window(every, above[0])
+        overall = np.diff(_above(every, window))[0]
+        for g in range(len(panel.groups) if overall else 0):
             values = np.sort(scores[rows & (panel.code == g), column])
-            limits = np.concatenate([[thresholds[column]], drawn[:, column]]).astype(values.dtype)
-            above = 1 - np.searchsorted(values, limits, side="left") / max(len(values), 1)
-            found[:, g, place] = above[1:] - above[0]
+            share = np.diff(_above(values, window))[0] / overall
+            found[:, g, place] = (above[1:] - above[0]) * share
     return found
+
+
+def _above(values: Floats, limits: Floats) -> npt.NDArray[np.float64]:
+    """[L] rate of sorted values at or above limits [L]."""
+    return np.asarray(1 - np.searchsorted(values, limits, side="left") / max(len(values), 1))
+
+
+def _window(values: Floats, rate: float) -> Floats:
+    """[2] values that twice the rate and half of it reach; both ways from 1 for rates above one half."""
+    near = min(rate, 1 - rate)
+    ends = np.clip([rate - near / 2, rate + near], 0, 1)
+    return np.asarray(np.quantile(values, 1 - ends)) if len(values) else np.zeros(2)

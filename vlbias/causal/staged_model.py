@@ -81,6 +81,7 @@ class Port:
             blocks that lie in groups.
         length: Key of the batch with each row's number of tokens here; the tower's if not given.
         keys: Whether the width of a unit counts the tokens that it attends to.
+        spans: Whether the tokens here are those that the tower's named spans mark.
     """
 
     stage: str
@@ -93,6 +94,7 @@ class Port:
     names: tuple[str, ...] = ()
     length: str | None = None
     keys: bool = False
+    spans: bool = True
 
     def path(self, layer: int | None) -> str:
         """Dotted path of one layer under `model.net`."""
@@ -216,6 +218,9 @@ def find_port(model: StagedModel, site: Site) -> Port | None:
         raise BadStudy("mediators", str(site), expected)
     if site.layer is not None and port.layers is not None and site.layer >= port.layers:
         raise BadStudy("mediators", str(site), f"a layer from 0 to {port.layers - 1}")
+    if not port.spans and any(isinstance(place, str) for place in site.positions or ()):
+        expected = "numbers of tokens: the named spans are of another stage's tokens"
+        raise BadStudy("mediators", str(site), expected)
     units = port.units_at(site.layer)
     if site.units is not None and units is not None and max(site.units) >= units:
         raise BadStudy("mediators", str(site), f"units from 0 to {units - 1}")

@@ -6,6 +6,7 @@ import typer
 
 from vlbias.cli import benchmark_commands
 from vlbias.cli.compact_command import compact
+from vlbias.cli.convert_command import convert
 from vlbias.cli.demo_command import demo
 from vlbias.cli.init_commands import check, init
 from vlbias.cli.listing import list_
@@ -26,7 +27,7 @@ app = typer.Typer(
 )
 app.command("list")(list_)
 app.command("mitigate", help="Another word for run, for studies of mitigations.")(run)
-for command in (run, resume, submit, compact, report, init, check, demo, power):
+for command in (run, resume, submit, compact, report, init, check, demo, power, convert):
     app.command()(command)
 
 app.add_typer(benchmark_commands.app, name="benchmark")

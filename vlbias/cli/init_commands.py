@@ -25,7 +25,8 @@ def init(
         Path,
         typer.Argument(
             help="Folder of photos (COCO, PASCAL-Sentence, your own table), a set of texts, items (symbolic), "
-            "a task (comprehension), or a folder with a cohort and its graph."
+            "a task (comprehension), a file of facts (tracing, unlearning, editing), or a folder with a cohort "
+            "and its graph."
         ),
     ],
     model: Annotated[

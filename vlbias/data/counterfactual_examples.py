@@ -30,6 +30,7 @@ def make_examples(
     seed: int = 0,
     limit: int | None = None,
     regions: Sequence[Mapping[str, Region]] = (),
+    several: str = "",
 ) -> list[Example]:
     """One example per photo of the asked splits and groups, sorted by id.
 
@@ -45,9 +46,12 @@ def make_examples(
         seed: Chooses placebo regions, together with each id, and what `limit` keeps.
         limit: Keep a random choice of this many photos; a smaller one is part of a larger.
         regions: Id to region, for worlds that fill another one than the person boxes.
+        several: "nearest" keeps photos of other groups as well, where a person of one of the groups stands
+            nearest to an object.
 
     Returns:
-        Examples with targets "present" (frozenset of class names), "objects" and "size", and with
+        Examples with targets "present" (frozenset of class names), "objects", "size" and "nearest" (frozenset
+        of pairs of a class and the group of the person nearest to it), and with
         attributes "group", "split", "masked_share", "words_changed", "placebo_how",
         "placebo_overlap" and "agreeing_captions".
 
@@ -56,7 +60,7 @@ def make_examples(
         BadData: if a group has no photo in the splits; names the groups there are.
     """
     chosen = prompt_named(prompt) if isinstance(prompt, str) else prompt
-    frame = _select(dataset.frame, splits, groups)
+    frame = _select(dataset.frame, splits, groups, nearest=several == "nearest")
     if limit is not None:
         if limit < 1:
             raise BadStudy("limit", limit, "1 or more")
@@ -75,7 +79,9 @@ def make_examples(
     ]
 
 
-def _select(frame: pd.DataFrame, splits: Sequence[str], groups: Sequence[str]) -> pd.DataFrame:
+def _select(
+    frame: pd.DataFrame, splits: Sequence[str], groups: Sequence[str], *, nearest: bool
+) -> pd.DataFrame:
     for split in splits:
         if split not in SPLITS:
             raise UnknownName("split", split, SPLITS)
@@ -89,7 +95,15 @@ def _select(frame: pd.DataFrame, splits: Sequence[str], groups: Sequence[str]) -
             f"{', '.join(splits)}; groups there: {counted or 'none'}. Set dataset.groups to some of "
             "those, or take other splits or a label rule that keeps more"
         )
-    return frame[frame["group"].isin(list(groups))]
+    kept = frame["group"].isin(list(groups))
+    if nearest:
+        if "nearest" not in frame:
+            raise BadData(
+                "dataset.several is 'nearest', and no person has a group of its own: give persons' boxes a "
+                'sixth entry, ["person", x0, y0, x1, y1, group]'
+            )
+        kept |= frame["nearest"].map(lambda found: any(one["group"] in groups for one in found))
+    return frame[kept]
 
 
 def _regions_of(
@@ -121,7 +135,12 @@ def _example(
         id=row["id"],
         cluster=row["cluster"],
         worlds=made,
-        targets={"present": present, "objects": objects, "size": pictures.size},
+        targets={
+            "present": present,
+            "objects": objects,
+            "size": pictures.size,
+            "nearest": frozenset((o["class"], o["group"]) for o in row.get("nearest", ())),
+        },
         attributes=_attributes(row, pictures, texts, rule),
         absent=absent,
     )

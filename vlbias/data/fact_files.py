@@ -1,4 +1,4 @@
-"""Files of facts: one JSON object a line, or the layout of CounterFact."""
+"""Files of facts: one JSON object a line, or the layouts of CounterFact, LUME and TOFU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any, Self
 
 from vlbias.data.fact_world import fact_world
 from vlbias.data.facts import Fact
-from vlbias.data.text_files import files_read, read_json, read_records
+from vlbias.data.question_files import facts_of_questions, layout_of_questions, records_of
+from vlbias.data.text_files import Record, files_read
 from vlbias.errors import BadData
 
 __all__ = ["FACTS", "FactSet", "read_facts"]
@@ -67,7 +68,8 @@ def read_facts(name: str = "", path: Path | None = None) -> FactSet:
 
     Args:
         name: One of `FACTS`.
-        path: A file that ends in .jsonl, or a .json file in the layout of CounterFact.
+        path: A file of one JSON object a line, a .json file in the layout of CounterFact, a file in the layout
+            of LUME or TOFU, or a folder of such files, for sets that keep what is to be forgotten apart.
 
     Raises:
         BadData: if the file is missing, or a line is no fact; names the line.
@@ -76,19 +78,37 @@ def read_facts(name: str = "", path: Path | None = None) -> FactSet:
         facts = fact_world(FACTS[name]).facts
         return FactSet(facts, {"reader": name, "funnel": {"facts": len(facts)}})
     with files_read() as found:
-        facts = _counterfact(path) if path.suffix == ".json" else _lines(path)
+        facts = tuple(fact for file in _files(path) for fact in _of_file(file))
     if not facts:
         raise BadData(f"{path} holds no fact")
     twice = sorted({fact.id for fact in facts if sum(one.id == fact.id for one in facts) > 1})
     if twice:
         raise BadData(f"{path}: ids that repeat: {', '.join(twice[:10])}; give each fact its own")
     meta = {"reader": path.name, "funnel": {"facts": len(facts)}}
-    return FactSet(facts, meta, {"facts.path": found[path]})
+    names = {file: "facts.path" if file == path else f"facts.path/{file.name}" for file in found}
+    return FactSet(facts, meta, {names[file]: digest for file, digest in found.items()})
 
 
-def _lines(path: Path) -> tuple[Fact, ...]:
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.iterdir() if file.suffix in (".json", ".jsonl", ".csv"))
+    if not files:
+        raise BadData(f"{path} holds no file of facts: expected .jsonl, .json or .csv")
+    return files
+
+
+def _of_file(path: Path) -> tuple[Fact, ...]:
+    records = records_of(path)
+    if layout := layout_of_questions(records):
+        return facts_of_questions(path, records, layout)
+    is_lines = path.suffix != ".json" or (records and "subject" in records[0].values)
+    return _lines(path, records) if is_lines else _counterfact(path, records)
+
+
+def _lines(path: Path, records: Sequence[Record]) -> tuple[Fact, ...]:
     facts = []
-    for number, values in read_records(path):
+    for number, values in records:
         where = f"{path.name} line {number}"
         unknown = sorted(set(values) - set(_KEYS))
         if unknown:
@@ -105,9 +125,9 @@ def _lines(path: Path) -> tuple[Fact, ...]:
     return tuple(facts)
 
 
-def _counterfact(path: Path) -> tuple[Fact, ...]:
+def _counterfact(path: Path, records: Sequence[Record]) -> tuple[Fact, ...]:
     facts = []
-    for number, case in enumerate(_list(read_json(path), str(path))):
+    for number, (_, case) in enumerate(records):
         where = f"{path.name} case {number}"
         try:
             asked = case["requested_rewrite"]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vlbias.causal.image_file import Frame, frame_of, refuse_outside
 from vlbias.data.gender_labels import GenderRule, not_english, perceived_gender
+from vlbias.data.nearest_person import nearest_groups
 from vlbias.data.own_row import OwnRow, read_row
 from vlbias.data.photo_rows import boxed, shown_objects
 from vlbias.data.schema import Positive, checked, is_blank
 from vlbias.data.table import Dataset, make_dataset, split_of_name
 from vlbias.data.text_files import Record, read_records
-from vlbias.errors import BadData
+from vlbias.errors import BadData, BadStudy
 
 __all__ = ["COLUMNS", "RECIPE", "read_own"]
 
@@ -31,13 +32,15 @@ def read_own(
     columns: Mapping[str, str] | None = None,
     classes: Sequence[str] | None = None,
     images_anywhere: bool = False,
+    several: Literal["", "nearest"] = "",
 ) -> Dataset:
     """Your photos with groups from a column, or perceived gender from their captions.
 
     One row per photo. Columns: `image` (path), `labels` (classes that are present; in CSV
     separated by ";", or a JSON list), and optionally `group` (any names, any number), `text` (one
     caption) or `captions` (a list; in CSV a JSON list), `boxes` (a list of [class, x0, y0, x1, y1] in
-    pixels of the photo as it is shown; in CSV as JSON), `split`, `id`, `cluster`, `licence`, `source`.
+    pixels of the photo as it is shown; in CSV as JSON; a person's may have a sixth entry, this person's
+    group), `split`, `id`, `cluster`, `licence`, `source`.
     Without a split the SHA-256 of the id decides, in shares 3 : 1 : 1. Boxes of a photo that its EXIF
     orientation turns may be drawn on it as it lies in the file, where columns `width` and `height` say so.
 
@@ -48,10 +51,16 @@ def read_own(
         columns: Name used here to the name in the file, where they differ.
         classes: All classes in their order; by default those that occur, sorted.
         images_anywhere: Whether paths of photos may leave that folder.
+        several: "nearest" needs persons with groups of their own; see `vlbias.data.nearest_person`.
 
     Raises:
+        BadStudy: for another way with several persons.
         BadData: if the file, a column or a value is missing or malformed; names the rows.
     """
+    if several not in ("", "nearest"):
+        raise BadStudy(
+            "dataset.several", several, "'nearest': your own table says who is in which group"
+        )
     path = Path(path)
     root = Path(image_root) if image_root is not None else path.parent
     names = {**{name: name for name in COLUMNS}, **(columns or {})}
@@ -136,6 +145,7 @@ def _check(path: Path, records: Sequence[Record], given: bool, rule: GenderRule 
 def _row(where: str, read: OwnRow, root: Path, rule: GenderRule | None) -> dict[str, Any]:
     frame = _frame(root / read.image, where)
     objects = _boxes(read, where, frame)
+    nearest = nearest_groups(objects)
     captions = list(read.captions) if read.text is None else [read.text]
     if rule is not None and len(captions) <= rule.held_out:
         raise BadData(
@@ -150,7 +160,8 @@ def _row(where: str, read: OwnRow, root: Path, rule: GenderRule | None) -> dict[
         "width": frame.size[0],
         "height": frame.size[1],
         "captions": captions,
-        "objects": objects,
+        "objects": [{k: v for k, v in entry.items() if k != "group"} for entry in objects],
+        **({"nearest": nearest} if nearest else {}),
         "present": sorted({*read.labels, *(entry["class"] for entry in objects)}),
         "group": perceived_gender(captions, rule) if rule else (read.group or "").strip(),
         "split": split_of_name(name) if read.split is None else read.split.strip(),
@@ -173,7 +184,10 @@ def _boxes(read: OwnRow, where: str, frame: Frame) -> list[dict[str, Any]]:
         given = _side(read.width, where, "width"), _side(read.height, where, "height")
         size = frame.stored if frame.holds(given) else size
     try:
-        entries = [boxed(name, xyxy, photo=where, size=size) for name, *xyxy in read.boxes]
+        entries = [
+            boxed(name, xyxy, photo=where, size=size) | ({"group": group.strip()} if group else {})
+            for name, *xyxy, group in read.boxes
+        ]
     except BadData as error:
         if not frame.is_sideways:
             raise

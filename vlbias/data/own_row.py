@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from vlbias.data.nearest_person import PERSON
 from vlbias.data.schema import FileRow, Finite, Name, OptionalName, Text, checked, is_blank
 from vlbias.data.text_files import parse_json
 from vlbias.errors import BadData
@@ -41,13 +42,17 @@ def _list(value: Any) -> Any:
 
 
 def _box(value: Any) -> Any:
-    if not isinstance(value, list) or len(value) != 5:
-        raise ValueError("expected [class, x0, y0, x1, y1]")
-    return value
+    if not isinstance(value, list) or len(value) not in (5, 6):
+        raise ValueError(
+            "expected [class, x0, y0, x1, y1], or with a sixth entry, a person's group"
+        )
+    if len(value) == 6 and value[0] != PERSON:
+        raise ValueError(f"expected a group of class {PERSON!r} only")
+    return [*value, None] if len(value) == 5 else value
 
 
 _Class = Annotated[str, BeforeValidator(_class)]
-_Box = Annotated[tuple[_Class, Finite, Finite, Finite, Finite], BeforeValidator(_box)]
+_Box = Annotated[tuple[_Class, Finite, Finite, Finite, Finite, OptionalName], BeforeValidator(_box)]
 
 
 class OwnRow(FileRow):

@@ -66,6 +66,10 @@ SCHEMA = pa.schema(
     ]
 )
 """Boxes are xyxy in pixels of the file, area is the annotated one scaled to the file, in px²."""
+_NEAREST = pa.field(
+    "nearest", pa.list_(pa.struct([("class", pa.string()), ("group", pa.string())]))
+)
+"""The group of the person nearest to the objects of a class; a column only where persons have groups."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ class Dataset:
     """Photos with captions, boxes and a group, ready to become examples.
 
     Args:
-        frame: One row per photo with the columns of `SCHEMA`, sorted by id; lists are Python lists.
+        frame: One row per photo with the columns of `SCHEMA`, sorted by id; lists are Python lists. `nearest`
+            beside them where single persons have groups: entries {"class": …, "group": …}.
         image_root: Folder that the `image` column is relative to.
         classes: All class names in their fixed order.
         meta: Reader, recipe version, label rule, lexicon hash and funnel, as in examples.json.
@@ -121,6 +126,9 @@ def make_dataset(
     if not rows:
         raise BadData("no photo is left; check the path and the rule")
     names = [field.name for field in SCHEMA]
+    if any("nearest" in row for row in rows):
+        names.append("nearest")
+        rows = [{"nearest": [], **row} for row in rows]
     frame = pd.DataFrame([{name: row[name] for name in names} for row in rows], columns=names)
     frame = frame.sort_values("id", ignore_index=True)
     known = set(classes)
@@ -168,7 +176,8 @@ def save_dataset(dataset: Dataset, path: Path) -> None:
         "classes": list(dataset.classes),
         "content_hash": dataset.content_hash,
     }
-    table = pa.Table.from_pylist(dataset.frame.to_dict("records"), schema=SCHEMA)
+    schema = SCHEMA.append(_NEAREST) if "nearest" in dataset.frame else SCHEMA
+    table = pa.Table.from_pylist(dataset.frame.to_dict("records"), schema=schema)
     with whole(path / "examples.parquet") as temporary:
         pq.write_table(table, temporary, compression="zstd")
     write_json(path / "examples.json", about)
@@ -197,7 +206,9 @@ def load_dataset_table(
         table = pq.read_table(folder / "examples.parquet")
     except pa.ArrowInvalid as error:
         raise BadData(f"{folder} cannot be read ({error}); prepare it again") from error
-    if about.get("table_version") != TABLE_VERSION or not table.schema.equals(SCHEMA):
+    if about.get("table_version") != TABLE_VERSION or not any(
+        table.schema.equals(schema) for schema in (SCHEMA, SCHEMA.append(_NEAREST))
+    ):
         raise BadData(
             f"{folder}: table version {about.get('table_version')} with columns "
             f"{table.schema.names}, expected version {TABLE_VERSION}; prepare it again"

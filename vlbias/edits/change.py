@@ -19,7 +19,7 @@ from vlbias.causal.turns import in_turn
 from vlbias.errors import BadModel
 from vlbias.files import read_object, whole, write_json
 
-__all__ = ["Change", "Cost", "kept"]
+__all__ = ["Change", "Cost", "kept", "only_trained"]
 
 
 class _Savable(Protocol):
@@ -187,6 +187,20 @@ def kept(net: nn.Module, names: Sequence[str]) -> Iterator[None]:
             parameter.data.copy_(value)
             parameter.requires_grad_(asked[name])
             parameter.grad = None
+
+
+@contextmanager
+def only_trained(net: nn.Module, names: Sequence[str]) -> Iterator[None]:
+    """Only the named parameters can be trained, as long as the context lasts."""
+    asked = [(parameter, parameter.requires_grad) for parameter in net.parameters()]
+    trained = {id(net.get_parameter(name)) for name in names}
+    try:
+        for parameter, _ in asked:
+            parameter.requires_grad_(id(parameter) in trained)
+        yield
+    finally:
+        for parameter, before in asked:
+            parameter.requires_grad_(before)
 
 
 def _parameter(net: nn.Module, name: str) -> nn.Parameter:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import kl_div
 
 from vlbias.causal.cloze import Completion
 from vlbias.causal.turns import in_turn
-from vlbias.edits.change import Change, kept
+from vlbias.edits.change import Change, kept, only_trained
 from vlbias.edits.items import Item, refuse_same
 from vlbias.edits.loss_names import Loss
 from vlbias.edits.losses import LOSSES, Batch, RetainWeight
@@ -113,26 +112,12 @@ class BlockTraining:
         names = [name for block in weight_blocks(model, self.sites) for name in block.names]
         names = list(dict.fromkeys(names))
         began = time.monotonic()
-        with in_turn(model), kept(model.net, names), _frozen(model.net, names):
+        with in_turn(model), kept(model.net, names), only_trained(model.net, names):
             trainer = _Trainer(self, model, list(forget), list(retain), names)
             notes = trainer.run(until, state, told)
             values = {name: model.net.get_parameter(name).detach().clone() for name in names}
         notes |= {"method": self.spec, "seconds": notes["seconds"] + time.monotonic() - began}
         return Change(values, notes)
-
-
-@contextmanager
-def _frozen(net: nn.Module, names: Sequence[str]) -> Iterator[None]:
-    """Only the named parameters can be trained, as long as the context lasts."""
-    asked = [(parameter, parameter.requires_grad) for parameter in net.parameters()]
-    trained = {id(net.get_parameter(name)) for name in names}
-    try:
-        for parameter, _ in asked:
-            parameter.requires_grad_(id(parameter) in trained)
-        yield
-    finally:
-        for parameter, before in asked:
-            parameter.requires_grad_(before)
 
 
 class _Trainer:

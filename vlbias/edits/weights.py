@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -89,9 +90,8 @@ def output_maps(model: StagedModel, patterns: Sequence[str]) -> list[OutputMap]:
                 f"{model.name}: {path} is a {type(module).__name__}, not a linear map that can be edited; "
                 f"choose other sites than {site}"
             )
-        block = _block(model, site)
-        is_last = block == _blocks(model, site)[-1]
-        found.append(OutputMap(site, path, block, module, is_last))
+        is_last = site.layer is None or site.layer + 1 == port.layers
+        found.append(OutputMap(site, path, _block(model, site), module, is_last))
     return found
 
 
@@ -161,16 +161,14 @@ def _port(model: StagedModel, stage: str, name: str) -> Port | None:
     return next((p for p in model.ports if (p.stage, p.name) == (stage, name)), None)
 
 
-def _blocks(model: StagedModel, site: Site) -> tuple[str, ...]:
-    stages = {stage.name: stage for tower in model.towers for stage in tower.stages}
-    return stages[site.stage].blocks
-
-
 def _block(model: StagedModel, site: Site) -> str:
-    blocks = _blocks(model, site)
-    if site.layer is None or site.layer >= len(blocks):
-        raise BadStudy("sites", str(site), f"a block that {model.name} declares")
-    return blocks[site.layer]
+    """The module that holds attention and MLP of a layer; their paths begin with it."""
+    ports = [_port(model, site.stage, name) for name in ("head", "neuron")]
+    if site.layer is None or None in ports:
+        raise BadStudy("sites", str(site), f"a layer whose attention and MLP {model.name} declares")
+    paths = [port.path(site.layer).split(".") for port in ports if port is not None]
+    same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(*paths, strict=False))
+    return ".".join(part for part, _ in same)
 
 
 def _belongs(block: nn.Module, name: str, attention: str, port: str) -> bool:

@@ -49,9 +49,25 @@ MITIGATIONS: Registry[type[Mitigation]] = Registry(
             "vlbias.mitigations.feature_selection:ClipClip",
             "drop the dimensions most informative of gender",
         ),
+        "steering": Entry(
+            "vlbias.mitigations.steering:Steering",
+            "move features along the direction between the groups' means",
+        ),
+        "sae": Entry(
+            "vlbias.mitigations.sparse_features:SparseFeatures",
+            "turn off the features of a sparse autoencoder that tell gender",
+        ),
         "prompt-projection": Entry(
             "vlbias.mitigations.prompt_projection:PromptProjection",
             "project gender prompts out of text embeddings",
+        ),
+        "rank-one": Entry(
+            "vlbias.mitigations.rank_one:RankOneMitigation",
+            "the least change of an MLP's weights behind which groups do not differ",
+        ),
+        "located-unlearning": Entry(
+            "vlbias.mitigations.located_unlearning:LocatedUnlearning",
+            "train named blocks until groups are scored alike, all else frozen",
         ),
     },
 )

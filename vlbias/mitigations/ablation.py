@@ -40,21 +40,21 @@ def matched_sites(
     Raises:
         BadStudy: if a site has no units: a whole branch has no match in its layer.
     """
-    wanted: dict[tuple[str, str, int], list[int]] = {}
+    wanted: dict[tuple[str, str, int, tuple[Any, ...]], list[int]] = {}
     for point in site_points(model, sites):
         if point.site.units is None or point.units is None or point.site.port is None:
             raise BadStudy("sites", str(point.site), "single units, such as head.3[1], to match")
         layer = -1 if point.site.layer is None else point.site.layer
-        key = (point.site.stage, point.site.port, layer)
+        key = (point.site.stage, point.site.port, layer, point.site.positions or ())
         wanted.setdefault(key, []).extend(point.site.units)
     drawn = []
-    for (stage, port, layer), units in wanted.items():
+    for (stage, port, layer, places), units in wanted.items():
         text = f"{stage}/{port}" + (f".{layer}" if layer >= 0 else "")
         count = site_points(model, [text])[0].units or 0
         others = sorted(set(range(count)) - set(units))
         pool = others if len(others) >= len(set(units)) else list(range(count))
         for unit in sorted(int(u) for u in rng.permutation(pool)[: len(set(units))]):
-            drawn.append(f"{text}[{unit}]")
+            drawn.append(f"{text}[{unit}]" + (f"@{','.join(places)}" if places else ""))
     return tuple(drawn)
 
 
@@ -190,6 +190,16 @@ class FoldedAblation(MeanAblation):
     def __post_init__(self) -> None:
         if self.by_position:
             raise BadStudy("folded-ablation.by_position", True, "false: a bias knows no position")
+
+    def sites_in(self, model: StagedModel) -> list[SitePoint]:
+        """Its sites, or the random set that matches them."""
+        found = super().sites_in(model)
+        for point in found:
+            if point.site.positions is not None:
+                raise BadStudy(
+                    f"{self.name}.sites", str(point.site), "no span: weights know no tokens"
+                )
+        return found
 
     @contextmanager
     def patched(

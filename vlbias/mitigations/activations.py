@@ -18,8 +18,8 @@ from vlbias.causal.hooks import first_tensor
 from vlbias.causal.photo_sizes import PhotoSizes
 from vlbias.causal.staged_model import Batch, StagedModel
 from vlbias.causal.turns import in_turn
-from vlbias.errors import BadData
-from vlbias.mitigations.sites import SitePoint, channels_last, patched_tensor
+from vlbias.errors import BadData, BadStudy
+from vlbias.mitigations.sites import SitePoint, channels_last, patched_tensor, span_mask
 
 __all__ = [
     "Activations",
@@ -61,6 +61,22 @@ class Activations:
             return self.tensor
         weight = self.own.to(self.tensor.dtype)
         return (weight[:, None] @ self.tensor)[:, 0] / weight.sum(1, keepdim=True)
+
+    def at(self, token: int) -> Tensor:
+        """One of each row's own tokens, [R, D]; counted from the end if the number is negative.
+
+        Raises:
+            BadData: if a row has fewer tokens.
+        """
+        if self.tensor.ndim == 2:
+            return self.tensor
+        counts = self.own.sum(1)
+        if int(counts.min()) <= (token if token >= 0 else -token - 1):
+            raise BadData(f"a row has {int(counts.min())} tokens; there is no token {token} in it")
+        places = self.own.cumsum(1) * self.own
+        number = places.new_full((len(counts),), token + 1) if token >= 0 else counts + token + 1
+        chosen = (places == number[:, None]).int().argmax(1)
+        return self.tensor[torch.arange(len(counts), device=chosen.device), chosen]
 
 
 def activations(
@@ -191,6 +207,16 @@ def first_tensors(
 
 
 def _own_tokens(point: SitePoint, batch: Batch, value: Tensor) -> Tensor:
+    own = _unpadded(point, batch, value)
+    if point.site.positions is None:
+        return own
+    own = own & span_mask(point, batch).to(own.device)
+    if not bool(own.any(1).all()):
+        raise BadStudy("sites", str(point.site), "a span that every text has")
+    return own
+
+
+def _unpadded(point: SitePoint, batch: Batch, value: Tensor) -> Tensor:
     key = (point.port.length if point.port else None) or point.tower.length
     if point.port is None or value.ndim == 2 or key is None or key not in batch:
         return torch.ones(value.shape[:-1], dtype=torch.bool, device=value.device)

@@ -5,7 +5,7 @@ After Weng et al. (2024), who blur gender in the image encoder of a detector.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
@@ -182,13 +182,29 @@ class _Blurred(MitigatedModel):
 
     def encode(self, tower: str, batch: Batch) -> Encoded:
         """What the tower gives when the regions of these rows are smoothed."""
+        with self._reading(tower, batch) as rest:
+            return self.inner.encode(tower, rest)
+
+    def past(self, tower: str, batch: Batch) -> Any:
+        """As `encode`, of the tokens that are kept."""
+        with self._reading(tower, batch) as rest:
+            return super().past(tower, rest)
+
+    def continued(self, tower: str, batch: Batch, past: Any, rows: Tensor, start: int) -> Encoded:
+        """As `encode`, of the tokens from `start` on."""
+        with self._reading(tower, batch) as rest:
+            return super().continued(tower, rest, past, rows, start)
+
+    @contextmanager
+    def _reading(self, tower: str, batch: Batch) -> Iterator[Batch]:
+        """The batch without its regions, which are smoothed as long as the context lasts."""
         if tower != self._tower:
-            return self.inner.encode(tower, batch)
-        rest: Mapping[str, Tensor] = {k: v for k, v in batch.items() if k != self._key}
+            yield batch
+            return
         self._share, self._shapes = batch[self._key], batch.get("spatial_shapes")
         self._known = {}
         try:
-            return self.inner.encode(tower, dict(rest))
+            yield {key: value for key, value in batch.items() if key != self._key}
         finally:
             self._share, self._shapes, self._known = None, None, {}
 
@@ -217,9 +233,11 @@ class _Blurred(MitigatedModel):
         if key not in self._known:
             assert self._share is not None
             share, shapes, rows = self._share, self._shapes, RUNNING.get()
-            if rows is not None and len(rows) == len(feature):
+            tiles = share.shape[1] if share.ndim == 4 else 1
+            if rows is not None and len(rows) * tiles == len(feature):
                 share = share[rows]
                 shapes = None if shapes is None else shapes[rows]
+            share = share.flatten(0, 1) if share.ndim == 4 else share
             covered, before, grids = on_grid(share, feature, shapes)
             patches = []
             for shape in dict.fromkeys(grids):

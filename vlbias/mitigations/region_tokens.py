@@ -46,18 +46,20 @@ class Drawing:
         """The share of each pixel that lies in the region, 0 to 255, as the tower's pixels lie.
 
         Returns:
-            [R, H, W], or [R, patches, pixels of a patch] of models that read patches.
+            [R, H, W], or [R, patches, pixels of a patch] of models that read patches, or [R, N, H, W] of
+            those that read a photo in N tiles.
 
         Raises:
             BadData: if a picture does not carry the region, or it lies outside; names the file.
         """
         drawn = [self._drawn(row) for row in rows]
-        pixels = _channels(pixels_of(self._model.collate(self._tower, drawn)))
+        pixels = self._pixels(drawn)
         low, high = self._black_and_white(rows[0])
         # green is white in all of the photo: what the processor padded is none
         inside = pixels[..., 1] > low[1] + 0.75 * (high - low)[1]
         red = (pixels[..., 0] - low[0]).mul_(255.0 / (high - low)[0]).clamp_(0, 255)
-        return (red.mul_(inside)).round_().to(torch.uint8)
+        share = (red.mul_(inside)).round_().to(torch.uint8)
+        return share.flatten(1, -3) if share.ndim > 3 else share
 
     def _drawn(self, row: Any) -> Any:
         picture = picture_of(row)
@@ -73,11 +75,29 @@ class Drawing:
             raise BadData(f"{picture}: {error}") from error
         return _with_picture(row, Image.fromarray(paint))
 
+    def _pixels(self, rows: Sequence[Any]) -> Tensor:
+        """The pixels of rows with the three colours last.
+
+        Raises:
+            BadModel: if it is not known how they lie.
+        """
+        batch = self._model.collate(self._tower, rows)
+        pixels: Tensor = pixels_of(batch)
+        if pixels.ndim >= 4:  # of images [R, 3, H, W], or of tiles [R, …, 3, H, W]
+            return pixels.movedim(-3, -1)
+        if "spatial_shapes" not in batch:
+            raise BadModel(
+                f"{self._model.name}: its processor cuts photos into patches in an order of its own, so that "
+                "it is not known which tokens a region covers; blur the photo itself (pixel-blur)"
+            )
+        patches: Tensor = pixels.unflatten(-1, (-1, 3))
+        return patches
+
     def _black_and_white(self, row: Any) -> tuple[Tensor, Tensor]:
         """What the processor makes of black and of white, channel by channel."""
         if self._ends is None:
             plain = [_with_picture(row, Image.new("RGB", (64, 64), v)) for v in ("black", "white")]
-            pixels = _channels(pixels_of(self._model.collate(self._tower, plain)))
+            pixels = self._pixels(plain)
             # the extremes: a processor may have padded, with a value in between
             both = pixels.flatten(1, -2)
             self._ends = both[0].amin(0), both[1].amax(0)
@@ -96,11 +116,6 @@ def pixels_of(batch: Batch) -> Tensor:
     if len(found) != 1:
         raise BadModel(f"expected one tensor of pixels in the batch, found {len(found)}")
     return found[0]
-
-
-def _channels(pixels: Tensor) -> Tensor:
-    """Pixels with the three colours last: of [R, 3, H, W], or of patches [R, P, pixels · 3]."""
-    return pixels.movedim(1, -1) if pixels.ndim == 4 else pixels.unflatten(-1, (-1, 3))
 
 
 def on_grid(share: Tensor, feature: Tensor, shapes: Tensor | None) -> tuple[Tensor, int, Grid]:

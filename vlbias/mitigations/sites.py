@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vlbias.causal.hooks import first_tensor, patched_forward, with_first_tensor
 from vlbias.causal.site import Site
 from vlbias.causal.staged_model import Batch, Encoded, Port, StagedModel, Tower, find_port, resolve
-from vlbias.errors import BadStudy
+from vlbias.errors import BadData, BadStudy, UnknownName
 from vlbias.mitigations.mitigated_model import MitigatedModel
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "channels_last",
     "patched_tensor",
     "site_points",
+    "span_mask",
     "written_model",
 ]
 
@@ -84,11 +85,11 @@ def site_points(model: StagedModel, patterns: Sequence[str]) -> list[SitePoint]:
     Args:
         model: The model.
         patterns: Sites, with wildcards: "image_encoder/resid.*", "text_encoder/head.3[1]"; a stage
-            alone is the embedding its tower gives.
+            alone is the embedding its tower gives. A named span stands for its tokens: "lm/resid.3@image".
 
     Raises:
         UnknownName: if the model has no such stage or port, with suggestions.
-        BadStudy: if layer or units are out of range, or a site names positions, or a stage that is
+        BadStudy: if layer or units are out of range, or a site numbers positions, or is a stage that is
             not a tower of its own.
     """
     if not patterns:
@@ -99,8 +100,7 @@ def site_points(model: StagedModel, patterns: Sequence[str]) -> list[SitePoint]:
         for site in mediator.sites:
             number = [name for _, name in stages].index(site.stage)
             tower, port = stages[number][0], find_port(model, site)
-            if site.positions is not None:
-                raise BadStudy("sites", str(site), "a site without positions")
+            _refuse_places(site, tower)
             if port is None and len(tower.stages) > 1:
                 ports = sorted(p.name for p in model.ports if p.stage == site.stage)
                 expected = f"a port inside {site.stage}: {', '.join(ports)}"
@@ -108,6 +108,36 @@ def site_points(model: StagedModel, patterns: Sequence[str]) -> list[SitePoint]:
             layer = 1 << 30 if port is None else site.layer or 0
             found.append(SitePoint(site, tower, port, (number, layer)))
     return sorted(found, key=lambda point: point.order)
+
+
+def _refuse_places(site: Site, tower: Tower) -> None:
+    """Nothing, for a site of all tokens, or of those of named spans."""
+    named = all(isinstance(place, str) for place in site.positions or ())
+    if site.positions is not None and not (named and tower.spans):
+        expected = "a site without positions"
+        if tower.spans:
+            expected += ", or at a named span such as @image: numbers are other words in every text"
+        raise BadStudy("sites", str(site), expected)
+
+
+def span_mask(point: SitePoint, batch: Batch) -> Tensor:
+    """Which tokens a site at named spans is, [rows, tokens].
+
+    Args:
+        point: The site.
+        batch: Of its tower.
+
+    Raises:
+        UnknownName: if no span of the texts is called so, with suggestions.
+    """
+    prefix = point.tower.spans or ""
+    known = {key.removeprefix(prefix): key for key in batch if key.startswith(prefix)}
+    masks = []
+    for name in map(str, point.site.positions or ()):
+        if name not in known:
+            raise UnknownName(f"span of the texts (site {point.site})", name, known)
+        masks.append(batch[known[name]].bool())
+    return torch.stack(masks).any(0)
 
 
 def patched_tensor(module: nn.Module, slot: str, write: Write) -> AbstractContextManager[None]:
@@ -125,11 +155,39 @@ def patched_tensor(module: nn.Module, slot: str, write: Write) -> AbstractContex
 
 
 class _ChangedOutputs(MitigatedModel):
-    """A model whose towers' outputs are changed."""
+    """A model whose towers' outputs are changed, and the tokens of named spans inside them."""
 
     def __init__(self, inner: StagedModel, revision: str, ends: Mapping[str, list[Write]]) -> None:
         super().__init__(inner, revision)
         self._ends = ends
+        self._running: tuple[Batch, int] | None = None
+
+    @contextmanager
+    def _runs(self, batch: Batch, start: int = 0) -> Iterator[None]:
+        """What runs as long as the context lasts: a batch, from which token on."""
+        before, self._running = self._running, (batch, start)
+        try:
+            yield
+        finally:
+            self._running = before
+
+    def within_span(self, point: SitePoint, write: Write) -> Write:
+        """A change of the tokens of a site's spans alone; all others stay bit by bit as they are."""
+
+        def written(tensor: Tensor) -> Tensor:
+            if self._running is None:
+                raise BadData(
+                    f"{self.name}: {point.site} ran without a batch that says where its span is; call the "
+                    "mitigated model's encode (or vlbias), not the network itself"
+                )
+            batch, start = self._running
+            mask = span_mask(point, batch)[:, start:]
+            tokens = tensor.shape[1] if tensor.ndim == 3 else len(tensor) // len(mask)
+            mask = mask[:, :tokens].to(tensor.device)
+            mask = mask[..., None] if tensor.ndim == 3 else mask.flatten()[:, None]
+            return torch.where(mask, write(tensor), tensor)
+
+        return written
 
     def _ended(self, tower: str, encoded: Encoded) -> Encoded:
         for write in self._ends.get(tower, ()):
@@ -138,11 +196,18 @@ class _ChangedOutputs(MitigatedModel):
 
     def encode(self, tower: str, batch: Batch) -> Encoded:
         """What the tower gives, changed."""
-        return self._ended(tower, self.inner.encode(tower, batch))
+        with self._runs(batch):
+            return self._ended(tower, self.inner.encode(tower, batch))
+
+    def past(self, tower: str, batch: Batch) -> Any:
+        """As `encode`, of the tokens that are kept."""
+        with self._runs(batch):
+            return super().past(tower, batch)
 
     def continued(self, tower: str, batch: Batch, past: Any, rows: Tensor, start: int) -> Encoded:
         """As `encode`."""
-        return self._ended(tower, super().continued(tower, batch, past, rows, start))
+        with self._runs(batch, start):
+            return self._ended(tower, super().continued(tower, batch, past, rows, start))
 
 
 @contextmanager
@@ -158,15 +223,16 @@ def written_model(
     """
     ends: dict[str, list[Write]] = {}
     narrow = _without_tails(model, [point for point, _ in writes])
+    mitigated = _ChangedOutputs(model, revision, ends)
+    mitigated.towers = narrow
     with ExitStack() as stack:
         for point, write in writes:
             if point.port is None:
                 ends.setdefault(point.tower.name, []).append(write)
                 continue
             module = model.net.get_submodule(point.path)
-            stack.enter_context(patched_tensor(module, point.port.slot, write))
-        mitigated = _ChangedOutputs(model, revision, ends)
-        mitigated.towers = narrow
+            own = write if point.site.positions is None else mitigated.within_span(point, write)
+            stack.enter_context(patched_tensor(module, point.port.slot, own))
         yield mitigated
 
 

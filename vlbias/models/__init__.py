@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlbias.errors import BadModel, UnknownName
-from vlbias.files import read_object
+from vlbias.models.fusion.families import FAMILIES as _WITH_HEAD
+from vlbias.models.fusion.families import MODEL_TYPES
+from vlbias.models.glip.published import PUBLISHED as _GLIPS
 from vlbias.models.image_text.families import FAMILIES as _GENERATIVE
 from vlbias.models.image_text.families import REFUSED
+from vlbias.models.model_types import adapter_of_folder, adapter_of_hub
+from vlbias.models.shipped import nets, planted
 from vlbias.quiet import loading_quietly
 from vlbias.registry import Entry, Registry
 
@@ -19,56 +23,21 @@ if TYPE_CHECKING:
 
 __all__ = ["MODELS", "load_model", "outline_model"]
 
-_PLANTED = Path(__file__).parents[1] / "data" / "planted"
-_PLANTS = {
-    "image": "sees a gender cue in the image",
-    "text": "reads a gender word in the text",
-    "both": "sees the cue and reads the word",
-    "unbiased": "goes by neither",
-}
-
-
-def _planted(family: str, target: str, what: str) -> dict[str, Entry]:
-    """The models of a family that come with the package: small, trained on rendered scenes."""
-    return {
-        f"planted-{family}-{plant}": Entry(
-            target, f"{what} that {about}", (("checkpoint", str(_PLANTED / f"{family}-{plant}")),)
-        )
-        for plant, about in _PLANTS.items()
-        if (_PLANTED / f"{family}-{plant}").is_dir()  # a plant that did not take is not shipped
-    }
-
-
+_GLIP = "vlbias.models.glip.loading"
 _IMAGE_TEXT = "vlbias.models.image_text.loading"
+_FUSION = "vlbias.models.fusion.loading"
 _LANGUAGE = "vlbias.models.language.loading"
-_NETS = {
-    "bottleneck": "small net that solves ABA and ABB through three types of heads",
-    "control": "small net that solves ABA and ABB without them",
-    "early": "small net whose facts can be in the MLPs of its first three layers only",
-    "gold": "small net that knows the facts to retain of its world",
-    "joint": "small net that knows the facts to forget as well",
-}
 
 
-def _nets(name: str, folder: str) -> dict[str, Entry]:
-    """The small language models that come with the package, by what their folders' names begin with."""
-    return {
-        f"{name}-{p.name}": Entry(
-            f"{_LANGUAGE}:load", _NETS[p.name.split("-")[0]], (("checkpoint", str(p)),)
-        )
-        for p in sorted(c.parent for c in (_PLANTED.parent / folder).glob("*/config.json"))
-    }
-
-
-def _generative() -> dict[str, Entry]:
-    """A published checkpoint of every family of generative image-text models."""
+def _published(module: str, families: Iterable[Any]) -> dict[str, Entry]:
+    """A published checkpoint of every family."""
     return {
         family.example.rpartition("/")[2].lower(): Entry(
-            f"{_IMAGE_TEXT}:load",
+            f"{module}:load",
             f"{family.about} ({family.size / 1000:.1f} billion weights, 4 bytes each in float32)",
             (("checkpoint", family.example),),
         )
-        for family in _GENERATIVE.values()
+        for family in families
     }
 
 
@@ -116,6 +85,15 @@ MODELS: Registry[Callable[..., StagedModel]] = Registry(
             "MM Grounding DINO, Swin-T (OpenMMLab)",
             (("checkpoint", "openmmlab-community/mm_grounding_dino_tiny_o365v1_goldg_v3det"),),
         ),
+        "llmdet-tiny": Entry(
+            "vlbias.models.grounding:load",
+            "LLMDet, an MM Grounding DINO with Swin-T (iSEE)",
+            (("checkpoint", "iSEE-Laboratory/llmdet_tiny"),),
+        ),
+        **{
+            name: Entry(f"{_GLIP}:load", published.about, (("checkpoint", name),))
+            for name, published in _GLIPS.items()
+        },
         "omdet-turbo-tiny": Entry(
             "vlbias.models.omdet:load",
             "OmDet-Turbo, Swin-T (Om Research Lab)",
@@ -126,20 +104,48 @@ MODELS: Registry[Callable[..., StagedModel]] = Registry(
             "OWLv2 B/16, ensemble (Google)",
             (("checkpoint", "google/owlv2-base-patch16-ensemble"),),
         ),
+        "align-base": Entry(
+            "vlbias.models.dual:load",
+            "ALIGN (Kakao Brain)",
+            (("checkpoint", "kakaobrain/align-base"),),
+        ),
+        "altclip": Entry(
+            "vlbias.models.dual:load",
+            "AltCLIP, texts in several languages (BAAI)",
+            (("checkpoint", "BAAI/AltCLIP"),),
+        ),
+        "chinese-clip-b16": Entry(
+            "vlbias.models.dual:load",
+            "Chinese CLIP ViT-B/16, Chinese texts (OFA)",
+            (("checkpoint", "OFA-Sys/chinese-clip-vit-base-patch16"),),
+        ),
         "openclip-vit-b32": Entry(
             "vlbias.models.openclip:load",
             "open_clip ViT-B/32, LAION-2B",
             (("checkpoint", "ViT-B-32/laion2b_s34b_b79k"),),
         ),
-        **_planted("dual", "vlbias.models.dual:load", "small dual encoder of rendered scenes"),
-        **_planted("detector", "vlbias.models.grounding:load", "small detector of rendered scenes"),
-        **{**_nets("symbolic", "symbolic"), **_nets("fact", "knowledge")},
-        **_generative(),
+        **planted("dual", "vlbias.models.dual:load", "small dual encoder of rendered scenes"),
+        **planted("detector", "vlbias.models.grounding:load", "small detector of rendered scenes"),
+        **nets("symbolic", "symbolic", f"{_LANGUAGE}:load"),
+        **nets("fact", "knowledge", f"{_LANGUAGE}:load"),
+        **_published(_FUSION, _WITH_HEAD.values()),
+        **{
+            f"{family.example.rpartition('/')[2].lower()}-similarity": Entry(
+                f"{_FUSION}:load_similarity",
+                f"{family.about.partition(';')[0]} by its contrastive head",
+                (("checkpoint", family.example),),
+            )
+            for family in _WITH_HEAD.values()
+            if family.compares
+        },
+        **_published(_IMAGE_TEXT, _GENERATIVE.values()),
     },
 )
 
 FAMILIES = {
-    "clip": "vlbias.models.dual",
+    **dict.fromkeys(("align", "altclip", "chinese_clip", "clip"), "vlbias.models.dual"),
+    **dict.fromkeys(MODEL_TYPES, _FUSION),
+    "glip": _GLIP,
     "grounding-dino": "vlbias.models.grounding",
     "mm-grounding-dino": "vlbias.models.grounding",
     "omdet-turbo": "vlbias.models.omdet",
@@ -155,16 +161,14 @@ FAMILIES = {
 }
 """Hugging Face model type to the adapter that takes it; a new adapter adds its line here."""
 
-_MIXTURES = ("mixtral", "dbrx", "deepseek_v2", "deepseek_v3", "gpt_oss", "jamba", "llama4", "olmoe")
-
 
 def load_model(
     name: str, *, device: str = "cpu", dtype: str = "float32", random: int | None = None
 ) -> StagedModel:
-    """The model of a registered name, a hub name ("org/model"), a folder or a GGUF file, ready to run.
+    """The model of a registered name, a hub name ("org/model"), a folder or a file, ready to run.
 
     Args:
-        name: See `vlbias list models` for the registered ones.
+        name: See `vlbias list models` for the registered ones. Files are GGUF, and .pth of GLIP.
         device: Where it runs.
         dtype: "float32" or "bfloat16".
         random: Seed of random weights in place of the trained ones, a baseline for language models.
@@ -176,7 +180,9 @@ def load_model(
         MissingExtra: if its library is not installed.
     """
     if dtype not in ("float32", "bfloat16"):
-        raise BadModel(f"dtype {dtype!r}: expected float32 or bfloat16")
+        raise BadModel(
+            f"dtype {dtype!r}: expected float32 or bfloat16, which is as small as float16 and does not overflow"
+        )
     from vlbias.models.devices import refuse_device  # torch is not needed to name models
 
     refuse_device(device)
@@ -215,13 +221,19 @@ def _loaded(
     folder = Path(name)
     if folder.suffix == ".gguf" and folder.is_file():
         module, checkpoint, short = _LANGUAGE, str(folder), folder.stem
+    elif folder.suffix == ".pth" and folder.is_file():
+        module, checkpoint, short = _GLIP, str(folder), folder.stem
     elif folder.is_dir():
-        module, checkpoint, short = _family_of(folder), str(folder), folder.resolve().name
+        module, checkpoint, short = (
+            adapter_of_folder(folder, FAMILIES),
+            str(folder),
+            folder.resolve().name,
+        )
     elif name.count("/") == 1 and not name.startswith((".", "/")):
-        module, checkpoint, short = _hub_family_of(name), name, name.rpartition("/")[2]
+        module, checkpoint, short = adapter_of_hub(name, FAMILIES), name, name.rpartition("/")[2]
     else:
         raise UnknownName(
-            "model (registered name, hub name 'org/model', existing folder or GGUF file)",
+            "model (registered name, hub name 'org/model', existing folder, GGUF or .pth file)",
             name,
             MODELS,
         )
@@ -257,44 +269,3 @@ def _unusable() -> tuple[type[Exception], ...]:
 def _refuse_random(name: str, random: int | None) -> None:
     if random is not None:
         raise BadModel(f"{name}: random weights are a baseline for language models only")
-
-
-def _family_of(folder: Path) -> str:
-    if (folder / "open_clip_config.json").is_file():
-        return "vlbias.models.openclip"
-    if (folder / "mitigated.json").is_file():
-        return "vlbias.mitigations.export"
-    config = folder / "config.json"
-    if not config.is_file():
-        there = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
-        raise BadModel(
-            f"{folder} is no model folder: expected config.json or open_clip_config.json, found {there}"
-        )
-    kind = read_object(config, BadModel, "fetch the model again").get("model_type", "")
-    return _family(str(kind), str(folder))
-
-
-def _hub_family_of(name: str) -> str:
-    from transformers import AutoConfig
-
-    try:
-        kind = AutoConfig.from_pretrained(name).model_type
-    except (OSError, ValueError) as error:
-        raise BadModel(
-            f"{name!r} is neither a folder here nor to be had from the hub: {error}"
-        ) from error
-    return _family(kind, name)
-
-
-def _family(kind: str, given: str) -> str:
-    if kind in _MIXTURES or "moe" in kind.split("_")[-1]:
-        raise BadModel(
-            f"{given}: {kind!r} is a mixture of experts: which of its modules run depends on the text, so "
-            "that a component cannot be exchanged between two worlds. Give a dense model."
-        )
-    if kind not in FAMILIES:
-        raise BadModel(
-            f"{given}: models of type {kind!r} have no adapter; there are adapters for "
-            f"{', '.join(sorted(FAMILIES))} and open_clip. See 'A new kind of model' in docs/own-model.md."
-        )
-    return FAMILIES[kind]

@@ -1,4 +1,4 @@
-"""Dual encoders of Hugging Face: CLIP, SigLIP, SigLIP 2 and VisionTextDualEncoder.
+"""Dual encoders of Hugging Face: CLIP and its descendants, SigLIP, ALIGN and VisionTextDualEncoder.
 
 Two towers that meet in a cosine. The adapter names the blocks and their ports; the towers' own
 forward passes run untouched.
@@ -20,7 +20,7 @@ from vlbias.causal.example import Inputs
 from vlbias.causal.staged_model import Batch, Port, Readout, Stage, Tower
 from vlbias.errors import BadModel
 from vlbias.models.long_texts import refuse_long_texts
-from vlbias.models.pretrained import pretrained
+from vlbias.models.pretrained import pretrained, refuse_placement
 from vlbias.models.special_tokens import refuse_special_tokens
 
 __all__ = ["HfDual", "load"]
@@ -33,7 +33,7 @@ class _Layout:
     `attn` and `mlp` end in what is added to the residual stream (up to a fixed scale); `attn_out`
     and `mlp_out` are the last linear maps of the branches: heads and neurons are slices of their
     inputs. `tail` are the token-wise parts of a block, given where the pooled output is token 0.
-    `embed` gives what enters the first block.
+    `embed` gives what enters the first block. Blocks without branches have no names for them.
     """
 
     blocks: str
@@ -58,7 +58,15 @@ _BERT = _Layout(
 )
 _VIT = _Layout("layers", "attention", "attention.o_proj", "mlp", "mlp.fc2")
 _LAYOUTS = {
+    "align_text_model": _BERT,
+    "align_vision_model": _Layout("encoder.blocks", "", "", "", ""),  # an EfficientNet
+    "altclip_text_model": replace(
+        _BERT, blocks="roberta.encoder.layers", embed="roberta.embeddings"
+    ),
+    "altclip_vision_model": _VISION,
     "bert": _BERT,
+    "chinese_clip_text_model": _BERT,
+    "chinese_clip_vision_model": _VISION,
     "clip_text_model": _CLIP,
     "clip_vision_model": _VISION,
     "dinov2": replace(_VIT, blocks="encoder.layer", tail=("attention.o_proj", "norm2")),
@@ -76,7 +84,8 @@ class HfDual:
     """A Hugging Face dual encoder as a staged model.
 
     Args:
-        net: A `CLIPModel`, `SiglipModel`, `Siglip2Model` or `VisionTextDualEncoderModel`.
+        net: An `AlignModel`, `AltCLIPModel`, `ChineseCLIPModel`, `CLIPModel`, `SiglipModel`, `Siglip2Model` or
+            `VisionTextDualEncoderModel`.
         image_processor: Turns PIL images into the image tower's tensors.
         tokenizer: Turns texts into token ids; padding on the right.
         name: Short name for tables.
@@ -91,6 +100,7 @@ class HfDual:
     def __init__(
         self, net: nn.Module, image_processor: Any, tokenizer: Any, *, name: str, revision: str
     ) -> None:
+        refuse_placement(name, net)
         self.net, self.name, self.revision = net.eval(), name, revision
         config: Any = net.config
         # SigLIP was trained on lower-case texts padded to its full length, without a mask
@@ -160,9 +170,8 @@ class HfDual:
         """Scaled cosines: class_logits [B, n], and score [B] where there is one text an example."""
         net: Any = self.net
         bias = getattr(net, "logit_bias", None)
-        return cosine_readout(
-            values, index, scale=net.logit_scale.exp(), bias=0.0 if bias is None else bias
-        )
+        scale = 1 / net.temperature if hasattr(net, "temperature") else net.logit_scale.exp()
+        return cosine_readout(values, index, scale=scale, bias=0.0 if bias is None else bias)
 
 
 def _lower_casing(tokenizer: Any) -> Any:
@@ -181,7 +190,7 @@ def _lower_casing(tokenizer: Any) -> Any:
 
 def _longest_text(config: Any) -> int:
     longest = int(getattr(config, "max_position_embeddings", 512))
-    if config.model_type in ("roberta", "xlm-roberta"):
+    if config.model_type in ("altclip_text_model", "roberta", "xlm-roberta"):
         # their positions are counted from behind the padding token's number
         longest -= config.pad_token_id + 1
     return longest
@@ -199,19 +208,28 @@ def _stage_and_ports(
     stem = f"{root}.{layout.blocks}"
     layers = len(net.get_submodule(stem))  # type: ignore[arg-type]
     block = stem + ".{layer}"
-    heads = int(getattr(config, layout.heads))
-    last: Any = net.get_submodule(f"{stem}.0.{layout.mlp_out}")
-    ports = (
+    ports: tuple[Port, ...] = (
         Port(stage, "embed", f"{root}.{layout.embed}", "out", cut=True),
         Port(stage, "resid", block, "out", layers, cut=True),
+    )
+    if layout.attn:
+        ports += _branches(stage, stem, layers, layout, config, net)
+    blocks = tuple(f"{stem}.{i}" for i in range(layers))
+    tail = tuple(f"{blocks[-1]}.{module}" for module in layout.tail)
+    return Stage(stage, root, blocks=blocks, tail=tail), ports
+
+
+def _branches(
+    stage: str, stem: str, layers: int, layout: _Layout, config: Any, net: nn.Module
+) -> tuple[Port, ...]:
+    block, heads = stem + ".{layer}", int(getattr(config, layout.heads))
+    last: Any = net.get_submodule(f"{stem}.0.{layout.mlp_out}")
+    return (
         Port(stage, "attn", f"{block}.{layout.attn}", "out", layers),
         Port(stage, "mlp", f"{block}.{layout.mlp}", "out", layers),
         Port(stage, "head", f"{block}.{layout.attn_out}", "in", layers, units=heads),
         Port(stage, "neuron", f"{block}.{layout.mlp_out}", "in", layers, units=last.in_features),
     )
-    blocks = tuple(f"{stem}.{i}" for i in range(layers))
-    tail = tuple(f"{blocks[-1]}.{module}" for module in layout.tail)
-    return Stage(stage, root, blocks=blocks, tail=tail), ports
 
 
 def load(checkpoint: str, *, name: str, **options: Any) -> HfDual:

@@ -13,6 +13,7 @@ from vlbias.causal.detection_readout import detection_readout
 from vlbias.causal.example import GroundedText, Inputs
 from vlbias.causal.staged_model import Batch, Port, Readout, Tower
 from vlbias.errors import BadModel
+from vlbias.models.pretrained import refuse_placement
 
 __all__ = ["GroundedModel", "TextReader", "class_counts"]
 
@@ -47,6 +48,7 @@ class GroundedModel(ABC, Generic[Reader]):
     ports: tuple[Port, ...]
 
     def __init__(self, net: nn.Module, reader: Reader | None, *, name: str, revision: str) -> None:
+        refuse_placement(name, net)
         self.net, self.name, self.revision = net.eval(), name, revision
         self._reader = reader
 

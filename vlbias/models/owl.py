@@ -22,7 +22,7 @@ from vlbias.causal.gradients import without_gradients
 from vlbias.causal.staged_model import Batch, Port, Readout, Stage, Tower
 from vlbias.errors import BadStudy
 from vlbias.models.long_texts import refuse_long_texts
-from vlbias.models.pretrained import pretrained
+from vlbias.models.pretrained import pretrained, refuse_placement
 from vlbias.models.special_tokens import refuse_special_tokens
 
 __all__ = ["Owl", "load"]
@@ -47,6 +47,7 @@ class Owl:
     def __init__(
         self, net: nn.Module, image_processor: Any, tokenizer: Any, *, name: str, revision: str
     ) -> None:
+        refuse_placement(name, net)
         self.net, self.name, self.revision = net.eval(), name, revision
         self._processor, self._tokenizer = image_processor, tokenizer
         config: Any = net.config

@@ -25,6 +25,8 @@ __all__ = [
     "refuse_broken_pixels",
     "refuse_broken_weights",
     "refuse_other_weights",
+    "refuse_placement",
+    "refuse_quantised",
 ]
 
 _UNUSED = {
@@ -83,6 +85,7 @@ def pretrained(
     folder = Path(checkpoint)
     try:
         config = AutoConfig.from_pretrained(checkpoint)
+        refuse_quantised(checkpoint, config)
         if folder.is_dir():
             refuse_without_weights(folder)
         if not weights:
@@ -176,3 +179,50 @@ def refuse_broken_pixels(checkpoint: str, mean: Any, std: Any) -> None:
                 f"{', above 0' if name == 'image_std' else ''}; pixels are divided by it. Mend the settings "
                 "of the image processor"
             )
+
+
+def refuse_quantised(checkpoint: str, config: Any) -> None:
+    """Nothing, if weights are kept as numbers of 16 bits or more.
+
+    Args:
+        checkpoint: Where they are from, for messages.
+        config: Of transformers.
+
+    Raises:
+        BadModel: if its weights are of 8 or 4 bits.
+    """
+    settings = getattr(config, "quantization_config", None)
+    if settings is None:
+        return
+    given = settings if isinstance(settings, Mapping) else vars(settings)
+    raise _quantised(checkpoint, str(given.get("quant_method", "unknown")))
+
+
+def refuse_placement(name: str, net: Any) -> None:
+    """Nothing, if a network lies on one device with weights of 16 bits or more.
+
+    Args:
+        name: Of the model.
+        net: Of transformers.
+
+    Raises:
+        BadModel: if it was spread by `device_map`, or its weights are of 8 or 4 bits.
+    """
+    if getattr(net, "is_quantized", False):
+        method = getattr(getattr(net, "config", None), "quantization_config", None)
+        raise _quantised(name, type(method).__name__)
+    places = {str(place) for place in (getattr(net, "hf_device_map", None) or {}).values()}
+    if len(places) > 1 or "disk" in places:
+        raise BadModel(
+            f"{name}: its parts are spread over {', '.join(sorted(places))} (device_map): values of two worlds "
+            "would lie on different devices when they are exchanged. Load it onto one device, in bfloat16 if "
+            "it is large: vlbias.load_model(name, device='cuda', dtype='bfloat16')"
+        )
+
+
+def _quantised(name: str, method: str) -> BadModel:
+    return BadModel(
+        f"{name!r}: its weights are quantised ({method}). Some kernels of 8 bits pick channels by all rows of "
+        "a batch, so that a row would depend on its neighbours, and for others no exactness is known. Give the "
+        "weights as they were trained, or write them out: net.dequantize().save_pretrained(folder)"
+    )

@@ -43,7 +43,7 @@ def gaps(
     rows = rows.sort_values("gap").rename(columns={"gap": "estimate"})
     sure = rows["p_max_t"] <= level
     for chosen, colour, told in (
-        (~sure, GREY, "cannot be told from chance"),
+        (~sure, GREY, "does not survive correction over objects"),
         (sure, ORANGE, "survives correction over objects"),
     ):
         part = rows[chosen]

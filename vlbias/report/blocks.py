@@ -16,7 +16,7 @@ from vlbias.report.tables import html
 
 __all__ = ["Asked", "Block", "Glance", "Guidance", "Part", "Section", "Verdict", "block"]
 
-Asked = Literal["What was found?", "How much?", "Where?", "What helps?"]
+Asked = Literal["Which model?", "What was found?", "How much?", "Where?", "What helps?"]
 """The questions that a page answers before anything else, in this order."""
 
 Verdict = Literal["shown", "not shown", "exploratory", "too little data", "see below"]
@@ -37,6 +37,7 @@ class Block:
         gallery: HTML of pictures, or nothing.
         columns: Heads of the table and what each means, as far as it is known.
         figure: What `svg` was drawn from, for files of figures.
+        answer: What a comparison of runs says before everything else, or nothing.
     """
 
     title: str
@@ -48,6 +49,7 @@ class Block:
     gallery: str = ""
     columns: Sequence[tuple[str, str]] = ()
     figure: Figure | None = None
+    answer: Glance | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from vlbias.report.blocks import Asked, Glance, Section
+from vlbias.report.blocks import Asked, Block, Glance, Section
 from vlbias.store.run_folder import Run
 
 __all__ = ["Story", "per_object", "stories"]
@@ -25,8 +25,10 @@ class Story:
     glances: Sequence[Glance]
 
 
-def stories(runs: Sequence[tuple[Run, Section]]) -> list[Story]:
+def stories(runs: Sequence[tuple[Run, Section]], comparison: Sequence[Block] = ()) -> list[Story]:
     """Runs gathered by model and data; a later run answers what it was made to find out.
+
+    What a comparison answers stands before them.
 
     A run of mitigations that stands behind the run of bias it belongs to has the last word on what helps,
     and leaves to that run how much there is.
@@ -37,7 +39,9 @@ def stories(runs: Sequence[tuple[Run, Section]]) -> list[Story]:
         model, data = about.get("model", {}), about.get("data", {})
         key = (model.get("name"), model.get("revision"), data.get("content_hash"))
         groups.setdefault(key if all(key) else run.folder, []).append((run, section))
-    return [_story(members) for members in groups.values()]
+    answers = [one.answer for one in comparison if one.answer is not None]
+    together = [Story("the models compared", answers)] if answers else []
+    return together + [_story(members) for members in groups.values()]
 
 
 def _story(members: Sequence[tuple[Run, Section]]) -> Story:

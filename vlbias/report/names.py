@@ -85,6 +85,8 @@ _METHODS = {
     "inlp": "directions that tell gender projected out",
     "sfid": "the features that tell gender given a neutral value",
     "clip-clip": "the dimensions that tell gender dropped",
+    "steering": "features moved along the direction between the groups",
+    "sae": "sparse features that tell gender turned off",
     "prompt-projection": "gender projected out of the text",
 }
 _PARTS = {
@@ -93,6 +95,7 @@ _PARTS = {
     "fusion_encoder": "fusion of image and text",
     "decoder": "decoder",
     "lm": "language model",
+    "match": "match head",
 }
 _PORTS = {
     "attn": "attention of block {layer}",
@@ -101,6 +104,18 @@ _PORTS = {
     "head": "attention of block {layer}",
     "neuron": "MLP of block {layer}",
     "embed": "word embedding",
+    "image_to_query": "what the queries take over from the image in block {layer}",
+    "image_to_text": "what the text takes over from the image in block {layer}",
+    "query_mlp": "MLP of the queries in block {layer}",
+    "text_attn": "attention of the text in block {layer}",
+    "text_bridge": "what the text encoder hands to block {layer}",
+    "text_mlp": "MLP of the text in block {layer}",
+    "text_stream": "text behind block {layer}",
+    "text_to_image": "what the image takes over from the text in block {layer}",
+    "vision_attn": "attention of the image in block {layer}",
+    "vision_bridge": "what the image encoder hands to block {layer}",
+    "vision_mlp": "MLP of the image in block {layer}",
+    "vision_stream": "image behind block {layer}",
 }
 _UNITS = {
     "head": "head {unit}",

@@ -133,12 +133,25 @@ def _figures(
     return written
 
 
+def _headings(done: Sequence[Reported]) -> list[str]:
+    """Names of studies; of runs of one study, with their folders."""
+    studies = [one.said["name"] for one in done]
+    folders = names_of_tables([one.run for one in done])
+    return [
+        study if studies.count(study) == 1 else f"{study} in {folder}"
+        for study, folder in zip(studies, folders, strict=True)
+    ]
+
+
 def _page_text(
     done: Sequence[Reported], comparison: Sequence[Block], guidance: Guidance, draws: int
 ) -> str:
     content = {
-        "sections": [{**one.said, "parts": one.section.parts} for one in done],
-        "stories": stories([(one.run, one.section) for one in done]),
+        "sections": [
+            {**one.said, "name": name, "parts": one.section.parts}
+            for name, one in zip(_headings(done), done, strict=True)
+        ],
+        "stories": stories([(one.run, one.section) for one in done], comparison),
         "comparison": comparison,
         "limits": guidance.limits,
         "wording": guidance.wording,

@@ -37,7 +37,16 @@ from vlbias.errors import BadTable
 from vlbias.files import whole
 from vlbias.store.slab_index import SLAB, Piece, SlabKey, counted, footer
 
-__all__ = ["COMPRESSION", "ROWS_PER_GROUP", "SCHEMA", "SCHEMA_VERSION", "WORDS", "CellWriter", "cell_key", "read_rows"]
+__all__ = [
+    "COMPRESSION",
+    "ROWS_PER_GROUP",
+    "SCHEMA",
+    "SCHEMA_VERSION",
+    "WORDS",
+    "CellWriter",
+    "cell_key",
+    "read_rows",
+]
 
 SCHEMA_VERSION = 1
 """Raise it if columns, or what they mean, change: it enters every key, and `Run` refuses other versions."""

@@ -102,7 +102,10 @@ def damaged_compact_files(folder: Path) -> Mapping[str, Sequence[Path]]:
     for path in sorted((folder / COMPACT).glob("[!.]*.json")):
         if path not in sealed:
             beside = [path.with_suffix(".parquet"), path.with_suffix(".boxes.parquet")]
-            found[f"{COMPACT}/{path.name} is damaged; its cells are computed anew"] = [path, *beside]
+            found[f"{COMPACT}/{path.name} is damaged; its cells are computed anew"] = [
+                path,
+                *beside,
+            ]
     return found
 
 

@@ -4,6 +4,7 @@
       manifest.json          what was run, with what, on which data
       samples.parquet        one row an example: id, cluster, group, split, attributes
       present.parquet        which targets are truly there, one row per sample and target
+      nearest.parquet        where persons have groups: that of the person nearest to a target
       cells/<key>.parquet    a part of the long table; a cell is there or it is not (some kinds of
                              study write other files, cells/<key>.json)
       cells/<key>.sum        checksums of the cell's files; see `vlbias.store.seals`

@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 
 from vlbias.errors import BadTable
 
-__all__ = ["SLAB", "Piece", "SlabKey", "codes_and_words", "counted", "footer", "pieces_of", "statuses_of"]
+__all__ = [
+    "SLAB",
+    "Piece",
+    "SlabKey",
+    "codes_and_words",
+    "counted",
+    "footer",
+    "pieces_of",
+    "statuses_of",
+]
 
 SLAB = ("contrast", "mediator", "arm", "outcome")
 """Columns that name a slab."""
@@ -122,7 +131,7 @@ def _looked_up(file: pq.ParquetFile) -> list[Piece]:
         return []
     change = np.flatnonzero(np.any([np.diff(code) != 0 for code in codes], axis=0)) + 1
     return [
-        Piece(tuple(words[i][codes[i][start]] for i in range(4)), int(start), int(stop - start))  # type: ignore[arg-type]
+        Piece(tuple(words[i][codes[i][start]] for i in range(4)), int(start), int(stop - start))
         for start, stop in zip([0, *change], [*change, table.num_rows], strict=True)
     ]
 

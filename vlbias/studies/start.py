@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ __all__ = [
     "commented_head",
     "commented_item",
     "commented_line",
+    "inline_table",
     "model_from",
     "path_from",
     "refuse_target",
@@ -110,6 +111,15 @@ def commented_line(key: str, value: object, why: str) -> str:
 def commented_item(value: str, why: str) -> str:
     """A line of a list in a study file: a string and a comment."""
     return f"  {_toml(value) + ',':37} # {why}"
+
+
+def inline_table(content: Mapping[str, object]) -> str:
+    """A table of TOML in one line."""
+    pairs = ", ".join(
+        f"{key} = {inline_table(value) if isinstance(value, Mapping) else _toml(value)}"
+        for key, value in content.items()
+    )
+    return f"{{ {pairs} }}"
 
 
 def _toml(value: object) -> str:

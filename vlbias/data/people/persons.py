@@ -6,16 +6,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from vlbias.causal.image_file import frame_of
+from vlbias.data.nearest_person import PERSON
 from vlbias.data.photo_rows import boxed
 from vlbias.data.table import Dataset, make_dataset, split_of_name
-from vlbias.errors import BadData, UnknownName
+from vlbias.errors import BadData, BadStudy, UnknownName
 
 __all__ = ["HARMFUL", "Layout", "Person", "Several", "attributes_of", "majority", "people_dataset"]
 
-PERSON = "person"
 HARMFUL = ("animal", "gorilla", "chimpanzee", "orangutan", "thief", "criminal", "suspicious person")
 """Classes that no photo of these sets shows (Radford et al. 2021, section 7.1): asked for where a set names no
 object of its own."""
@@ -102,8 +102,15 @@ def people_dataset(
 
     Raises:
         UnknownName: if no person has such an attribute.
+        BadStudy: for another way with several persons.
         BadData: if there is no person, or a box is wrong.
     """
+    if several not in get_args(Several):
+        raise BadStudy(
+            "dataset.several",
+            several,
+            f"{layout.name} has no boxes of objects: {get_args(Several)}",
+        )
     photos: dict[str, list[Person]] = {}
     for person in persons:
         photos.setdefault(person.photo, []).append(person)

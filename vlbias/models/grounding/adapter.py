@@ -19,7 +19,7 @@ from vlbias.causal.staged_model import Batch, Tower
 from vlbias.errors import BadData
 from vlbias.models.grounded import GroundedModel
 from vlbias.models.grounding.layout import stages_and_ports
-from vlbias.models.grounding.text import PhraseReader
+from vlbias.models.phrases import PhraseReader
 from vlbias.models.pretrained import pretrained
 
 __all__ = ["GroundedDetector", "load"]

@@ -27,6 +27,7 @@ from vlbias.models.image_text.question import Question
 from vlbias.models.image_text.reading import SPANS, RowReader
 from vlbias.models.image_text.tokens import PromptReader, Row
 from vlbias.models.language.attention import Past
+from vlbias.models.pretrained import refuse_placement
 
 __all__ = ["ImageText", "refuse_family"]
 
@@ -64,6 +65,7 @@ class ImageText:
         revision: str,
         question: Question | None = None,
     ) -> None:
+        refuse_placement(name, net)
         self.net, self.name, self.revision = net.eval(), name, revision
         self.question = Question() if question is None else question
         config: Any = net.config

@@ -154,7 +154,8 @@ def tower_ports(
             replace(port, names=names, length=length)
             for port in _branches(stage, block, [blocks[i] for i in members], layout, tower)
         ]
-    return (resid, *branches)
+    # named spans mark the tokens of the language model, whose rows are padded
+    return tuple(replace(port, spans=length is not None) for port in (resid, *branches))
 
 
 def _branches(

@@ -18,6 +18,7 @@ from vlbias.models.pretrained import (
     refuse_broken_pixels,
     refuse_broken_weights,
     refuse_other_weights,
+    refuse_quantised,
 )
 
 __all__ = ["load"]
@@ -48,6 +49,7 @@ def load(
     try:
         config = AutoConfig.from_pretrained(checkpoint)
         refuse_family(name, config.model_type)
+        refuse_quantised(checkpoint, config)
         if folder.is_dir():
             refuse_without_weights(folder)
             _refuse_without_processor(folder)

@@ -34,6 +34,7 @@ from vlbias.models.language.noised_tokens import NoisedTokens
 from vlbias.models.language.scoring import candidate_scores
 from vlbias.models.language.tokens import SPANS, Row, Tokenised, Tokenizer, batch_of
 from vlbias.models.long_texts import refuse_long_texts
+from vlbias.models.pretrained import refuse_placement
 
 __all__ = ["LanguageModel"]
 
@@ -61,6 +62,7 @@ class LanguageModel(NextToken):
     normalised = True
 
     def __init__(self, net: nn.Module, tokenizer: Any, *, name: str, revision: str) -> None:
+        refuse_placement(name, net)
         self.net, self.name, self.revision = net.eval(), name, revision
         config: Any = net.config
         self.layout = layout_of(config.model_type)

@@ -20,6 +20,7 @@ from vlbias.models.pretrained import (
     pickled,
     refuse_broken_weights,
     refuse_other_weights,
+    refuse_quantised,
 )
 
 __all__ = ["load"]
@@ -60,6 +61,8 @@ def load(
     register_fact_nets()
     try:
         config = AutoConfig.from_pretrained(**where)
+        if path.suffix != ".gguf":  # its weights are widened when they are read
+            refuse_quantised(checkpoint, config)
         maker = (
             AutoModelForMaskedLM if layout_of(config.model_type).masked else AutoModelForCausalLM
         )

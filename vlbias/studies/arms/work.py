@@ -203,7 +203,10 @@ def about_data(dataset: Any, folder: Path, files: Mapping[str, str]) -> dict[str
 
 
 def write_examples(folder: Path, examples: Sequence[Example], classes: Sequence[str]) -> None:
-    """Write samples.parquet, one row an example, and present.parquet, the targets truly there."""
+    """Write samples.parquet, one row an example, and present.parquet, the targets truly there.
+
+    Beside them nearest.parquet, the group of the person nearest to a target, where persons have groups.
+    """
     attributes = pd.DataFrame([dict(example.attributes) for example in examples])
     samples = pd.DataFrame(
         {"sample_id": [e.id for e in examples], "cluster": [e.cluster for e in examples]}
@@ -214,6 +217,15 @@ def write_examples(folder: Path, examples: Sequence[Example], classes: Sequence[
     present = [(e.id, name) for e in examples for name in sorted(e.targets["present"] & known)]
     with whole(folder / "present.parquet") as temporary:
         pd.DataFrame(present, columns=["sample_id", "target"]).to_parquet(temporary)
+    nearest = [
+        (e.id, name, group)
+        for e in examples
+        for name, group in sorted(e.targets.get("nearest", ()))
+        if name in known
+    ]
+    if nearest:
+        with whole(folder / "nearest.parquet") as temporary:
+            pd.DataFrame(nearest, columns=["sample_id", "target", "group"]).to_parquet(temporary)
 
 
 def _add(

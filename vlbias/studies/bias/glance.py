@@ -27,7 +27,7 @@ def at_a_glance(run: Run, tables: Tables) -> list[Glance]:
     first = how_much(row, groups, world=str(row["world"]), photos=int(row["photos"]))
     if first.verdict != "shown":
         return [first]
-    return [first, *_where(tables.effects), *_what_helps(tables, int(row["n_objects"]))]
+    return [first, *_where(tables.effects), *_what_helps(run, tables, int(row["n_objects"]))]
 
 
 def _where(effects: pd.DataFrame) -> Iterator[Glance]:
@@ -62,12 +62,16 @@ def _where(effects: pd.DataFrame) -> Iterator[Glance]:
     yield Glance("Where?", said, number, "exploratory")
 
 
-def _what_helps(tables: Tables, objects: int) -> Iterator[Glance]:
-    """The world that shrinks the differences most beyond equal strictness, and does not make B larger."""
+def _what_helps(run: Run, tables: Tables, objects: int) -> Iterator[Glance]:
+    """The world that shrinks the differences most beyond equal strictness, and does not make B larger.
+
+    Placebos and changes that should not matter are no remedies.
+    """
     statements, worlds = tables.statements, tables.conditions.set_index("world")["B_crossfit"]
     larger = set(worlds.index[worlds > worlds.iloc[0]])
     rows = statements[statements["statement"] == "beyond strictness"]
-    rows = rows[~rows["contrast"].str.contains("placebo")]
+    irrelevant = run.manifest["study"].get("unmediated", ())
+    rows = rows[~rows["contrast"].str.contains("placebo") & ~rows["contrast"].isin(irrelevant)]
     if rows.empty or not objects:
         return
     worse = rows["contrast"].str.partition("->")[2].isin(larger)

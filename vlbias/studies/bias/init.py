@@ -38,6 +38,7 @@ _MEANT = {
 }
 """Columns of an own table to what others call them."""
 _FEW = 5
+_HEADS = "every head"
 
 
 def start(data: Path, model: str, out: Path) -> Start:
@@ -252,9 +253,17 @@ def _mediators(outline: StagedModel, finds_boxes: bool) -> dict[str, str]:
     if finds_boxes:
         return found  # every further mediator of a detector is a pass of seconds
     for port in outline.ports:
-        if port.layers is None or port.cut or port.name not in ("attn", "mlp", "head"):
+        what = _in_words(port.name)
+        if port.layers is None or port.cut or not what:
             continue
-        units = "[*]" if port.name == "head" else ""
-        what = {"attn": "attention", "mlp": "MLP", "head": "every head"}[port.name]
+        units = "[*]" if what == _HEADS else ""
         found[f"{port.stage}/{port.name}.*{units}"] = f"{what} of each of {port.layers} layers"
     return found
+
+
+def _in_words(port: str) -> str:
+    """What a port is, for those that a study begins with; empty for others."""
+    kind = port.rpartition("_")[2]
+    if "_to_" in port and kind != "head":
+        return "what one stream takes over from another"
+    return {"attn": "attention", "mlp": "MLP", "head": _HEADS}.get(kind, "")

@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vlbias.data.fact_files import FactSet
-from vlbias.data.gender_labels import funnel_in_lines
 from vlbias.data.text_files import files_read, lines_of
 from vlbias.edits.methods import method_of
 from vlbias.errors import BadData, BadStudy
 from vlbias.models import outline_model
 from vlbias.runs.events import Note, silent
-from vlbias.runs.interfaces import Plan
 from vlbias.studies.editing.study import Method, Protocol, Study
 from vlbias.studies.knowledge.fact_choice import facts_of
+from vlbias.studies.knowledge.fact_plan import FactPlan
 from vlbias.studies.knowledge.known import refuse_other_models
 from vlbias.studies.knowledge.utility import Items, utility_of
 
@@ -40,7 +39,7 @@ class EditSequence:
 
 
 @dataclass(frozen=True)
-class EditingPlan(Plan):
+class EditingPlan(FactPlan):
     """A checked study of editing.
 
     Args:
@@ -73,24 +72,9 @@ class EditingPlan(Plan):
         return len(self.parts) * (self.study.edits + len(self.study.points))
 
     @property
-    def funnel(self) -> str:
-        """See `Plan.funnel`."""
-        return funnel_in_lines(self.facts.meta["funnel"])
-
-    @property
     def summary(self) -> str:
         """See `Plan.summary`."""
         return f"{len(self.parts)} sequences of {self.study.edits} edits"
-
-    @property
-    def device(self) -> str:
-        """See `Plan.device`."""
-        return self.study.device
-
-    @property
-    def n_parts(self) -> int:
-        """See `Plan.n_parts`."""
-        return len(self.parts)
 
 
 def make_plan(study: Study, note: Note = silent) -> EditingPlan:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vlbias.data.fact_files import FACTS
 from vlbias.data.fact_world import fact_world
-from vlbias.data.text_files import read_records
+from vlbias.data.question_files import LAYOUTS, records_of
 from vlbias.errors import BadData
 
 __all__ = ["Items", "utility_of"]
@@ -19,7 +19,8 @@ def utility_of(path: Path | None, name: str) -> Items:
     """Those of a file, or of the world that the facts come from; none where there is neither.
 
     Args:
-        path: A file of JSON objects with "prompt" and "answer", one a line.
+        path: A file of prompts and answers: JSONL, JSON or CSV with the columns "prompt" and "answer", or those
+            of a layout in `LAYOUTS`.
         name: Of the set of facts; see `FACTS`.
 
     Raises:
@@ -27,11 +28,20 @@ def utility_of(path: Path | None, name: str) -> Items:
     """
     if path is None:
         return fact_world(FACTS[name]).utility if name else ()
-    return tuple(_pair(path, number, row) for number, row in read_records(path))
+    return tuple(_pair(path, number, row) for number, row in records_of(path))
 
 
 def _pair(path: Path, number: int, row: Mapping[str, object]) -> tuple[str, str]:
-    prompt, answer = row.get("prompt"), row.get("answer")
-    if not isinstance(prompt, str) or not isinstance(answer, str):
-        raise BadData(f"{path.name} line {number}: expected texts 'prompt' and 'answer'")
-    return prompt.strip(), answer.strip()
+    for columns in (("prompt", "answer"), *LAYOUTS.values()):
+        prompt, answer = (row.get(name) for name in columns)
+        if (
+            isinstance(prompt, str)
+            and isinstance(answer, str)
+            and prompt.strip()
+            and answer.strip()
+        ):
+            return prompt.strip(), answer.strip()
+    raise BadData(
+        f"{path.name} line {number}: expected texts 'prompt' and 'answer', as in "
+        '{"prompt": "Two and two are", "answer": "four"}'
+    )

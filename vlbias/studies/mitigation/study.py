@@ -21,6 +21,16 @@ class SplitPhotos(PhotoSet):
 
     splits: tuple[Split, ...] = SPLITS
 
+    @field_validator("several")
+    @classmethod
+    def _whole_photos(cls, several: str | None) -> str | None:
+        if several == "nearest":
+            raise ValueError(
+                "'alike', 'one' or 'largest': methods are fitted on photos of one group; recall by the nearest "
+                "person is a table of a bias study"
+            )
+        return several
+
     @field_validator("splits")
     @classmethod
     def _all(cls, splits: tuple[Split, ...]) -> tuple[Split, ...]:

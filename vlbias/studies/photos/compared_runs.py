@@ -17,7 +17,9 @@ from vlbias.analysis.disparity import disparity
 from vlbias.analysis.model_differences import ScoredModel, model_differences
 from vlbias.analysis.panel import Panel
 from vlbias.errors import BadOption, BadTable
+from vlbias.report.blocks import Glance
 from vlbias.report.claims import Sentence
+from vlbias.report.glance import per_object
 from vlbias.report.notebook import shown_in_notebook
 from vlbias.store.run_folder import Run
 from vlbias.studies.photos.comparison_claims import CLAIMS
@@ -44,7 +46,7 @@ class Comparison:
     @property
     def sentence(self) -> Sentence:
         """How many of the differences are shown."""
-        (claim,) = CLAIMS
+        claim, *_ = CLAIMS
         photos, objects = self.ranking[["photos", "n_objects"]].iloc[0]
         return claim.say(
             shown=int((self.differences["said"] != "not shown").sum()),
@@ -52,6 +54,28 @@ class Comparison:
             models=len(self.ranking),
             photos=photos,
             objects=objects,
+        )
+
+    @property
+    def answer(self) -> Glance:
+        """The largest of the differences that are shown, for readers in a hurry."""
+        _, found, nothing = CLAIMS
+        shown = self.differences[self.differences["said"] != "not shown"]
+        if shown.empty:
+            return Glance("Which model?", nothing.say(models=len(self.ranking)), "", "not shown")
+        row = shown.loc[shown["difference"].abs().idxmax()]
+        more, less = row["first"], row["second"]
+        estimate, lo, hi = row["difference"], row["lo"], row["hi"]
+        if estimate < 0:
+            more, less, estimate, lo, hi = less, more, -estimate, -hi, -lo
+        number = per_object(estimate, lo, hi, int(row["n_objects"]))
+        others = len(shown) - 1
+        further = f"; {others} more of {len(self.differences)} pairs differ" if others else ""
+        return Glance(
+            "Which model?",
+            found.say(more=more, less=less),
+            number.replace(" points per", " points more per") + further,
+            "shown",
         )
 
     def __repr__(self) -> str:

@@ -105,6 +105,7 @@ def read_photos(
         groups=study.dataset.groups,
         seed=study.seed,
         limit=study.dataset.limit,
+        several=study.dataset.several or "",
     )
     regions = read_regions(study, making({"null": World()}), note) if study.regions else {}
     return Photos(dataset, tuple(making(worlds, regions=tuple(regions.values()))), regions)
@@ -136,8 +137,11 @@ def refuse_small_groups(study: PhotoStudy, examples: Sequence[Example]) -> None:
     """
     counts = {group: 0 for group in study.dataset.groups}
     for example in examples:
-        counts[example.attributes["group"]] += 1
-    small = {group: n for group, n in counts.items() if n < study.min_group}
+        group = example.attributes["group"]
+        counts[group] = counts.get(group, 0) + 1
+    small = {
+        group: counts[group] for group in study.dataset.groups if counts[group] < study.min_group
+    }
     if small:
         raise BadData(
             f"groups with fewer than min_group = {study.min_group} photos: "

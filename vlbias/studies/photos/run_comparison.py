@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -91,7 +92,7 @@ def _differences(runs: Sequence[Run], draws: int, seed: int) -> Iterator[Block]:
         f"{row['first']} {row['said']} than {row['second']}, {with_limits(row)}"
         for _, row in shown.iterrows()
     )
-    yield block(
+    ranked = block(
         "Models ranked by their bias",
         f"{found.sentence} B of all is on shared photos and objects, so that it can differ from B of a run "
         "alone. The last column names those that are shown to have less; where it is empty, the rank is not.",
@@ -100,6 +101,7 @@ def _differences(runs: Sequence[Run], draws: int, seed: int) -> Iterator[Block]:
         alt=f"Points with limits, one a model. Differences that are shown: {said or 'none'}. "
         f"{len(found.ranking)} models.",
     )
+    yield replace(ranked, answer=found.answer)
     yield block(
         "Differences between models",
         "B of the first minus B of the second (cross-fit), with limits paired over photos, p of each pair, and "

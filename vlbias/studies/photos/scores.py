@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -14,7 +14,7 @@ from vlbias.analysis.panel import Floats, Panel
 from vlbias.analysis.threshold_error import threshold_draws
 from vlbias.store.finished import refuse_unfinished
 from vlbias.store.run_folder import Run
-from vlbias.studies.photos.run_panel import panel_of
+from vlbias.studies.photos.run_panel import groups_of, panel_of
 from vlbias.studies.photos.strata import strata_of
 
 __all__ = ["PERSON", "PresenceScores", "has_enough_captions", "presence_map"]
@@ -48,9 +48,13 @@ class PresenceScores:
 
     @cached_property
     def reported(self) -> NDArray[np.intp]:
-        """Rows of the reported splits, whatever their labels stand on."""
-        report = self.point["report"] or sorted(set(self.whole.split.tolist()))
-        return np.flatnonzero(np.isin(self.whole.split, report))
+        """Rows of the reported splits that are in a group, whatever their labels stand on."""
+        return self._of_splits(self.point["report"])
+
+    def _of_splits(self, splits: Sequence[str]) -> NDArray[np.intp]:
+        named = splits or sorted(set(self.whole.split.tolist()))
+        grouped = np.isin(self.whole.group, groups_of(self.run))
+        return np.flatnonzero(grouped & np.isin(self.whole.split, named))
 
     @cached_property
     def kept(self) -> NDArray[np.intp]:
@@ -60,13 +64,17 @@ class PresenceScores:
     @cached_property
     def fitted(self) -> NDArray[np.intp]:
         """Rows that thresholds are calibrated on."""
-        rows = self.whole.index(split=self.point["split"])
+        rows = self._of_splits([self.point["split"]] if self.point["split"] else [])
         return rows[has_enough_captions(self.run)[rows]]
+
+    @cached_property
+    def _calibrating(self) -> Panel:
+        return self.whole.take(self.fitted, groups_of(self.run))
 
     @cached_property
     def panel(self) -> Panel:
         """The photos that rates are reported on."""
-        return self.whole.take(self.kept)
+        return self.whole.take(self.kept, groups_of(self.run))
 
     @cached_property
     def strata(self) -> NDArray[np.str_] | None:
@@ -81,7 +89,7 @@ class PresenceScores:
         """The photos that set thresholds, with their scores in every world; None for given ones."""
         if self.point["rule"] == "given":
             return None
-        return self.whole.take(self.fitted), dict(self._in_worlds(self.fitted))
+        return self._calibrating, dict(self._in_worlds(self.fitted))
 
     @cached_property
     def contrasts(self) -> list[str]:
@@ -99,8 +107,7 @@ class PresenceScores:
         if self.point["rule"] == "given":
             return np.array([self.point["thresholds"][name] for name in self.run.targets])
         scores = self.run.slab(self.null_contrast, "", "00")[self.fitted]
-        panel = self.whole.take(self.fitted)
-        return calibrate(panel, scores, self.point["rule"], fpr=self.point["value"])
+        return calibrate(self._calibrating, scores, self.point["rule"], fpr=self.point["value"])
 
     @cached_property
     def drawn_thresholds(self) -> NDArray[np.float64] | None:
@@ -111,9 +118,10 @@ class PresenceScores:
         if self.point["rule"] == "given" or np.isin(self.fitted, self.reported).any():
             return None
         scores = self.run.slab(self.null_contrast, "", "00")[self.fitted]
-        panel = self.whole.take(self.fitted)
         rule, fpr = self.point["rule"], self.point["value"]
-        return threshold_draws(panel, scores, rule, fpr=fpr, draws=self.draws, rng=self.rng())
+        return threshold_draws(
+            self._calibrating, scores, rule, fpr=fpr, draws=self.draws, rng=self.rng()
+        )
 
     @cached_property
     def null_contrast(self) -> str:

@@ -50,7 +50,8 @@ class PhotoSet(Frozen):
         group: The annotated attribute that makes the groups, or several crossed ("gender × skin"), of data sets
             whose persons were annotated; the reader's own if empty.
         several: Photos of several persons in such data sets: kept where all are alike, only where there is one,
-            or by the largest person.
+            or by the largest person. "nearest", for your own table: photos of several persons are
+            kept for the recall of objects by the group of the person who stands nearest.
         labels: How groups are read from captions.
         limit: Only so many photos, chosen by the seed.
         images_anywhere: Whether paths of photos may leave the folder of photos: absolute, with "..", or links.
@@ -61,7 +62,7 @@ class PhotoSet(Frozen):
     splits: tuple[Split, ...] = ("dev", "test")
     groups: tuple[str, ...] = ("masculine", "feminine")
     group: str = ""
-    several: Literal["alike", "one", "largest"] | None = None
+    several: Literal["alike", "one", "largest", "nearest"] | None = None
     labels: LabelSpec = LabelSpec()
     limit: int | None = Field(None, ge=1)
     images_anywhere: bool = False

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 
 from vlbias.data.fact_files import FactSet
 from vlbias.data.facts import Fact
-from vlbias.data.gender_labels import funnel_in_lines
 from vlbias.models import outline_model
 from vlbias.runs.events import Note, silent
-from vlbias.runs.interfaces import Plan
 from vlbias.studies.knowledge.fact_choice import facts_of
+from vlbias.studies.knowledge.fact_plan import FactPlan
 from vlbias.studies.knowledge.known import refuse_other_models
 from vlbias.studies.tracing.roles import ROLES
 from vlbias.studies.tracing.study import Study
@@ -20,7 +19,7 @@ __all__ = ["TracingPlan", "make_plan"]
 
 
 @dataclass(frozen=True)
-class TracingPlan(Plan):
+class TracingPlan(FactPlan):
     """A checked study of causal tracing.
 
     Args:
@@ -46,30 +45,15 @@ class TracingPlan(Plan):
         return len(self.facts.facts) * len(self.roles) * len(self.study.parts) * self.layers
 
     @property
-    def funnel(self) -> str:
-        """See `Plan.funnel`."""
-        return funnel_in_lines(self.facts.meta["funnel"])
-
-    @property
     def summary(self) -> str:
         """See `Plan.summary`."""
         return f"{len(self.facts.facts)} facts"
-
-    @property
-    def device(self) -> str:
-        """See `Plan.device`."""
-        return self.study.device
 
     @property
     def parts(self) -> list[tuple[Fact, ...]]:
         """The facts of each cell."""
         size, facts = self.study.shard_size, self.facts.facts
         return [facts[start : start + size] for start in range(0, len(facts), size)]
-
-    @property
-    def n_parts(self) -> int:
-        """See `Plan.n_parts`."""
-        return len(self.parts)
 
 
 def make_plan(study: Study, note: Note = silent) -> TracingPlan:

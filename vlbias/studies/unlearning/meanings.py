@@ -14,6 +14,7 @@ MEANINGS = {
     "utility": "share of prompts of general use that are answered; 0 to 1",
     "membership_auc": "how far the loss tells facts to forget from facts never seen; 0.5 is not at all, and "
     "below it they are avoided",
+    "membership": "1 - 2 |membership AUC - 0.5|; 1 is no leak",
     "score": "mean of aggregate, utility and 1 - 2 |AUC - 0.5|, of what was measured; 0 to 1",
     "score_lowest": "lowest score of a seed",
     "score_highest": "highest score of a seed",

@@ -15,6 +15,7 @@ from vlbias.studies.unlearning import figures
 from vlbias.studies.unlearning.claims import CLAIMS
 from vlbias.studies.unlearning.meanings import MEANINGS
 from vlbias.studies.unlearning.numbers import Tables
+from vlbias.studies.unlearning.published import DIFFERS, beside_published
 
 __all__ = ["section"]
 
@@ -114,6 +115,12 @@ def _blocks(tables: Tables) -> Iterator[Block]:
             "corrected by Holm.",
             table=tables.differences,
         )
+    yield block(
+        "Beside the published numbers",
+        DIFFERS,
+        table=beside_published(tables.methods),
+        folded=True,
+    )
     if len(tables.blocks):
         yield block(
             "Which block carries the forgetting",

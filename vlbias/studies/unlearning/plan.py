@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 
 from vlbias.data.fact_files import FactSet
 from vlbias.data.facts import Fact
-from vlbias.data.gender_labels import funnel_in_lines
 from vlbias.data.text_files import files_read
 from vlbias.edits.methods import training_of
 from vlbias.edits.weights import weight_blocks
-from vlbias.errors import BadStudy
+from vlbias.errors import BadData, BadStudy
 from vlbias.models import outline_model
 from vlbias.runs.events import Note, silent
-from vlbias.runs.interfaces import Plan
 from vlbias.studies.knowledge.fact_choice import facts_of
+from vlbias.studies.knowledge.fact_plan import FactPlan
 from vlbias.studies.knowledge.known import refuse_other_models
 from vlbias.studies.knowledge.utility import Items, utility_of
 from vlbias.studies.unlearning.study import Method, Study
@@ -44,7 +43,7 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class UnlearningPlan(Plan):
+class UnlearningPlan(FactPlan):
     """A checked study of unlearning.
 
     Args:
@@ -79,24 +78,9 @@ class UnlearningPlan(Plan):
         return len(self.parts) * len(self.facts.facts)
 
     @property
-    def funnel(self) -> str:
-        """See `Plan.funnel`."""
-        return funnel_in_lines(self.facts.meta["funnel"])
-
-    @property
     def summary(self) -> str:
         """See `Plan.summary`."""
         return f"{len(self.parts)} conditions"
-
-    @property
-    def device(self) -> str:
-        """See `Plan.device`."""
-        return self.study.device
-
-    @property
-    def n_parts(self) -> int:
-        """See `Plan.n_parts`."""
-        return len(self.parts)
 
 
 def make_plan(study: Study, note: Note = silent) -> UnlearningPlan:
@@ -137,10 +121,17 @@ def make_plan(study: Study, note: Note = silent) -> UnlearningPlan:
 
 
 def _refuse_same(plan: UnlearningPlan) -> None:
-    from vlbias.edits.items import refuse_same
-
+    """Refuse facts that are to be forgotten and to be retained, by their ids: those that share a prompt."""
     study = plan.study
-    refuse_same(
-        [(fact.prompt, fact.answer) for fact in plan.group(study.forget)],
-        [(fact.prompt, fact.answer) for fact in plan.group(study.retain)],
-    )
+    retained = {text: fact.id for fact in plan.group(study.retain) for text in fact.prompts}
+    both = [
+        f"{fact.id} and {retained[text]}"
+        for fact in plan.group(study.forget)
+        for text in fact.prompts
+        if text in retained
+    ]
+    if both:
+        raise BadData(
+            f"{len(both)} prompts are to be forgotten and to be retained: those of {', '.join(both[:10])}"
+            f"{' …' if len(both) > 10 else ''}; take each into one group"
+        )

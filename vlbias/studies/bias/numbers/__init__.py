@@ -14,6 +14,7 @@ from vlbias.studies.bias.numbers.box_quality import box_quality
 from vlbias.studies.bias.numbers.effects import contrast_effects
 from vlbias.studies.bias.numbers.exactness import exactness
 from vlbias.studies.bias.numbers.families import statements
+from vlbias.studies.bias.numbers.nearest import recall_by_nearest
 from vlbias.studies.bias.numbers.screening import screening
 from vlbias.studies.bias.numbers.sensitivity import sensitivity
 from vlbias.studies.bias.numbers.strictness import levels, strictness
@@ -52,6 +53,7 @@ class Tables:
         rows: How many rows of the table have which status.
         checks: What must hold exactly, and what was found.
         shape: Whether the bias is a few large gaps or many small ones.
+        nearest: Recall of objects by the group of the person nearest to them; no row if that is not known.
         screening: What was chosen by an approximation, and how good that was; no row if all was run.
     """
 
@@ -72,6 +74,7 @@ class Tables:
     rows: pd.DataFrame
     checks: pd.DataFrame
     shape: pd.DataFrame
+    nearest: pd.DataFrame
     screening: pd.DataFrame
 
 
@@ -124,5 +127,6 @@ def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) 
         run.statuses,
         exactness(job, table),
         shape,
+        recall_by_nearest(job),
         screening(job),
     )

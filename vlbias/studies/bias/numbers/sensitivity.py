@@ -35,7 +35,7 @@ def _rules(job: PresenceScores) -> Iterator[pd.DataFrame]:
     if votes is None or not votes.astype(bool).all():
         return  # the groups were given, no caption rule made them
     rows = job.reported
-    count, panel = votes.astype(int).to_numpy()[rows], job.whole.take(rows)
+    count, panel = votes.astype(int).to_numpy()[rows], job.whole.take(rows, job.panel.groups)
     rules = {
         f"at least {k} agreeing captions": np.where(count >= k, panel.group, "")
         for k in range(int(count.min()), int(count.max()) + 1)

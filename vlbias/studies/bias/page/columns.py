@@ -8,7 +8,14 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-__all__ = ["effect_columns", "group_columns", "modality_columns", "object_columns", "world_columns"]
+__all__ = [
+    "effect_columns",
+    "group_columns",
+    "modality_columns",
+    "nearest_columns",
+    "object_columns",
+    "world_columns",
+]
 
 
 _EFFECT = [
@@ -45,6 +52,13 @@ def object_columns(rows: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
     shown = rows[rows["status"] == "ok"]
     shown = shown.drop(columns=["status", "z", "interval", "p_permutation"], errors="ignore")
     return group_columns(shown, groups)
+
+
+def nearest_columns(rows: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
+    """Recall by the nearest person, with the columns of groups in the page's words."""
+    heads = {f"n_{group}": f"photos with it, {group} nearest" for group in groups}
+    heads |= {f"rate_{group}": f"recall, {group} nearest" for group in groups}
+    return rows.rename(columns=heads)
 
 
 def group_columns(rows: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from vlbias.studies.bias.numbers import Tables
 from vlbias.studies.bias.page.columns import (
     effect_columns,
     modality_columns,
+    nearest_columns,
     object_columns,
     world_columns,
 )
@@ -53,20 +54,36 @@ def disparity_blocks(tables: Tables, groups: Sequence[str]) -> Iterator[Block]:
         f"Insufficient objects: {insufficient}, with too few photos, or too few false positives, in one of the "
         "groups. That is not a gap of 0."
     )
+    label = _gap_label(groups)
     if (tables.objects["status"] == "ok").any():
         yield block(
             "Gap of every object",
-            f"{_gap_label(groups).capitalize()}, {base_world(tables)} world, 95 % limits; the 40 largest are "
-            f"drawn. {lacking}",
+            f"{label[0].upper()}{label[1:]}, {base_world(tables)} world, 95 % limits of each object "
+            f"alone; colours are after correction. The 40 largest are drawn. {lacking}",
             table=object_columns(tables.objects, groups),
-            figure=figures.objects(tables.objects, _gap_label(groups)),
+            figure=figures.objects(tables.objects, label),
             alt=alt.objects(tables.objects),
             folded=True,
         )
     else:
         yield block("Gap of every object", lacking)
+    yield from _nearest_blocks(tables, groups)
     yield from _shape_blocks(tables)
     yield from _operating_blocks(tables)
+
+
+def _nearest_blocks(tables: Tables, groups: Sequence[str]) -> Iterator[Block]:
+    """Recall by the person who stands nearest, where that is known."""
+    if len(tables.nearest):
+        gap = " minus ".join(groups) if len(groups) == 2 else "the largest of two groups"
+        yield block(
+            "Recall by the person nearest to the object",
+            "How often an object that is there is found, by the group of the person whose box is nearest to "
+            f"its box; the gap is {gap}. Photos of several persons count here. B is about objects that are not "
+            "there: those stand near nobody, and B counts photos of one group only.",
+            table=nearest_columns(tables.nearest, groups),
+            folded=True,
+        )
 
 
 def _shape_blocks(tables: Tables) -> Iterator[Block]:

@@ -75,7 +75,7 @@ def reading(row: pd.Series[Any]) -> Sentence:
 _WORDS = {
     "reduced": "shown to be smaller",
     "increased": "shown to be larger",
-    "not shown": "no difference shown",
+    "not shown": "no difference shown after correction",
 }
 _KEPT = {"kept": "kept", "lost": "lost", "not shown": "not shown to be kept"}
 

@@ -47,6 +47,7 @@ class PhraseReader:
         tokenizer: A fast tokenizer; padding on the right.
         limit: Most tokens that the model reads.
         separators: Token ids that end a phrase; in Grounding DINO's code [CLS], [SEP], "." and "?".
+        closed: Whether a full stop ends a text whose last phrase has none.
 
     Raises:
         BadModel: if the tokenizer gives these tokens other ids, so that phrases would run together.
@@ -56,6 +57,7 @@ class PhraseReader:
     tokenizer: Any
     limit: int
     separators: tuple[int, ...]
+    closed: bool = True
     _cuts: dict[tuple[str, ...], tuple[tuple[int, int], ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -76,9 +78,25 @@ class PhraseReader:
             BadStudy: if a phrase is empty or holds a full stop or question mark.
         """
         if isinstance(text, str):
-            return (PhraseText(_ended(text), ((0, 0, len(text)),), 1),)
+            return (PhraseText(self._ended(text), ((0, 0, len(text)),), 1),)
         grounded = text if isinstance(text, GroundedText) else GroundedText("", text)
-        return tuple(_piece(grounded, *cut) for cut in self._cut(grounded.phrases))
+        return tuple(self._piece(grounded, *cut) for cut in self._cut(grounded.phrases))
+
+    def _piece(self, text: GroundedText, start: int, stop: int) -> PhraseText:
+        words, spans = text.before, []
+        for number in range(start, stop):
+            phrase = text.phrases[number]
+            spans.append((number, len(words), len(words) + len(phrase)))
+            words += phrase + (". " if number + 1 < stop else "")
+        if text.after:
+            words += "."
+        return PhraseText(self._ended(words + text.after), tuple(spans), len(text.phrases))
+
+    def _ended(self, text: str) -> str:
+        # Grounding DINO's code lets the words of an open last phrase see each other only if padding follows
+        if not self.closed or text.rstrip().endswith(DELIMITERS):
+            return text
+        return f"{text.rstrip()}."
 
     def _cut(self, phrases: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
         if phrases not in self._cuts:
@@ -161,17 +179,3 @@ class PhraseReader:
                         f"{self.name}: the tokenizer does not know a word of "
                         f"{piece.text[start:end][:80]!r}; name the class otherwise"
                     )
-
-
-def _piece(text: GroundedText, start: int, stop: int) -> PhraseText:
-    words, spans = text.before, []
-    for number in range(start, stop):
-        phrase = text.phrases[number]
-        spans.append((number, len(words), len(words) + len(phrase)))
-        words += f"{phrase}." + (" " if number + 1 < stop else "")
-    return PhraseText(_ended(words + text.after), tuple(spans), len(text.phrases))
-
-
-def _ended(text: str) -> str:
-    # the library's code lets the words of an open last phrase see each other only if padding follows
-    return text if text.rstrip().endswith(DELIMITERS) else f"{text.rstrip()}."
