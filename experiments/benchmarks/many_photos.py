@@ -9,7 +9,6 @@ Photos are tiny and alike; captions name women and men in turn. MODEL is a folde
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import resource
@@ -26,36 +25,31 @@ CLASSES = ("person", "bicycle", "car", "dog", "cup", "tie", "book", "vase")
 
 
 def write(folder: Path, photos: int) -> None:
-    """Photos, instances and captions."""
+    """Photos, instances and captions of one subset."""
     (folder / "annotations").mkdir(parents=True)
+    (folder / "train2017").mkdir()
     rng = np.random.default_rng(0)
-    number = 0
-    for split, share in (("train", 0.95), ("val", 0.05)):
-        images, boxes, captions = [], [], []
-        place = folder / f"{split}2017"
-        place.mkdir()
-        for _ in range(round(photos * share)):
-            number += 1
-            name = f"{number:012}.jpg"
-            content = io.BytesIO()
-            Image.new("RGB", (64, 48), tuple(rng.integers(0, 255, 3).tolist())).save(content, "JPEG")
-            (place / name).write_bytes(content.getvalue())
-            images.append({"id": number, "file_name": name, "width": 64, "height": 48, "license": 4})
-            for one in {0, *rng.integers(1, len(CLASSES), 2).tolist()}:
-                boxes.append({"id": len(boxes) + 1, "image_id": number, "category_id": one + 1,
-                              "bbox": [5, 5, 20, 30], "area": 600, "iscrowd": 0})  # fmt: skip
-            who = ("woman", "man")[number % 2]
-            for k in range(5):
-                captions.append({"id": 10 * number + k, "image_id": number,
-                                 "caption": f"a {who} with a thing"})  # fmt: skip
-        about = {"images": images, "licenses": [{"id": 4, "name": "Attribution License", "url": ""}]}
-        names = [{"id": i + 1, "name": name} for i, name in enumerate(CLASSES)]
-        for kind, rows, more in (
-            ("instances", boxes, {"categories": names}),
-            ("captions", captions, {}),
-        ):
-            path = folder / "annotations" / f"{kind}_{split}2017.json"
-            path.write_text(json.dumps({**about, **more, "annotations": rows}))
+    images, boxes, captions = [], [], []
+    for number in range(1, photos + 1):
+        name = f"{number:012}.jpg"
+        colour = tuple(rng.integers(0, 255, 3).tolist())
+        Image.new("RGB", (64, 48), colour).save(folder / "train2017" / name, "JPEG")
+        images.append({"id": number, "file_name": name, "width": 64, "height": 48, "license": 4})
+        for one in {0, *rng.integers(1, len(CLASSES), 2).tolist()}:
+            boxes.append({"id": len(boxes) + 1, "image_id": number, "category_id": one + 1,
+                          "bbox": [5, 5, 20, 30], "area": 600, "iscrowd": 0})  # fmt: skip
+        who = ("woman", "man")[number % 2]
+        for k in range(5):
+            captions.append({"id": 10 * number + k, "image_id": number,
+                             "caption": f"a {who} with a thing"})  # fmt: skip
+    about = {"images": images, "licenses": [{"id": 4, "name": "Attribution License", "url": ""}]}
+    names = [{"id": i + 1, "name": name} for i, name in enumerate(CLASSES)]
+    for kind, rows, more in (
+        ("instances", boxes, {"categories": names}),
+        ("captions", captions, {}),
+    ):
+        path = folder / "annotations" / f"{kind}_train2017.json"
+        path.write_text(json.dumps({**about, **more, "annotations": rows}))
 
 
 def timed(*command: str) -> None:

@@ -132,7 +132,7 @@ def _go(
     *,
     thorough: bool = False,
 ) -> None:
-    from vlbias.studies.lifecycle import estimate, make_plan, run_plan
+    from vlbias.studies.lifecycle import estimate, make_plan, open_files, run_plan
 
     part, lines, result = _parts(shard), list[str](), None
     kept = told(lambda: _kept(out / study.name, dry_run))
@@ -140,7 +140,7 @@ def _go(
         plan = make_plan(study, events.note)
         say(plan.funnel)
         if thorough:
-            dict(plan.files)  # whose hashes are wanted, it is opened
+            open_files(plan)
         if dry_run:
             lines = list(estimate(plan, events))
         else:

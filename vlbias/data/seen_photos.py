@@ -1,8 +1,9 @@
 """Hashes of photos that were opened before, kept in the user's cache: 120,000 files need not be read each time.
 
-A file counts as the one that was read if its size, inode, and times of change are the same. The time of the last
-change of the inode cannot be set by a program, so that bytes that were exchanged, with the date put back, are
-noticed. A file that changed less than two seconds before it was read is read again.
+A file counts as the one that was read if its size, its inode and both times of change are the same. A program can
+put back the time of the content (`cp -p`, `rsync -t`, `touch -r`), not that of the inode: bytes that were exchanged
+are noticed. A file that changed less than two seconds before it was read is read again, since a second change could
+have the same time. Windows has no time of the inode, and nothing is kept there.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ class SeenPhoto:
 
 
 def stamp(path: Path) -> str:
-    """What tells whether a file was changed; empty if it changed just now, or is not there."""
+    """What tells whether a file was changed; empty where that cannot be told, or it is not there."""
+    if os.name == "nt":
+        return ""
     try:
         about = path.stat()
     except OSError:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vlbias.causal.image_file import open_image, refuse_outside
+from vlbias.causal.image_file import refuse_outside
 from vlbias.data.lexicon import lexicon_hash
 from vlbias.data.spellings import refuse_spellings
 from vlbias.data.text_files import read_json
 from vlbias.errors import BadData
-from vlbias.data.seen_photos import SeenPhoto, read_seen, stamp, write_seen
-from vlbias.files import hash_of_file, whole, write_json
+from vlbias.files import whole, write_json
 
 __all__ = [
     "SCHEMA",
@@ -33,11 +31,8 @@ __all__ = [
     "save_dataset",
     "split_of_name",
     "split_of_number",
-    "verify_images",
 ]
 
-_FEW = 1000
-"""So many photos are opened each time."""
 TABLE_VERSION = 1
 SPLITS = ("fit", "dev", "test")
 
@@ -222,57 +217,6 @@ def load_dataset_table(
     if not images_anywhere:
         refuse_outside(root, list(frame["image"]))
     return Dataset(frame, root, classes, about, stored)
-
-
-def verify_images(dataset: Dataset, *, workers: int = 4) -> dict[str, str]:
-    """Open every photo to its last byte and compare its size with the table.
-
-    Of large sets, files that were opened before and did not change since are not opened again; see
-    `vlbias.data.seen_photos`.
-
-    Returns:
-        The SHA-256 of every file, by its name in the table.
-
-    Raises:
-        BadData: one error that lists every missing, truncated or differently sized file.
-    """
-    rows = list(dataset.frame[["image", "width", "height"]].itertuples(index=False, name=None))
-    root, is_large = dataset.image_root, len(rows) > _FEW
-    before = read_seen(root) if is_large else {}
-    with ThreadPoolExecutor(workers) as pool:
-        opened = list(pool.map(lambda row: _opened(root, *row, before.get(row[0])), rows))
-    found = [problem for problem, _ in opened if problem]
-    if is_large:
-        fresh = {row[0]: seen for row, (_, seen) in zip(rows, opened, strict=True) if seen.stamp}
-        if any(before.get(name) != seen for name, seen in fresh.items()):
-            write_seen(root, before | fresh)
-    if found:
-        listed = "\n  ".join(found)
-        raise BadData(f"{len(found)} of {len(rows)} photos are bad; fetch them again:\n  {listed}")
-    return {row[0]: seen.sha256 for row, (_, seen) in zip(rows, opened, strict=True)}
-
-
-def _opened(
-    root: Path, name: str, width: int, height: int, before: SeenPhoto | None
-) -> tuple[str | None, SeenPhoto]:
-    """What is wrong with a photo, and what it is; its stamp is empty where it cannot be relied on."""
-    now = stamp(root / name)
-    if before is not None and now == before.stamp and (width, height) == (before.width, before.height):
-        return None, before
-    problem = _image_problem(root, name, width, height)
-    if problem:
-        return problem, SeenPhoto("", width, height, "")
-    return None, SeenPhoto(now, width, height, hash_of_file(root / name))
-
-
-def _image_problem(root: Path, name: str, width: int, height: int) -> str | None:
-    try:
-        size = open_image(root / name).size
-    except BadData as error:
-        return f"{name}: {str(error).removeprefix('image ')}"
-    if size != (width, height):
-        return f"{name}: {size[0]} x {size[1]} px, the table says {width} x {height}"
-    return None
 
 
 def licence_notes(dataset: Dataset) -> str:

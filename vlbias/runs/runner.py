@@ -91,7 +91,7 @@ def run_plan(
         _refuse_workers(workers, plan.device)
     folder = out / plan.study.name
     _refuse_unwritable(folder, plan.rows * BYTES_PER_ROW)
-    files = dict(plan.files)  # before a model is loaded: plans may have opened only some of them
+    files = dict(plan.files)  # opens those that are not open yet, before a model is loaded
     plan = sized(plan, make_work, folder, events)
     if cluster is not None:
         cluster.plan = plan

@@ -8,7 +8,7 @@ from pathlib import Path
 from vlbias.errors import VlbiasError
 from vlbias.studies import KINDS
 from vlbias.studies.check_remarks import Remark
-from vlbias.studies.lifecycle import load_study, make_plan
+from vlbias.studies.lifecycle import load_study, make_plan, open_files
 
 __all__ = ["diagnose"]
 
@@ -36,7 +36,7 @@ def diagnose(path: Path, *, thorough: bool = False) -> Iterator[Remark]:
     try:
         plan = make_plan(study)
         if thorough:
-            dict(plan.files)  # whose hashes are wanted, it is opened
+            open_files(plan)
     except VlbiasError as error:
         yield Remark("whole", "wrong", str(error))
         return

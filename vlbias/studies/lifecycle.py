@@ -21,6 +21,7 @@ __all__ = [
     "estimate",
     "load_study",
     "make_plan",
+    "open_files",
     "parse_study",
     "read_study",
     "run",
@@ -107,6 +108,15 @@ def make_plan(study: StudyBase, note: Note = silent) -> Plan:
     if isinstance(study, ModelStudy):
         refuse_device(study.device)
     return KINDS[study.kind].plan(study, note)
+
+
+def open_files(plan: Plan) -> None:
+    """Open every file of a plan's data; until then, a plan of many photos has opened a sample.
+
+    Raises:
+        BadData: names the files that are missing, truncated or not what the table says.
+    """
+    dict(plan.files)  # a file whose hash is asked for is opened
 
 
 def estimate(plan: Plan, events: Events = QUIET) -> Iterator[str]:

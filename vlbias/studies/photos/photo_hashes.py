@@ -1,4 +1,4 @@
-"""Hashes of the photos that a study uses: a sample is opened at once, all before a run."""
+"""Hashes of the photos that a study uses: a sample is opened at once, all of them before a run."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from vlbias.data.table import Dataset, verify_images
+from vlbias.data.photo_files import FEW, verify_images
+from vlbias.data.table import Dataset
 from vlbias.files import hash_of_file
 from vlbias.runs.events import Note, silent
 
-__all__ = ["OPENED", "PhotoHashes"]
-
-OPENED = 1000
-"""Photos that are opened before anything else; of so many or fewer all are."""
+__all__ = ["PhotoHashes"]
 
 
 class PhotoHashes(Mapping[str, str]):
     """Name to a hash of the bytes of every photo that is used, and of every regions file.
 
-    A study of 120,000 photos is checked without reading all of them; who needs a hash has them all opened.
+    A study of 120,000 photos is checked without reading all of them. Who asks for a hash has all of them
+    opened; of 1,000 or fewer all are at once.
 
     Args:
         dataset: The photos that are used.
@@ -36,19 +35,20 @@ class PhotoHashes(Mapping[str, str]):
     ) -> None:
         self._dataset, self._others, self._note = dataset, others, note
         self._found: dict[str, str] | None = None
+        # several rows may be of one photo
+        self._names = tuple(dict.fromkeys([*dataset.frame["image"], *others]))
         frame = dataset.frame
-        if len(frame) <= OPENED:
+        if len(frame) <= FEW:
             self._every()
             return
-        note(f"opening {OPENED} of {len(frame)} photos")
-        verify_images(replace(dataset, frame=frame.sample(OPENED, random_state=seed % 2**32)))
+        note(f"opening {FEW:,} of {len(frame):,} photos")
+        verify_images(replace(dataset, frame=frame.sample(FEW, random_state=seed % 2**32)))
 
     def __len__(self) -> int:
-        return len(self._dataset.frame) + len(self._others)
+        return len(self._names)
 
     def __iter__(self) -> Iterator[str]:
-        yield from self._dataset.frame["image"]
-        yield from self._others
+        return iter(self._names)
 
     def __getitem__(self, name: str) -> str:
         return self._every()[name]
