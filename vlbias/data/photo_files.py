@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from vlbias.causal.image_file import open_image
-from vlbias.data.seen_photos import SeenPhoto, read_seen, stamp, write_seen
+from vlbias.data.seen_photos import SeenPhoto, read_seen, write_seen
 from vlbias.data.table import Dataset
 from vlbias.errors import BadData
-from vlbias.files import hash_of_file
+from vlbias.files import hash_of_file, stamp
 
 __all__ = ["FEW", "verify_images"]
 

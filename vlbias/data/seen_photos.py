@@ -1,16 +1,12 @@
 """Hashes of photos that were opened before, kept in the user's cache: 120,000 files need not be read each time.
 
-A file counts as the one that was read if its size, its inode and both times of change are the same. A program can
-put back the time of the content (`cp -p`, `rsync -t`, `touch -r`), not that of the inode: bytes that were exchanged
-are noticed. A file that changed less than two seconds before it was read is read again, since a second change could
-have the same time. Windows has no time of the inode, and nothing is kept there.
+Whether a file is still the one that was read, `vlbias.files.stamp` tells.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import time
 from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -20,10 +16,7 @@ import pyarrow as pa
 
 from vlbias.files import whole
 
-__all__ = ["SeenPhoto", "read_seen", "stamp", "write_seen"]
-
-_YOUNG = 2_000_000_000
-"""Nanoseconds within which a second change may have the same time."""
+__all__ = ["SeenPhoto", "read_seen", "write_seen"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +24,7 @@ class SeenPhoto:
     """A photo as it was when it was read.
 
     Args:
-        stamp: Size, inode and times; see `stamp`.
+        stamp: Of the file; see `vlbias.files.stamp`.
         width: In pixels.
         height: In pixels.
         sha256: Of its bytes.
@@ -41,19 +34,6 @@ class SeenPhoto:
     width: int
     height: int
     sha256: str
-
-
-def stamp(path: Path) -> str:
-    """What tells whether a file was changed; empty where that cannot be told, or it is not there."""
-    if os.name == "nt":
-        return ""
-    try:
-        about = path.stat()
-    except OSError:
-        return ""
-    if time.time_ns() - max(about.st_mtime_ns, about.st_ctime_ns) < _YOUNG:
-        return ""
-    return f"{about.st_size}-{about.st_ino}-{about.st_mtime_ns}-{about.st_ctime_ns}"
 
 
 def read_seen(root: Path) -> dict[str, SeenPhoto]:
