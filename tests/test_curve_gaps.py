@@ -10,6 +10,7 @@ import pytest
 from one_condition import data
 from sklearn.metrics import average_precision_score
 
+from vlbias.analysis import curve_gaps
 from vlbias.analysis.curve_gaps import ap_gaps, auc_gaps, superiority_gaps
 from vlbias.analysis.panel import Panel
 
@@ -39,7 +40,7 @@ def test_ap_gap_is_zero_for_equal_groups_and_counts_insufficient_objects():
     present[:200, 0] = True
     scores = np.repeat(np.random.default_rng(0).random((200, 2)), 2, axis=0)
     panel = Panel(ids, ids, group, np.repeat("test", 400), ("x", "never"), present)
-    found = ap_gaps(panel, scores, permutations=19, rng=np.random.default_rng(0))
+    found = ap_gaps(panel, scores, permutations=19, rng=np.random.default_rng(0), **least)
     assert found.objects["gap_a_b"][0] == pytest.approx(0.0, abs=1e-12)
     assert found.objects["status"].tolist() == ["ok", "insufficient"]
     better = scores.copy()
@@ -152,3 +153,24 @@ def test_copies_of_images_in_a_cluster_add_no_information() -> None:
         for p, y in ((panel, scores), (double, np.tile(scores, (2, 1))))
     )
     assert two.tolist() == pytest.approx(one.tolist(), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("gaps", "least"),
+    [(ap_gaps, {"min_present": 5}), (auc_gaps, {"min_present": 5}), (superiority_gaps, {})],
+)
+def test_blocks_of_draws_move_no_number(
+    gaps: Callable[..., Any], least: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel, scores = data(600)
+
+    def found() -> Any:
+        return gaps(panel, scores, permutations=19, rng=np.random.default_rng(0), **least)
+
+    at_once = found()
+    monkeypatch.setattr(curve_gaps, "_NUMBERS", 4200)  # seven draws a block
+    in_blocks = found()
+    assert in_blocks.objects.equals(at_once.objects)
+    assert (at_once.objects["status"] == "ok").any()
+    for name in ("plugin", "floor", "p", "squared_floor"):
+        assert getattr(in_blocks, name) == getattr(at_once, name), name

@@ -129,7 +129,9 @@ def test_a_bad_photo_is_named_each_time_and_the_others_are_kept(
     bad = paths(dataset)[0]
     bad.write_bytes(bad.read_bytes()[:-200])
     for _ in range(2):
-        with pytest.raises(BadData, match=f"1 of {len(dataset.frame)} photos are bad.*\n.*{bad.name}"):
+        with pytest.raises(
+            BadData, match=f"1 of {len(dataset.frame)} photos are bad.*\n.*{bad.name}"
+        ):
             verify_images(dataset)
     assert opened.count(bad.name) == 2
     assert len(opened) == len(dataset.frame) + 1

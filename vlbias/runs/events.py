@@ -83,4 +83,6 @@ class Countdown:
             if now - self._said >= _SELDOM:
                 self._said = now
                 left = (now - self._began) / self.done * (self.total - self.done)
-                self.note(f"{what}: {self.done} of {self.total} {self.unit}, about {left:.0f} s left")
+                self.note(
+                    f"{what}: {self.done} of {self.total} {self.unit}, about {left:.0f} s left"
+                )
