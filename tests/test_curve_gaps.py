@@ -40,7 +40,7 @@ def test_ap_gap_is_zero_for_equal_groups_and_counts_insufficient_objects():
     present[:200, 0] = True
     scores = np.repeat(np.random.default_rng(0).random((200, 2)), 2, axis=0)
     panel = Panel(ids, ids, group, np.repeat("test", 400), ("x", "never"), present)
-    found = ap_gaps(panel, scores, permutations=19, rng=np.random.default_rng(0), **least)
+    found = ap_gaps(panel, scores, permutations=19, rng=np.random.default_rng(0))
     assert found.objects["gap_a_b"][0] == pytest.approx(0.0, abs=1e-12)
     assert found.objects["status"].tolist() == ["ok", "insufficient"]
     better = scores.copy()

@@ -230,9 +230,9 @@ def hash_of_file(path: Path) -> str:
 def stamp(path: Path) -> str:
     """Size, inode and times of a file, which differ once it was changed; empty where that cannot be told.
 
-    A program can put back the time of the content (`cp -p`, `rsync -t`, `touch -r`), not that of the inode: bytes
-    that were exchanged are noticed. A file that changed less than two seconds ago has no stamp, since a second
-    change could have the same time. Neither has one on Windows, which keeps no time of the inode.
+    A program can put back the time of the content (`cp -p`, `rsync -t`, `touch -r`), not that of the inode:
+    bytes that were exchanged are noticed. A file that changed less than two seconds ago has no stamp, since a
+    second change could have the same time. Neither has one on Windows, which keeps no time of the inode.
     """
     try:
         about = path.stat()
