@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["resume", "run"]
 
-OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for run folders.")]
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for run folders; s3://… too.")]
 WorkersOption = Annotated[int, typer.Option(help="Processes; 0: one per core for long CPU runs.")]
 OnOption = Annotated[
     str,
@@ -104,7 +104,9 @@ def _go_through(
         except typer.Exit:  # cells of it failed, and were named
             failed.append(name)
     if done:
-        echo(f"next: vlbias report {' '.join(quote(str(one)) for one in done)}")
+        from vlbias.runs.remote import named
+
+        echo(f"next: vlbias report {' '.join(quote(named(one)) for one in done)}")
     if failed:
         echo(f"failed: {', '.join(failed)}", err=True)
         raise typer.Exit(1)
@@ -117,9 +119,11 @@ def resume(
     on: OnOption = "",
 ) -> None:
     """Compute the cells that a run folder still lacks."""
+    from vlbias.runs.remote import address_of
     from vlbias.studies.lifecycle import study_of
 
-    _go(study_of(folder), folder.resolve().parent, shard, workers, dry_run=False, on=on)
+    out = folder.parent if address_of(folder) else folder.resolve().parent
+    _go(study_of(folder), out, shard, workers, dry_run=False, on=on)
 
 
 def _go(
@@ -163,13 +167,16 @@ def _parts(text: str) -> tuple[int, int]:
 
 
 def _finish(result: RunResult) -> None:
+    from vlbias.runs.remote import named
+
+    folder = named(result.folder)
     for line in result.notes:
         echo(line)
-    echo(f"{result.done} cells computed, {result.skipped} were there, in {result.folder}")
+    echo(f"{result.done} cells computed, {result.skipped} were there, in {folder}")
     if result.failed:
-        where = result.folder / "cells"
         echo(
-            f"{len(result.failed)} cells failed; see {where}/*.error.json, then run again", err=True
+            f"{len(result.failed)} cells failed; see {folder}/cells/*.error.json, then run again",
+            err=True,
         )
         raise typer.Exit(1)
-    echo(f"next: vlbias report {quote(str(result.folder))}")
+    echo(f"next: vlbias report {quote(folder)}")
