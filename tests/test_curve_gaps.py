@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from one_condition import data
 from sklearn.metrics import average_precision_score
@@ -170,7 +171,9 @@ def test_blocks_of_draws_move_no_number(
     at_once = found()
     monkeypatch.setattr(curve_gaps, "_NUMBERS", 4200)  # seven draws a block
     in_blocks = found()
-    assert in_blocks.objects.equals(at_once.objects)
+    # sums of precision are of single numbers, which a matrix product adds in an order of its own
+    close = {"rtol": 1e-5, "atol": 1e-7} if gaps is ap_gaps else {"rtol": 0.0, "atol": 0.0}
+    pd.testing.assert_frame_equal(in_blocks.objects, at_once.objects, **close)
     assert (at_once.objects["status"] == "ok").any()
     for name in ("plugin", "floor", "p", "squared_floor"):
-        assert getattr(in_blocks, name) == getattr(at_once, name), name
+        np.testing.assert_allclose(getattr(in_blocks, name), getattr(at_once, name), **close)

@@ -33,7 +33,7 @@ def verify_images(dataset: Dataset, *, workers: int = 4) -> dict[str, str]:
     root = dataset.image_root
     before = read_seen(root) if len(rows) > FEW else {}
     with ThreadPoolExecutor(workers) as pool:
-        opened = list(pool.map(lambda row: _opened(root, *row, before.get(row[0])), rows))
+        opened = list(pool.map(lambda row: _opened(root, row, before.get(row[0])), rows))
     if len(rows) > FEW:
         fresh = {row[0]: seen for row, (_, seen) in zip(rows, opened, strict=True) if seen.stamp}
         if any(before.get(name) != seen for name, seen in fresh.items()):
@@ -46,9 +46,10 @@ def verify_images(dataset: Dataset, *, workers: int = 4) -> dict[str, str]:
 
 
 def _opened(
-    root: Path, name: str, width: int, height: int, before: SeenPhoto | None
+    root: Path, row: tuple[str, int, int], before: SeenPhoto | None
 ) -> tuple[str | None, SeenPhoto]:
     """What is wrong with a photo, and what it is; its stamp is empty where it is not to be relied on."""
+    name, width, height = row
     # taken before the file is read: bytes that come later have a later stamp
     now = stamp(root / name)
     if before and now and (now, width, height) == (before.stamp, before.width, before.height):

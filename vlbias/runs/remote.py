@@ -119,7 +119,7 @@ class RemoteFolder:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, *_refusals()) as error:
+        except _refusals() as error:
             raise BadTable(
                 f"{self.address} does not answer, or refuses: {error}; check the address, the network and the "
                 "credentials, and run the same command again: cells that are there are kept"
@@ -168,10 +168,10 @@ def _storage(address: str) -> tuple[Any, str]:
     return files, str(root)
 
 
-def _refusals() -> tuple[type[BaseException], ...]:
-    """What else a client of S3 raises: it has errors of its own."""
+def _refusals() -> tuple[type[Exception], ...]:
+    """What a client raises: that of S3 has errors of its own."""
     try:
         from botocore.exceptions import BotoCoreError, ClientError
     except ImportError:
-        return ()
-    return BotoCoreError, ClientError
+        return (OSError,)
+    return OSError, BotoCoreError, ClientError

@@ -96,7 +96,7 @@ def _of_copies(folders: Sequence[Path], out: Path | str | None, note: Note, **op
 
 def _shown(page: Page, copy: RemoteFolder) -> Page:
     """A page whose files are named as they are in the storage."""
-    there = {
+    there: dict[str, Any] = {
         field.name: Path(copy.shown(str(value)))
         for field in fields(page)
         if isinstance(value := getattr(page, field.name), Path)
