@@ -80,7 +80,6 @@ def test_a_run_that_was_stopped_goes_on_and_is_reported(bucket: Path, tmp_path: 
     assert names(bucket, ".parquet") == sorted(
         path.relative_to(tmp_path).as_posix() for path in local.rglob("*.parquet")
     )
-    assert study_of(bucket / "toy").name == "toy"
     page = report(bucket / "toy", draws=20)
     assert address_of(page.html) == f"{address_of(bucket)}/toy/report/index.html"
     report(local, draws=20)
