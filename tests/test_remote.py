@@ -23,6 +23,10 @@ from vlbias.studies.reporting import report
 
 pytestmark = pytest.mark.integration
 
+UNMEDIATED = (
+    'mediators = ["image_encoder", "text_encoder", "image_encoder/head.*[*]", "text_encoder/mlp.*"]',
+    "mediators = []",
+)
 MEMORY = fsspec.filesystem("memory")
 
 
@@ -166,7 +170,7 @@ def vlbias(*arguments: str) -> list[str]:
 def test_a_killed_run_goes_on_from_the_bucket(
     s3: fsspec.AbstractFileSystem, study_file: Callable[..., Path], tmp_path: Path
 ) -> None:
-    study = str(study_file())
+    study = str(study_file(UNMEDIATED))
     whole = subprocess.run(
         vlbias("run", study, "-o", str(tmp_path / "here")), capture_output=True, text=True
     )
