@@ -141,25 +141,31 @@ def test_refusals_name_the_address(bucket: Path, tmp_path: Path) -> None:
     assert len(names(bucket, ".sum")) == 2
 
 
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[fsspec.AbstractFileSystem]:
-    """A server of the protocol on this machine, which s3:// leads to."""
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The address of a server of the protocol on this machine."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer("127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(server: str, monkeypatch: pytest.MonkeyPatch) -> fsspec.AbstractFileSystem:
+    """What s3:// leads to, with a bucket."""
     for name, value in (
-        ("AWS_ENDPOINT_URL", f"http://{host}:{port}"),
+        ("AWS_ENDPOINT_URL", server),
         ("AWS_ACCESS_KEY_ID", "mine"),
         ("AWS_SECRET_ACCESS_KEY", "mine"),
         ("AWS_DEFAULT_REGION", "us-east-1"),
     ):
         monkeypatch.setenv(name, value)
     files = fsspec.filesystem("s3", skip_instance_cache=True)
-    files.mkdir("bucket")
-    yield files
-    server.stop()
+    files.makedirs("bucket", exist_ok=True)
+    return files
 
 
 def vlbias(*arguments: str) -> list[str]:
