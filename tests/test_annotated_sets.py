@@ -11,7 +11,8 @@ import pytest
 import vlbias as vb
 from vlbias.data import DATASETS, PAIRS, read_photo_dataset
 from vlbias.data.people.persons import HARMFUL, majority
-from vlbias.data.table import Dataset, verify_images
+from vlbias.data.photo_files import verify_images
+from vlbias.data.table import Dataset
 from vlbias.errors import BadData, BadStudy, UnknownName
 
 COUNTS = {

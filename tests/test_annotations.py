@@ -18,7 +18,7 @@ from vlbias.data.coco import read_coco
 from vlbias.data.coco_regions import head_regions, mask_regions
 from vlbias.data.coco_shapes import checked_shape
 from vlbias.data.pascal import read_pascal
-from vlbias.data.table import verify_images
+from vlbias.data.photo_files import verify_images
 from vlbias.errors import BadData
 from vlbias.studies.photos.study_regions import _own
 

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from one_condition import data
 from sklearn.metrics import average_precision_score
 
+from vlbias.analysis import curve_gaps
 from vlbias.analysis.curve_gaps import ap_gaps, auc_gaps, superiority_gaps
 from vlbias.analysis.panel import Panel
 
@@ -152,3 +154,26 @@ def test_copies_of_images_in_a_cluster_add_no_information() -> None:
         for p, y in ((panel, scores), (double, np.tile(scores, (2, 1))))
     )
     assert two.tolist() == pytest.approx(one.tolist(), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("gaps", "least"),
+    [(ap_gaps, {"min_present": 5}), (auc_gaps, {"min_present": 5}), (superiority_gaps, {})],
+)
+def test_blocks_of_draws_move_no_number(
+    gaps: Callable[..., Any], least: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel, scores = data(600)
+
+    def found() -> Any:
+        return gaps(panel, scores, permutations=19, rng=np.random.default_rng(0), **least)
+
+    at_once = found()
+    monkeypatch.setattr(curve_gaps, "_NUMBERS", 4200)  # seven draws a block
+    in_blocks = found()
+    # sums of precision are of single numbers, which a matrix product adds in an order of its own
+    close = {"rtol": 1e-5, "atol": 1e-7} if gaps is ap_gaps else {"rtol": 0.0, "atol": 0.0}
+    pd.testing.assert_frame_equal(in_blocks.objects, at_once.objects, **close)
+    assert (at_once.objects["status"] == "ok").any()
+    for name in ("plugin", "floor", "p", "squared_floor"):
+        np.testing.assert_allclose(getattr(in_blocks, name), getattr(at_once, name), **close)

@@ -11,10 +11,10 @@ from data_layouts import MAN, coco_content, coco_people, write_coco, write_photo
 
 from vlbias.data.coco import read_coco
 from vlbias.data.gender_labels import GenderRule
+from vlbias.data.photo_files import verify_images
 from vlbias.data.table import (
     SCHEMA,
     Dataset,
-    verify_images,
 )
 from vlbias.errors import BadData
 

@@ -17,13 +17,13 @@ from vlbias.data.coco import read_coco
 from vlbias.data.gender_labels import RULES, GenderRule
 from vlbias.data.own_photos import read_own
 from vlbias.data.pascal import CLASSES, read_pascal
+from vlbias.data.photo_files import verify_images
 from vlbias.data.table import (
     licence_notes,
     load_dataset_table,
     make_dataset,
     save_dataset,
     split_of_name,
-    verify_images,
 )
 from vlbias.errors import BadData, UnknownName
 

@@ -14,7 +14,7 @@ from vlbias.causal.example import Picture
 from vlbias.causal.image_file import Frame, frame_of, open_image
 from vlbias.data.counterfactual_examples import WORLDS, make_examples
 from vlbias.data.own_photos import read_own
-from vlbias.data.table import verify_images
+from vlbias.data.photo_files import verify_images
 from vlbias.errors import BadData
 
 ORIENTATION = 0x0112

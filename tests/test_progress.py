@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from vlbias import cli
 from vlbias.models import load_model
 from vlbias.progress import loading_quietly, watched
+from vlbias.runs.events import Countdown
 
 LOGGER = logging.getLogger("transformers.configuration_utils")
 
@@ -112,3 +113,19 @@ def test_the_time_left_is_steady_though_cells_differ(
     assert sorted(waits)[1] >= min(mean, 5), "and no more; the last one is always said"
     off = [left[done] / (mean * (cells - done)) - 1 for done in left if 5 <= done < cells]
     assert max(map(abs, off)) < 0.25
+
+
+def test_a_countdown_says_now_and_then_how_long_the_rest_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("vlbias.runs.events.time.monotonic", lambda: now[0])
+    said: list[str] = []
+    countdown = Countdown(said.append, 8, "heads")
+    for what in ("first", "second"):
+        for _ in countdown.over(range(4), what):
+            now[0] += 2
+    assert said == [
+        "first: 3 of 8 heads, about 10 s left",
+        "second: 6 of 8 heads, about 4 s left",
+    ]

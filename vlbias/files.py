@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ __all__ = [
     "read_object",
     "read_sealed",
     "refuse_without_weights",
+    "stamp",
     "to_disk",
     "unwritable",
     "whole",
@@ -29,6 +31,8 @@ __all__ = [
 ]
 
 _SEAL, _OF = "checksum", "sealed as"
+_YOUNG = 2_000_000_000
+"""Nanoseconds within which a second change may have the same time."""
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -221,6 +225,22 @@ def hash_of_file(path: Path) -> str:
     """The SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def stamp(path: Path) -> str:
+    """Size, inode and times of a file, which differ once it was changed; empty where that cannot be told.
+
+    A program can put back the time of the content (`cp -p`, `rsync -t`, `touch -r`), not that of the inode:
+    bytes that were exchanged are noticed. A file that changed less than two seconds ago has no stamp, since a
+    second change could have the same time. Neither has one on Windows, which keeps no time of the inode.
+    """
+    try:
+        about = path.stat()
+    except OSError:
+        return ""
+    if os.name == "nt" or time.time_ns() - max(about.st_mtime_ns, about.st_ctime_ns) < _YOUNG:
+        return ""
+    return f"{about.st_size}-{about.st_ino}-{about.st_mtime_ns}-{about.st_ctime_ns}"
 
 
 def _weight_files(folder: Path) -> list[Path]:

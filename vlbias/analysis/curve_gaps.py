@@ -9,7 +9,7 @@ Three different numbers of one object, of which none follows from another:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,8 @@ from vlbias.analysis.retention import precisions
 __all__ = ["CurveGaps", "ap_gaps", "auc_gaps", "superiority_gaps"]
 
 _BLOCK = 250
+_NUMBERS = 8_000_000
+"""Labels of a block, at most: an array of them takes 64 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,15 +165,16 @@ def ap_gaps(
     for column in np.flatnonzero(used):
         rows = np.flatnonzero(seen[:, column])
         truth, value = present[rows, column], array[rows, column]
-        code = drawn(rows, truth, slice(None))
         odds = (~truth).sum() / truth.sum()
-        found = []
-        for g in range(len(panel.groups)):
-            weight = (code == g).astype(np.float64)
-            balance = odds * weight[0, truth].sum() / weight[0, ~truth].sum()
-            weight[:, ~truth] *= balance
-            found.append(precisions(truth[:, None], value[:, None], weight, least=1)[:, 0])
-        gaps[:, :, column] = np.stack([found[g] - found[h] for g, h in pairs], axis=1)
+        for part in _blocks(permutations + 1, len(panel)):
+            code = drawn(rows, truth, part)
+            found = []
+            for g in range(len(panel.groups)):
+                weight = (code == g).astype(np.float64)
+                balance = odds * weight[0, truth].sum() / weight[0, ~truth].sum()
+                weight[:, ~truth] *= balance
+                found.append(precisions(truth[:, None], value[:, None], weight, least=1)[:, 0])
+            gaps[part, :, column] = np.stack([found[g] - found[h] for g, h in pairs], axis=1)
     return _finish(panel, used, gaps)
 
 
@@ -203,6 +206,13 @@ def _spread_out(part: Floats, rows: npt.NDArray[np.intp], own: npt.NDArray[np.in
     return whole
 
 
+def _blocks(draws: int, rows: int) -> Iterator[slice]:
+    """Draws that are looked at together: an array of them has a bounded size."""
+    block = max(1, min(_BLOCK, _NUMBERS // max(rows, 1)))
+    for start in range(0, draws, block):
+        yield slice(start, min(start + block, draws))
+
+
 def _studentised(
     panel: Panel,
     used: npt.NDArray[np.bool_],
@@ -218,8 +228,7 @@ def _studentised(
     starts = np.flatnonzero(np.r_[True, np.diff(cluster[by_cluster]) > 0])
     is_flat = len(starts) == len(cluster)
     for column in map(int, np.flatnonzero(used)):
-        for start in range(0, draws, _BLOCK):
-            part = slice(start, min(start + _BLOCK, draws))
+        for part in _blocks(draws, len(cluster)):
             for place, one in enumerate(areas(column, part)):
                 parts = one.influence
                 if not is_flat:

@@ -117,8 +117,11 @@ def permuted_within(
     """
     code = panel.code[panel.layout.order].astype(np.int8)
     cluster = panel.cluster_code[panel.layout.order]
-    place = rng.random((draws, panel.layout.n_clusters), dtype=np.float32)[:, cluster]
-    order = np.argsort(place, axis=1, kind="stable")
+    order = np.empty((draws, len(code)), np.int32)
+    for row, place in zip(
+        order, rng.random((draws, panel.layout.n_clusters), dtype=np.float32), strict=True
+    ):
+        row[:] = np.argsort(place[cluster], kind="stable")
 
     def codes(
         rows: npt.NDArray[np.intp], shows: npt.NDArray[np.bool_], part: slice

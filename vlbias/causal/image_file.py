@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from vlbias.errors import BadData
+from vlbias.files import stamp
 
 __all__ = ["MOST_PIXELS", "Frame", "frame_of", "open_image", "refuse_outside", "upright"]
 
@@ -105,11 +107,21 @@ def open_image(path: Path) -> Image.Image:
 
 
 def frame_of(path: Path) -> Frame:
-    """How the photo of a file lies in it; only its head is read.
+    """How the photo of a file lies in it; only its head is read, and once while it does not change.
 
     Raises:
         BadData: as `open_image`, but for what only the pixels tell.
     """
+    now = stamp(path)
+    return _frame_at(path, now) if now else _frame_of(path)
+
+
+@lru_cache(maxsize=1 << 18)
+def _frame_at(path: Path, now: str) -> Frame:
+    return _frame_of(path)
+
+
+def _frame_of(path: Path) -> Frame:
     with _opened(path) as image:
         # TIFF: Pillow's size is that of the stored or of the shown photo, depending on its version
         tags = getattr(image, "tag_v2", None)

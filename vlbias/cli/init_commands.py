@@ -58,24 +58,29 @@ def check(
         str, typer.Argument(help="A study (TOML), or a model: name, hub name, folder, GGUF file.")
     ],
     device: Annotated[str, typer.Option(help="Where the model runs.")] = "cpu",
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="Open every photo of a study, not a sample.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say in words what is wrong with a study, or test that a model keeps the adapter contract."""
     with told(lambda: "a check keeps nothing; run the same command again"):
         failed = (
-            _study(Path(what), as_json) if what.endswith(".toml") else _model(what, device, as_json)
+            _study(Path(what), as_json, thorough)
+            if what.endswith(".toml")
+            else _model(what, device, as_json)
         )
     if failed:
         raise typer.Exit(1)
 
 
-def _study(path: Path, as_json: bool) -> bool:
+def _study(path: Path, as_json: bool, thorough: bool) -> bool:
     from dataclasses import asdict
 
     from vlbias.studies.check_study import diagnose
 
     with loading_quietly():
-        remarks = list(diagnose(path))
+        remarks = list(diagnose(path, thorough=thorough))
     if as_json:
         echo(json.dumps([asdict(remark) for remark in remarks], indent=2))
     for remark in () if as_json else remarks:

@@ -17,7 +17,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable outpu
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    runs: Annotated[list[Path], typer.Argument(help="Run folders; s3://… too.")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for the page.")] = None,
     draws: Annotated[int, typer.Option(help="Resampling draws for intervals.")] = 2000,
     seed: Annotated[int, typer.Option(help="Of the resampling.")] = 0,
@@ -29,6 +29,7 @@ def report(
     ] = False,
 ) -> None:
     """Write tables, figures and a page of one or more runs; needs no model."""
+    from vlbias.runs.remote import named
     from vlbias.studies.reporting import report as write
 
     kept = told(
@@ -40,10 +41,10 @@ def report(
             note=events.note,
         )  # fmt: skip
     echo(page.summary)
-    echo(f"page: {page.html}\ntables: {page.tables}, {page.json}")
-    echo(f"for a model card: {page.card}\nfor a paper: {page.latex}")
+    echo(f"page: {named(page.html)}\ntables: {named(page.tables)}, {named(page.json)}")
+    echo(f"for a model card: {named(page.card)}\nfor a paper: {named(page.latex)}")
     if page.figures:
-        echo(f"figures: {len(page.figures)} files in {page.html.parent / 'figures'}")
+        echo(f"figures: {len(page.figures)} files in {named(page.html.parent / 'figures')}")
 
 
 def power(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["resume", "run"]
 
-OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for run folders.")]
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for run folders; s3://… too.")]
 WorkersOption = Annotated[int, typer.Option(help="Processes; 0: one per core for long CPU runs.")]
 OnOption = Annotated[
     str,
@@ -48,6 +48,9 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, run nothing.")
     ] = False,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="With --dry-run: open every photo, not a sample.")
+    ] = False,
     model: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,9 +70,14 @@ def run(
 
     models = list(dict.fromkeys(model or ()))
     if len(models) < 2:
-        _go(read(models[0] if models else None), out, shard, workers, dry_run, on)
+        one = read(models[0] if models else None)
+        _go(one, out, shard, workers, dry_run, on, thorough=thorough)
         return
-    _go_through(models, read, lambda one: _go(one, out, shard, workers, dry_run, on), out)
+
+    def go(one: StudyBase) -> None:
+        _go(one, out, shard, workers, dry_run, on, thorough=thorough)
+
+    _go_through(models, read, go, out)
 
 
 def _go_through(
@@ -96,7 +104,9 @@ def _go_through(
         except typer.Exit:  # cells of it failed, and were named
             failed.append(name)
     if done:
-        echo(f"next: vlbias report {' '.join(quote(str(one)) for one in done)}")
+        from vlbias.runs.remote import named
+
+        echo(f"next: vlbias report {' '.join(quote(named(one)) for one in done)}")
     if failed:
         echo(f"failed: {', '.join(failed)}", err=True)
         raise typer.Exit(1)
@@ -109,19 +119,32 @@ def resume(
     on: OnOption = "",
 ) -> None:
     """Compute the cells that a run folder still lacks."""
+    from vlbias.runs.remote import address_of
     from vlbias.studies.lifecycle import study_of
 
-    _go(study_of(folder), folder.resolve().parent, shard, workers, dry_run=False, on=on)
+    out = folder.parent if address_of(folder) else folder.resolve().parent
+    _go(study_of(folder), out, shard, workers, dry_run=False, on=on)
 
 
-def _go(study: StudyBase, out: Path, shard: str, workers: int, dry_run: bool, on: str = "") -> None:
-    from vlbias.studies.lifecycle import estimate, make_plan, run_plan
+def _go(
+    study: StudyBase,
+    out: Path,
+    shard: str,
+    workers: int,
+    dry_run: bool,
+    on: str = "",
+    *,
+    thorough: bool = False,
+) -> None:
+    from vlbias.studies.lifecycle import estimate, make_plan, open_files, run_plan
 
     part, lines, result = _parts(shard), list[str](), None
     kept = told(lambda: _kept(out / study.name, dry_run))
     with kept, loading_quietly(), watched() as (events, say):
         plan = make_plan(study, events.note)
         say(plan.funnel)
+        if thorough:
+            open_files(plan)
         if dry_run:
             lines = list(estimate(plan, events))
         else:
@@ -144,13 +167,16 @@ def _parts(text: str) -> tuple[int, int]:
 
 
 def _finish(result: RunResult) -> None:
+    from vlbias.runs.remote import named
+
+    folder = named(result.folder)
     for line in result.notes:
         echo(line)
-    echo(f"{result.done} cells computed, {result.skipped} were there, in {result.folder}")
+    echo(f"{result.done} cells computed, {result.skipped} were there, in {folder}")
     if result.failed:
-        where = result.folder / "cells"
         echo(
-            f"{len(result.failed)} cells failed; see {where}/*.error.json, then run again", err=True
+            f"{len(result.failed)} cells failed; see {folder}/cells/*.error.json, then run again",
+            err=True,
         )
         raise typer.Exit(1)
-    echo(f"next: vlbias report {quote(str(result.folder))}")
+    echo(f"next: vlbias report {quote(folder)}")

@@ -56,8 +56,11 @@ def told(kept: Callable[[], str]) -> Iterator[None]:
 
 def kept_cells(folder: Path) -> str:
     """How many cells of a run folder are there, and how to go on."""
+    from vlbias.runs.remote import address_of
     from vlbias.store.run_folder import Run
 
+    if address := address_of(folder):
+        return f"finished cells are kept in {address}; the same command goes on with the others"
     try:
         run = Run(folder)
         there, cells = run.cells.written, len(run.manifest["cells"])

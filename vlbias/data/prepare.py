@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vlbias.data.gender_labels import RULES, Funnel, GenderRule
-from vlbias.data.table import Dataset, licence_notes, save_dataset, verify_images
+from vlbias.data.photo_files import verify_images
+from vlbias.data.table import Dataset, licence_notes, save_dataset
 from vlbias.errors import VlbiasError
 from vlbias.files import write_texts
 

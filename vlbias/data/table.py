@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vlbias.causal.image_file import open_image, refuse_outside
+from vlbias.causal.image_file import refuse_outside
 from vlbias.data.lexicon import lexicon_hash
 from vlbias.data.spellings import refuse_spellings
 from vlbias.data.text_files import read_json
 from vlbias.errors import BadData
-from vlbias.files import hash_of_file, whole, write_json
+from vlbias.files import whole, write_json
 
 __all__ = [
     "SCHEMA",
@@ -32,7 +31,6 @@ __all__ = [
     "save_dataset",
     "split_of_name",
     "split_of_number",
-    "verify_images",
 ]
 
 TABLE_VERSION = 1
@@ -219,41 +217,6 @@ def load_dataset_table(
     if not images_anywhere:
         refuse_outside(root, list(frame["image"]))
     return Dataset(frame, root, classes, about, stored)
-
-
-def verify_images(dataset: Dataset, *, workers: int = 4) -> dict[str, str]:
-    """Open every photo to its last byte and compare its size with the table.
-
-    Returns:
-        The SHA-256 of every file, by its name in the table.
-
-    Raises:
-        BadData: one error that lists every missing, truncated or differently sized file.
-    """
-    rows = list(dataset.frame[["image", "width", "height"]].itertuples(index=False, name=None))
-    with ThreadPoolExecutor(workers) as pool:
-        opened = list(pool.map(lambda row: _opened(dataset.image_root, *row), rows))
-    found = [problem for problem, _ in opened if problem]
-    if found:
-        listed = "\n  ".join(found)
-        raise BadData(f"{len(found)} of {len(rows)} photos are bad; fetch them again:\n  {listed}")
-    return {row[0]: digest for row, (_, digest) in zip(rows, opened, strict=True)}
-
-
-def _opened(root: Path, name: str, width: int, height: int) -> tuple[str | None, str]:
-    """What is wrong with a photo, and a hash of its bytes."""
-    problem = _image_problem(root, name, width, height)
-    return problem, "" if problem else hash_of_file(root / name)
-
-
-def _image_problem(root: Path, name: str, width: int, height: int) -> str | None:
-    try:
-        size = open_image(root / name).size
-    except BadData as error:
-        return f"{name}: {str(error).removeprefix('image ')}"
-    if size != (width, height):
-        return f"{name}: {size[0]} x {size[1]} px, the table says {width} x {height}"
-    return None
 
 
 def licence_notes(dataset: Dataset) -> str:

@@ -91,12 +91,13 @@ def run_plan(
         _refuse_workers(workers, plan.device)
     folder = out / plan.study.name
     _refuse_unwritable(folder, plan.rows * BYTES_PER_ROW)
+    files = dict(plan.files)  # opens those that are not open yet, before a model is loaded
     plan = sized(plan, make_work, folder, events)
     if cluster is not None:
         cluster.plan = plan
     with locked(folder, range(index, plan.n_parts, parts), events.note):
         notes = remove_damaged(folder, events.note)
-        refuse_changed(folder, plan.files)
+        refuse_changed(folder, files)
         events.note(plan.study.beginning)
         keep_memory()
         work = make_work(plan, folder, events.note)

@@ -8,15 +8,19 @@ from pathlib import Path
 from vlbias.errors import VlbiasError
 from vlbias.studies import KINDS
 from vlbias.studies.check_remarks import Remark
-from vlbias.studies.lifecycle import load_study, make_plan
+from vlbias.studies.lifecycle import load_study, make_plan, open_files
 
 __all__ = ["diagnose"]
 
 
-def diagnose(path: Path) -> Iterator[Remark]:
+def diagnose(path: Path, *, thorough: bool = False) -> Iterator[Remark]:
     """What can be said of a study file without loading weights: the file, the data, the model, the whole.
 
     Everything that does not depend on what is wrong is looked at, so that all mistakes show at once.
+
+    Args:
+        path: The study file.
+        thorough: Whether every photo is opened; of more than 1,000, a sample otherwise.
     """
     try:
         study = load_study(path)
@@ -31,6 +35,8 @@ def diagnose(path: Path) -> Iterator[Remark]:
         return
     try:
         plan = make_plan(study)
+        if thorough:
+            open_files(plan)
     except VlbiasError as error:
         yield Remark("whole", "wrong", str(error))
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from vlbias.runs import runner
 from vlbias.runs.cell_size import sized
 from vlbias.runs.events import QUIET, Events, Note, silent
 from vlbias.runs.interfaces import Plan
+from vlbias.runs.remote import RemoteFolder, address_of, keeping
 from vlbias.runs.runner import RunResult
 from vlbias.runs.study import ModelStudy, StudyBase, fields_at, read_toml
 from vlbias.store.run_folder import Run
@@ -21,6 +23,7 @@ __all__ = [
     "estimate",
     "load_study",
     "make_plan",
+    "open_files",
     "parse_study",
     "read_study",
     "run",
@@ -84,11 +87,14 @@ def read_study(path: Path, **overrides: Any) -> StudyBase:
 
 
 def study_of(folder: Path) -> StudyBase:
-    """The study that a run folder was made from.
+    """The study that a run folder was made from, a remote one too.
 
     Raises:
         BadTable: if it is no run folder, or was renamed.
     """
+    if address_of(folder):
+        with RemoteFolder.copied(folder, only=("manifest.json",)) as remote:
+            return study_of(remote.local)
     content = Run(folder).manifest["study"]
     study = kind_of(content).study.restore(content)
     if folder.resolve().name != study.name:
@@ -107,6 +113,15 @@ def make_plan(study: StudyBase, note: Note = silent) -> Plan:
     if isinstance(study, ModelStudy):
         refuse_device(study.device)
     return KINDS[study.kind].plan(study, note)
+
+
+def open_files(plan: Plan) -> None:
+    """Open every file of a plan's data; until then, a plan of many photos has opened a sample.
+
+    Raises:
+        BadData: names the files that are missing, truncated or not what the table says.
+    """
+    dict(plan.files)  # a file whose hash is asked for is opened
 
 
 def estimate(plan: Plan, events: Events = QUIET) -> Iterator[str]:
@@ -128,13 +143,38 @@ def run_plan(plan: Plan, out: Path, **options: Any) -> RunResult:
 
     Args:
         plan: From `make_plan`.
-        out: Where the run folder is made.
+        out: Where the run folder is made; it may be remote, as s3://bucket/runs.
         **options: `shard`, `workers`, `events`; see `vlbias.runs.runner.run_plan`.
 
     Raises:
         VlbiasError: see `vlbias.runs.runner.run_plan`.
     """
-    return runner.run_plan(plan, KINDS[plan.study.kind].work, out, **options)
+    work = KINDS[plan.study.kind].work
+    if not address_of(out):
+        return runner.run_plan(plan, work, out, **options)
+    with RemoteFolder.copied(out / plan.study.name) as remote:
+        _refuse_second(remote, options.get("shard", (0, 1)))
+        options["events"] = keeping(remote, options.get("events", QUIET))
+        try:
+            result = runner.run_plan(plan, work, remote.local.parent, **options)
+        finally:
+            remote.push()
+        return replace(result, folder=out / plan.study.name)
+
+
+def _refuse_second(remote: RemoteFolder, shard: tuple[int, int]) -> None:
+    """Nothing, if a part of a remote run is the first, or the first has begun the run.
+
+    Raises:
+        BadStudy: otherwise; parts that begin at once could choose cells of different sizes.
+    """
+    index, parts = shard
+    if index and not (remote.local / "manifest.json").is_file():
+        raise BadStudy(
+            "shard",
+            f"{index}/{parts}",
+            f"0/{parts} first: once its first cell is in {remote.address}, the others can begin",
+        )
 
 
 def run(

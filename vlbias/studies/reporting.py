@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 from vlbias.errors import BadOption
 from vlbias.report.blocks import Block
 from vlbias.report.page import Page, Reported, write_page
 from vlbias.report.page_folder import make_folder
 from vlbias.runs.events import Note, silent
+from vlbias.runs.remote import RemoteFolder, address_of
 from vlbias.store.run_folder import Run
 from vlbias.studies import kind_of
 from vlbias.studies.kind import Compare, Kind
@@ -30,7 +34,7 @@ def report(
     """Analyse finished runs and write their page and tables; needs no model.
 
     Args:
-        runs: Run folders; several stand side by side on one page.
+        runs: Run folders; several stand side by side on one page. They may be remote, as s3://bucket/runs/name.
         out: Folder for the page; `report` in the first run folder if not given.
         draws: Resampling draws of every interval and test.
         seed: Of the draws.
@@ -45,6 +49,14 @@ def report(
             the run did not have.
     """
     folders = [Path(runs)] if isinstance(runs, Path | str) else [Path(run) for run in runs]
+    if out is not None and address_of(out):
+        expected = (
+            "a folder of this machine, or nothing: a page then stands in the first run folder"
+        )
+        raise BadOption("out", out, expected)
+    if any(map(address_of, folders)):
+        options = {"draws": draws, "seed": seed, "with_images": with_images}
+        return _of_copies(folders, out, note, with_figures=with_figures, **options)
     for name, given, fine, expected in (
         ("runs", [], bool(folders), "a run folder or several"),
         ("draws", draws, draws >= 1, "1 or more"),
@@ -64,6 +76,33 @@ def report(
         kinds.append(kind)
     comparison = _side_by_side(done, kinds, draws, seed)
     return write_page(target, done, comparison, draws, with_figures=with_figures)
+
+
+def _of_copies(folders: Sequence[Path], out: Path | str | None, note: Note, **options: Any) -> Page:
+    """The report of runs of which some are remote; a page in a remote run folder is put there."""
+    with ExitStack() as stack:
+        opened, copies = list(folders), list[RemoteFolder]()
+        for place, folder in enumerate(folders):
+            if address := address_of(folder):
+                note(f"fetching {address}")
+                copies.append(stack.enter_context(RemoteFolder.copied(folder)))
+                opened[place] = copies[-1].local
+        page = report(opened, out, note=note, **options)
+        for copy in copies:
+            copy.push()
+            page = _shown(page, copy)
+        return page
+
+
+def _shown(page: Page, copy: RemoteFolder) -> Page:
+    """A page whose files are named as they are in the storage."""
+    there: dict[str, Any] = {
+        field.name: Path(copy.shown(str(value)))
+        for field in fields(page)
+        if isinstance(value := getattr(page, field.name), Path)
+    }
+    figures = tuple(Path(copy.shown(str(figure))) for figure in page.figures)
+    return replace(page, figures=figures, **there)
 
 
 def _side_by_side(

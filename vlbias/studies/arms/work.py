@@ -147,6 +147,7 @@ def timed(
     if plan.study.screen is not None:
         yield f"screened: about {plan.study.screen:.0%} of the units"
         plan = replace(thinned(plan), study=plan.study.model_copy(update={"screen": None}))
+    plan = replace(plan, files={})  # keys are for nothing, and need no photo opened
     # an empty folder: in another one, a manifest that is none of ours would be read
     with TemporaryDirectory() as folder:
         work = make_work(plan, Path(folder), events.note)

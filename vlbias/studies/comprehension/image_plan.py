@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from vlbias.data import DATASETS
+from vlbias.data.photo_files import verify_images
 from vlbias.data.prompts import prompt_named
-from vlbias.data.table import Dataset, verify_images
+from vlbias.data.table import Dataset
 from vlbias.errors import BadStudy
 from vlbias.studies.comprehension.image_views import ImageItem, refuse_same_views
 from vlbias.studies.comprehension.photo_items import PhotoItems, photo_items

@@ -13,11 +13,11 @@ from vlbias.causal.staged_model import StagedModel
 from vlbias.data import read_photo_dataset
 from vlbias.data.counterfactual_examples import make_examples
 from vlbias.data.prompts import prompt_named
-from vlbias.data.table import Dataset, verify_images
+from vlbias.data.table import Dataset
 from vlbias.data.world import World
 from vlbias.errors import BadData, BadStudy, UnknownName
-from vlbias.files import hash_of_file
 from vlbias.runs.events import Note, silent
+from vlbias.studies.photos.photo_hashes import PhotoHashes
 from vlbias.studies.photos.study import PhotoStudy
 from vlbias.studies.photos.study_regions import read_regions, refuse_regions
 
@@ -111,20 +111,22 @@ def read_photos(
     return Photos(dataset, tuple(making(worlds, regions=tuple(regions.values()))), regions)
 
 
-def hash_every_file(study: PhotoStudy, photos: Photos, note: Note) -> dict[str, str]:
-    """Name to a hash of the bytes of every photo that is used, each opened, and every regions file.
+def hash_every_file(study: PhotoStudy, photos: Photos, note: Note) -> Mapping[str, str]:
+    """Name to a hash of the bytes of every photo that is used and every regions file; see `PhotoHashes`.
 
     Raises:
-        BadData: names the photos that cannot be opened.
+        BadData: names photos that cannot be opened.
     """
-    note("opening every photo")
     used = {example.id for example in photos.examples}
     frame = photos.dataset.frame
-    files = verify_images(replace(photos.dataset, frame=frame[frame["id"].isin(used)]))
-    for name, source in study.regions.items():
-        if Path(source).is_file():  # a detector is named, not a file
-            files[f"regions.{name}"] = hash_of_file(Path(source))
-    return files
+    # a detector is named, not a file
+    regions = {f"regions.{name}": Path(source) for name, source in study.regions.items()}
+    return PhotoHashes(
+        replace(photos.dataset, frame=frame[frame["id"].isin(used)]),
+        {name: path for name, path in regions.items() if path.is_file()},
+        note,
+        study.seed,
+    )
 
 
 def refuse_small_groups(study: PhotoStudy, examples: Sequence[Example]) -> None:

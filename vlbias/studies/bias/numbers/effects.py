@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from vlbias.analysis.effects import effects
-from vlbias.runs.events import Note
+from vlbias.runs.events import Countdown, Note
 from vlbias.studies.photos.scores import PresenceScores
 
 __all__ = ["contrast_effects"]
@@ -14,9 +14,12 @@ __all__ = ["contrast_effects"]
 def contrast_effects(job: PresenceScores, note: Note) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Effects of every contrast, and their hierarchical tests."""
     tables, trees = [], []
+    total = sum(len(job.run.mediators(contrast)) for contrast in job.contrasts)
+    countdown = Countdown(note, total, "mediators of all contrasts")
     for contrast in job.contrasts:
         note(f"effects of {contrast}")
-        arms = ((name, y01[job.kept], y10[job.kept]) for name, y01, y10 in job.run.arms(contrast))
+        every = countdown.over(job.run.arms(contrast), f"effects of {contrast}")
+        arms = ((name, y01[job.kept], y10[job.kept]) for name, y01, y10 in every)
         names = job.run.manifest["contrasts"][contrast]["mediators"]
         found = effects(
             job.panel,

@@ -22,10 +22,14 @@ def exactness(job: PresenceScores, effects: pd.DataFrame) -> pd.DataFrame:
     for contrast in job.contrasts:
         y00, y11 = (job.run.slab(contrast, "", arm).astype(np.float64) for arm in ("00", "11"))
         base, _, other = contrast.partition("->")
-        for name, y01, y10 in job.run.arms(contrast):
+        for name in job.run.mediators(contrast):
+            is_cut = job.run.manifest["mediators"][name]["cut"] and _is_sole(job, contrast, name)
+            if base != other and not is_cut:
+                continue  # nothing is said of it, and a large table is not read for nothing
+            y01, y10 = (job.run.slab(contrast, name, arm) for arm in ("01", "10"))
             if base == other:
                 same = _worst(same, y01 - y00, y10 - y00)
-            if job.run.manifest["mediators"][name]["cut"] and _is_sole(job, contrast, name):
+            if is_cut:
                 cut = _worst(cut, y01 - y11, y10 - y00)
     return pd.DataFrame(
         [
