@@ -139,6 +139,10 @@ class Engine:
                     rows.close()
             return tuple(self._shared)
 
+    def take_shared(self, other: Engine) -> None:
+        """Use what another engine of the same model encoded for all calls; it has these mediators, and more."""
+        self._shared = other._shared
+
     def run(self, examples: Sequence[Example], *, mediated: bool = True) -> Iterator[Arm]:
         """All arms of these examples, contrast by contrast; not `mediated`, "00" and "11" alone.
 

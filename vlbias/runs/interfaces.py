@@ -138,6 +138,11 @@ class Work(ABC):
         """
         return updated(before, now) if before["cells"] == now["cells"] else None
 
+    @property
+    def rounds(self) -> Sequence[Sequence[Cell]]:
+        """The cells, round by round: those of a round depend on the files of all rounds before it."""
+        return [self.cells]
+
     def n_extra(self, todo: Sequence[Cell]) -> int:
         """Steps beside the cells `todo` that are still to be done: fits, for example."""
         return 0
