@@ -1,24 +1,25 @@
-"""Racing: samples come in rounds, and what is settled about a quantity after a round is not measured further.
+"""Racing: samples come in rounds, and what is settled about a quantity after a round is measured no more.
 
-Of K quantities (mediators) it is asked which differ from 0, and which of those are the largest. A group-sequential
-test answers after each round, with limits that hold for all quantities and all rounds together:
+Of K quantities (mediators) it is asked which differ from 0, and which of those are the largest. A
+group-sequential test answers after each round, with limits that hold for all quantities and all rounds together:
 
     |Z| < c share^(DELTA - 1/2),    share: of the clusters that have been seen.
 
-The shape is that of Wang & Tsiatis (Biometrics 1987) with DELTA = 1/4, between O'Brien & Fleming (0), whose early
-limits are too wide to settle anything, and Pocock (1/2), which pays for early looks at the end. The constant c is a
-quantile of the largest |Z| share^(1/2 - DELTA) over quantities and rounds (max-T, Westfall & Young 1993), from draws
-with the correlation of the first round, in which every quantity is measured; increments of later rounds are
-independent (Jennison & Turnbull 1997). What was dropped stays in that maximum: a family of what seemed largest
-would find too much. Confidence sequences hold after every sample, not only after rounds. But samples run in cells
-and are looked at after rounds, and union bounds over hundreds of correlated mediators cost passes for nothing.
+The shape is that of Wang & Tsiatis (Biometrics 1987) with DELTA = 1/4, between O'Brien & Fleming (0), whose
+early limits are too wide to settle anything, and Pocock (1/2), which pays for early looks at the end. The
+constant c is a quantile of the largest |Z| share^(1/2 - DELTA) over quantities and rounds (max-T, Westfall &
+Young 1993), from draws with the correlation of the first round, in which every quantity is measured; increments
+of later rounds are independent (Jennison & Turnbull 1997). What was dropped stays in that maximum: a family of
+what seemed largest would find too much. Confidence sequences hold after every sample, not only after rounds.
+But samples are run in cells and looked at after rounds, and union bounds over hundreds of correlated mediators
+cost passes for nothing.
 
 A quantity leaves after a round if
 
 - its limits leave out 0, and by them it is not among the `keep` largest of those that do so; or
 - it will hardly survive: with a probability of at most `miss` would its Z reach c once all samples were seen
-  (predictive power, Spiegelhalter et al. 1986, and the B-values of Lan & Wittes 1988). This rule needs no correction,
-  however good its prediction is: who leaves by it is never found, and the others are tested as if it were not there.
+  (`predictive_power`). This rule needs no correction, however good its prediction is: who leaves by it is
+  never found, and the others are tested as if it were not there.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import t as student
 
 from vlbias.analysis.inference import check_level
+from vlbias.analysis.predictive_power import predictive_power
 from vlbias.analysis.stratified_means import Codes, Floats, StratifiedMean, stratified_mean
 
 __all__ = ["DELTA", "Race", "Rules", "race"]
@@ -136,14 +138,8 @@ def race(
         race = _seen(race, found, on, reach, bound)
         if number < last:
             out = _settled(race, on, rules.keep)
-            hope = _hope(
-                values[:, on],
-                None if approximate is None else approximate[:, on],
-                seen,
-                stratum,
-                found,
-            )
-            power = np.where(np.isnan(found.estimate), 1.0, _power(*hope, bound))
+            cheap = None if approximate is None else approximate[:, on]
+            power = predictive_power(values[:, on], seen, stratum, found, bound, cheap)
             out |= ~race.survives[on] & (power <= rules.miss)
             race.left[on[out]] = number
     above = (drawn[:, None] >= largest[None] - 1e-9).sum(axis=0)
@@ -203,64 +199,6 @@ def _largest_drawn(found: StratifiedMean, share: Floats, rules: Rules) -> Floats
         size = np.abs(total).max(axis=1, initial=0.0) / np.sqrt(seen)
         largest, before = np.maximum(largest, size * seen ** (0.5 - DELTA)), seen
     return largest
-
-
-def _hope(
-    values: Floats,
-    approximate: Floats | None,
-    seen: Mask,
-    stratum: Codes,
-    found: StratifiedMean,
-) -> tuple[Floats, Floats]:
-    """[K] mean and standard deviation of what Z will be once all rows were seen.
-
-    The rows to come are predicted by the regression of those seen on the approximations, or by their mean.
-    """
-    known = ~np.isnan(values) & seen[:, None]
-    cheap = np.zeros_like(values) if approximate is None else np.nan_to_num(approximate)
-    slope = _slope(values, cheap, known, stratum)
-    total, error, final, apart = np.zeros((4, values.shape[1]))
-    for code in range(int(stratum.max()) + 1):
-        here = stratum == code
-        n = np.maximum(known[here].sum(axis=0), 1)
-        x, a, k = np.nan_to_num(values[here]), cheap[here], known[here]
-        rest = np.where(k, x - slope * a, 0.0)
-        level = rest.sum(axis=0) / n
-        planned = n * here.sum() / max((here & seen).sum(), 1)
-        coming = here & ~seen
-        ahead = slope * (cheap[coming].mean(axis=0) if coming.any() else 0.0) + level
-        total += (np.where(k, x, 0.0).sum(axis=0) + (planned - n) * ahead) / planned
-        free = np.maximum(n - 1, 1)
-        noise = np.where(k, (rest - level) ** 2, 0.0).sum(axis=0) / free
-        mean = np.where(k, x, 0.0).sum(axis=0) / n
-        spread = np.where(k, (x - mean) ** 2, 0.0).sum(axis=0) / free
-        error += noise * (planned - n) / (planned * n)
-        final += spread / planned
-        apart += spread / n
-    # rows of a cluster go together: what that adds to the error so far, it adds to what is to come
-    together = found.se**2 / np.where(apart > 0, apart, 1.0)
-    scale = np.sqrt(np.where(final > 0, final, np.inf) * np.where(together > 0, together, 1.0))
-    return total / scale, np.sqrt(error / np.where(final > 0, final, np.inf))
-
-
-def _slope(values: Floats, cheap: Floats, known: Mask, stratum: Codes) -> Floats:
-    """[K] slope of values on approximations within strata; 0 where these do not vary."""
-    above, below = np.zeros((2, values.shape[1]))
-    for code in range(int(stratum.max()) + 1):
-        k = known[stratum == code]
-        x, a = np.nan_to_num(values[stratum == code]), cheap[stratum == code]
-        n = np.maximum(k.sum(axis=0), 1)
-        off = np.where(k, a - np.where(k, a, 0.0).sum(axis=0) / n, 0.0)
-        above, below = above + (off * x).sum(axis=0), below + (off**2).sum(axis=0)
-    return np.asarray(np.where(below > 0, above / np.where(below > 0, below, 1.0), 0.0))
-
-
-def _power(mean: Floats, deviation: Floats, bound: float) -> Floats:
-    """[K] the probability that a normal number has at least the size `bound`."""
-    sure = deviation <= 0
-    scale = np.where(sure, 1.0, deviation)
-    power = ndtr((mean - bound) / scale) + ndtr((-bound - mean) / scale)
-    return np.asarray(np.where(sure, np.abs(mean) >= bound, power))
 
 
 def _clusters_in(round_of: Codes, cluster: Codes) -> Codes:

@@ -158,11 +158,11 @@ def racing_block(run: Run, table: pd.DataFrame, what: str) -> Block:
     about = run.manifest["study"]["racing"]
     passes, every = table["n"].sum(), table.groupby("contrast")["n"].transform("max").sum()
     text = (
-        f"Units were raced in {about['rounds']} rounds: those that were settled after a round were not measured on "
-        f"later samples, which took {passes:,} of {every:,} passes. Raced was {what}. Limits and adjusted p hold "
-        "for all units of a contrast and all rounds together: any false finding in 5 %. 'left' is the round after "
-        "which a unit left (0: it stayed); its limits are those of the samples until then, and so are "
-        "all its effects in other tables, whose limits are of each alone and do not know of the rounds. Who "
+        f"Units were raced in {about['rounds']} rounds: those that were settled after a round were not measured "
+        f"on later samples. That took {passes:,} of {every:,} passes. Raced was {what}. Limits and adjusted p "
+        "hold for all units of a contrast and all rounds together: any false finding in 5 %. 'left' is the "
+        "round after which a unit left (0: it stayed). Its limits are those of the samples until then, and so "
+        "are its effects in other tables, whose limits are of each alone and do not know of the rounds. Who "
         f"left unfound would have survived all samples with a probability of at most {about['miss']:.0%}, as "
         f"predicted then. 'largest' are surely among the {about['keep']} largest of those that survive."
     )

@@ -1,14 +1,14 @@
 """Units race: after each round, those that are settled are run no more.
 
-What flows through which files. `in_rounds` gives every sample that is run with mediators a round, drawn by the seed
-and by cluster, and sorts the samples by it; `samples.parquet` has the round as a column. A cell has samples of
-one round, and its key is fixed before anything runs: which units it holds follows from cells whose keys are
-fixed too. A round is begun when all cells of the rounds before it are there (`runs.runner` sees to that; several
-machines wait for each other). Then each worker reads those cells by itself, and `analysis.racing` tells from
-them which units are left; it draws with the study's seed, so that all workers, a resumed run and the page find the
-same. What makes predictions sharper, approximate changes of all samples by gradient attribution, is computed when the
-second round is begun, and written to `racing/NUMBER.parquet` by who is first; everybody reads that file.
-A unit that left has no rows in later cells.
+What flows through which files. `in_rounds` gives every sample that is run with mediators a round, drawn by the
+seed and by cluster, and sorts the samples by it; `samples.parquet` has the round as a column. A cell has
+samples of one round, and its key is fixed before anything runs: which units it holds follows from cells whose
+keys are fixed too. A round is begun when all cells of the rounds before it are there (`runs.rounds` sees to
+that; machines wait for each other). Then each worker reads those cells by itself, and `analysis.racing` tells
+from them which units are left; it draws with the study's seed, so that all workers, a resumed run and the page
+find the same. What makes predictions sharper, approximate changes of all samples by gradient attribution, is
+computed when the second round is begun, and written to `racing/NUMBER.parquet` by who is first; everybody reads
+that file. A unit that left has no rows in later cells.
 """
 
 from __future__ import annotations
