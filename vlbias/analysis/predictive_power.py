@@ -23,9 +23,9 @@ def predictive_power(
 ) -> Floats:
     """[K] the probability that |Z| reaches a bound once all rows were seen, given those seen so far.
 
-    Predictive power with a flat prior (Spiegelhalter et al. 1986), from the B-values of Lan & Wittes (1988). The
-    rows to come are predicted by the mean of those seen, or by their regression on approximations that all rows
-    have (as the difference estimator of surveys, Cochran 1977): then only what these miss is uncertain.
+    Predictive power with a flat prior (Spiegelhalter et al. 1986), from the B-values of Lan & Wittes (1988).
+    The rows to come are predicted by the mean of those seen, or by their regression on approximations that all
+    rows have (as the difference estimator of surveys, Cochran 1977): then only what these miss is uncertain.
 
     Args:
         values: [N, K] of all rows that are planned; rows not seen are not looked at.

@@ -1,7 +1,7 @@
 """Racing: samples come in rounds, and what is settled about a quantity after a round is measured no more.
 
 Of K quantities (mediators) it is asked which differ from 0, and which of those are the largest. A
-group-sequential test answers after each round, with limits that hold for all quantities and all rounds together:
+group-sequential test answers after each round. Its limits hold for all quantities and all rounds together:
 
     |Z| < c share^(DELTA - 1/2),    share: of the clusters that have been seen.
 

@@ -10,14 +10,14 @@ from vlbias.runs.events import Note
 from vlbias.runs.interfaces import Cell, Compute, Step, Work
 from vlbias.store.run_folder import Run
 
-__all__ = ["in_rounds"]
+__all__ = ["compute_rounds"]
 
 SECONDS_WAITED = 600.0
 """So long a process waits for cells of others while none of them comes."""
 _SECONDS_BETWEEN_LOOKS = 2.0
 
 
-def in_rounds(
+def compute_rounds(
     work: Work, ready: Sequence[Cell], compute: Compute, note: Note = lambda text: None
 ) -> Iterator[Step]:
     """Compute cells round by round.
@@ -35,15 +35,15 @@ def in_rounds(
     for number, cells in enumerate(work.rounds):
         mine = [cell for cell in cells if cell.key in wanted]
         if mine:
-            if former:
-                _await(work, former, wanted, number, note)
+            _await(work, former, wanted, number, note)
+            work.begin(number)
             yield from compute(work, mine)
         former += cells
 
 
 def _await(work: Work, former: Sequence[Cell], mine: set[str], number: int, note: Note) -> None:
     """Return once all these cells are there."""
-    lacking, since = _lacking(work, former), time.monotonic()
+    lacking, since = _lacking(work, former) if former else [], time.monotonic()
     if failed := [cell for cell in lacking if cell.key in mine]:
         raise BadTable(
             f"round {number} depends on all cells of former rounds, of which {len(failed)} failed: see "

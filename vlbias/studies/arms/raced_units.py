@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from vlbias.analysis.racing import Race, Rules, race
 from vlbias.report.blocks import Block, block
+from vlbias.report.claims import Sentence, claim_named
 from vlbias.store.parquet import read_frame
 from vlbias.store.run_folder import Run
+from vlbias.studies.arms.racing_claims import CLAIMS
 
 __all__ = [
     "RacedValues",
@@ -24,9 +26,11 @@ __all__ = [
     "raced_contrasts",
     "raced_units",
     "racing_block",
+    "with_raced_p",
 ]
 
 Floats = NDArray[np.float64]
+_SHOWN, _NOT_SHOWN = (claim_named(CLAIMS, name) for name in ("raced-shown", "raced-not-shown"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,13 +162,38 @@ def racing_block(run: Run, table: pd.DataFrame, what: str) -> Block:
     about = run.manifest["study"]["racing"]
     passes, every = table["n"].sum(), table.groupby("contrast")["n"].transform("max").sum()
     text = (
-        f"Units were raced in {about['rounds']} rounds: those that were settled after a round were not measured "
-        f"on later samples. That took {passes:,} of {every:,} passes. Raced was {what}. Limits and adjusted p "
-        "hold for all units of a contrast and all rounds together: any false finding in 5 %. 'left' is the "
-        "round after which a unit left (0: it stayed). Its limits are those of the samples until then, and so "
-        "are its effects in other tables, whose limits are of each alone and do not know of the rounds. Who "
-        f"left unfound would have survived all samples with a probability of at most {about['miss']:.0%}, as "
-        f"predicted then. 'largest' are surely among the {about['keep']} largest of those that survive."
+        f"Units were raced in {about['rounds']} rounds: those that were settled after a round were not "
+        f"measured on later samples. That took {passes:,} of {every:,} passes. Raced was {what}. "
+        "Limits and adjusted p hold for all units of a contrast and all rounds together: any false finding "
+        "in 5 %. 'left' is the round after which a unit left (0: it stayed). Its limits are those of the "
+        "samples until then, and so are its effects in other tables, whose limits are of each alone and do "
+        "not know of the rounds. Who left unfound would have survived all samples with a probability of at "
+        f"most {about['miss']:.0%}, as predicted then. 'largest' are surely among the {about['keep']} largest "
+        "of those that survive."
+    )
+    said = " ".join(
+        _found(str(name), part, about["keep"])
+        for name, part in table.groupby("contrast", sort=False)
     )
     order = table.sort_values(["contrast", "p_adjusted"], kind="stable")
-    return block("Racing", text, table=order)
+    return block("Racing", f"{said} {text}", table=order)
+
+
+def _found(contrast: str, part: pd.DataFrame, keep: int) -> Sentence:
+    found = part[part["survives"]].sort_values("estimate", key=abs, ascending=False)
+    if not len(found):
+        return _NOT_SHOWN.say(contrast=contrast, units=len(part))
+    largest = found.loc[found["largest"], "mediator"]
+    return _SHOWN.say(
+        contrast=contrast,
+        units=len(part),
+        found=len(found),
+        which=_listed(found["mediator"]),
+        keep=keep,
+        largest=_listed(largest) if len(largest) else "none",
+    )
+
+
+def _listed(names: pd.Series[str], most: int = 12) -> str:
+    few, more = list(names[:most]), len(names) - most
+    return ", ".join(few) + (f" and {more} more" if more > 0 else "")

@@ -14,7 +14,7 @@ that file. A unit that left has no rows in later cells.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ import torch
 from vlbias.causal.attribution import Score, attributions
 from vlbias.causal.contrast import Contrast
 from vlbias.causal.engine import Engine
+from vlbias.causal.example import Example
 from vlbias.causal.staged_model import StagedModel
 from vlbias.errors import BadStudy
 from vlbias.runs.events import Note
@@ -93,14 +94,14 @@ class Racer:
     note: Note
     _engines: dict[int, Engine] = field(default_factory=dict)
 
-    def engine(self, every: Engine, number: str) -> Engine:
-        """The engine of a round, with the units that are left.
+    def engine(self, every: Engine, part: Sequence[Example]) -> Engine:
+        """The engine of a cell's round, with the units that are left.
 
         Args:
             every: With all mediators.
-            number: Of the round, as samples name it.
+            part: The cell's examples, all of one round.
         """
-        place = int(number)
+        place = int(part[0].attributes["round"])
         if place < 2:
             return every
         if place not in self._engines:

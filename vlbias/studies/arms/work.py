@@ -61,6 +61,11 @@ class ArmsWork(Work, Generic[S]):
         """See `Work.rounds`."""
         return self._rounds
 
+    def begin(self, number: int) -> None:
+        """See `Work.begin`: which units are left is found out once, and workers inherit it."""
+        if self.racer is not None:
+            self.racer.engine(self.engine, self._rounds[number][0].part)
+
     def make_racer(self) -> Racer | None:
         """Who tells which units are left in a round; a kind that can race gives one where it is asked to."""
         return None
@@ -142,7 +147,7 @@ class ArmsWork(Work, Generic[S]):
         """The arms of a cell's examples; a kind that keeps more of them writes it on the way."""
         size, engine = self.plan.study.shard_size, self.engine
         if self.racer is not None:
-            engine = self.racer.engine(self.engine, part[0].attributes["round"])
+            engine = self.racer.engine(self.engine, part)
         for start, mediated in product(range(0, len(part), size), (True, False)):
             shard = range(start, min(start + size, len(part)))
             numbers = [n for n in shard if self.plan.is_mediated(part[n]) is mediated]

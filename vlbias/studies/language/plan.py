@@ -57,4 +57,10 @@ def make_plan(study: Study, note: Note = silent) -> ArmsPlan[Study]:
     plan = in_rounds(ArmsPlan(study, texts, tuple(examples), mediators, altered, "texts"))
     if study.racing is not None and OUTCOME not in study.outcomes:
         raise BadStudy("racing", study.outcomes, f"outcomes with {OUTCOME!r}, which is raced")
+    if study.racing is not None and study.screen is not None:
+        raise BadStudy(
+            "screen",
+            study.screen,
+            "no screen beside [racing]: the texts that choose would be raced",
+        )
     return replace(plan.counted(plan.engine(outline)), files=texts.files)
