@@ -24,7 +24,7 @@ import torch
 
 from vlbias.causal.attribution import Score, attributions
 from vlbias.causal.contrast import Contrast
-from vlbias.causal.engine import Engine
+from vlbias.causal.engine import Engine, take_shared
 from vlbias.causal.example import Example
 from vlbias.causal.staged_model import StagedModel
 from vlbias.errors import BadStudy
@@ -108,7 +108,7 @@ class Racer:
             gone = self._left(place - 1)
             kept = tuple(m for m in self.plan.mediators if m.name not in gone)
             engine = replace(self.plan, mediators=kept).engine(self.model)
-            engine.take_shared(every)
+            take_shared(engine, every)
             self._engines = {place: engine}
         return self._engines[place]
 

@@ -49,10 +49,7 @@ class ArmsWork(Work, Generic[S]):
             OUTCOMES.load(name)(plan.dataset.classes) for name in plan.study.outcomes
         ]
         base = cell_key(self.determined_by())
-        self._rounds = [
-            [Cell(cell_key({"study": base, "samples": [e.id for e in s]}), s) for s in shards]
-            for shards in plan.rounds
-        ]
+        self._rounds = [[_cell(base, part) for part in parts] for parts in plan.rounds]
         self.cells = [cell for cells in self._rounds for cell in cells]
         self.racer = self.make_racer()
 
@@ -67,7 +64,7 @@ class ArmsWork(Work, Generic[S]):
             self.racer.engine(self.engine, self._rounds[number][0].part)
 
     def make_racer(self) -> Racer | None:
-        """Who tells which units are left in a round; a kind that can race gives one where it is asked to."""
+        """Who tells which units are left in a round, for a kind that can race."""
         return None
 
     @abstractmethod
@@ -156,6 +153,10 @@ class ArmsWork(Work, Generic[S]):
                     yield replace(arm, examples=tuple(numbers[row] for row in arm.examples))
 
 
+def _cell(study: str, part: Sequence[Example]) -> Cell:
+    return Cell(cell_key({"study": study, "samples": [one.id for one in part]}), part)
+
+
 def timed(
     make_work: Callable[[ArmsPlan[S], Path, Note], ArmsWork[S]], plan: ArmsPlan[S], events: Events
 ) -> Iterator[str]:
@@ -164,7 +165,7 @@ def timed(
     Screened units are taken to be about as many as asked.
     """
     if plan.study.racing is not None:
-        yield f"raced in {plan.study.racing.rounds} rounds: what follows is the most that it can take"
+        yield f"raced in {plan.study.racing.rounds} rounds: it takes at most what follows"
         plan = plan.unraced()
     if plan.study.screen is not None:
         yield f"screened: about {plan.study.screen:.0%} of the units"
@@ -281,11 +282,8 @@ def _add_absent(
 ) -> None:
     """Rows of examples that lack a world of a contrast: NaN, with the reason as their status."""
     for pair in plan.study.pairs:
-        rows = [
-            row
-            for row, example in enumerate(examples)
-            if not {pair.base, pair.cf} <= set(example.worlds)
-        ]
+        needed = {pair.base, pair.cf}
+        rows = [row for row, one in enumerate(examples) if not needed <= set(one.worlds)]
         if not rows:
             continue
         reasons = [
