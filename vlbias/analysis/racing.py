@@ -122,29 +122,31 @@ def race(
         approximate: [N, K] cheap approximations of all values, also of those to come, which make predictions
             sharper and nothing else.
     """
-    last, count = int(round_of.max()), values.shape[1]
+    last, count, strata = int(round_of.max()), values.shape[1], int(stratum.max()) + 1
     share = np.cumsum(_clusters_in(round_of, cluster))
     share = share / share[-1]
-    race, largest = _start(count), np.zeros(count)
+    state, largest = _start(count), np.zeros(count)
     for number in range(1, rounds + 1):
-        seen, on = round_of <= number, np.flatnonzero(race.left == 0)
-        found = stratified_mean(values[np.ix_(seen, on)], stratum[seen], _codes(cluster[seen]))
+        seen, on = round_of <= number, np.flatnonzero(state.left == 0)
+        found = stratified_mean(
+            values[np.ix_(seen, on)], stratum[seen], _codes(cluster[seen]), strata
+        )
         if number == 1:
             drawn = _largest_drawn(found, share, rules)
             bound = float(np.quantile(drawn, check_level(rules.level)))
         z = _normal_scores(found)
         reach = bound * share[number - 1] ** (DELTA - 0.5)
         largest[on] = np.maximum(largest[on], z * share[number - 1] ** (0.5 - DELTA))
-        race = _seen(race, found, on, reach, bound)
+        state = _seen(state, found, on, reach, bound)
         if number < last:
-            out = _settled(race, on, rules.keep)
+            out = _settled(state, on, rules.keep)
             cheap = None if approximate is None else approximate[:, on]
             power = predictive_power(values[:, on], seen, stratum, found, bound, cheap)
-            out |= ~race.survives[on] & (power <= rules.miss)
-            race.left[on[out]] = number
+            out |= ~state.survives[on] & (power <= rules.miss)
+            state.left[on[out]] = number
     above = (drawn[:, None] >= largest[None] - 1e-9).sum(axis=0)
-    race.p[:] = (1 + above) / (1 + len(drawn))
-    return race
+    state.p[:] = (1 + above) / (1 + len(drawn))
+    return state
 
 
 def _start(count: int) -> Race:

@@ -32,19 +32,22 @@ class StratifiedMean:
     rows: Codes
 
 
-def stratified_mean(values: Floats, stratum: Codes, cluster: Codes) -> StratifiedMean:
+def stratified_mean(
+    values: Floats, stratum: Codes, cluster: Codes, strata: int | None = None
+) -> StratifiedMean:
     """See `StratifiedMean`.
 
     Args:
         values: [N, K]; NaN where a row has no value.
-        stratum: [N] codes from 0; every stratum up to the largest has rows.
+        stratum: [N] codes from 0.
         cluster: [N] codes from 0: rows that depend on each other.
+        strata: How many there are; as many as have rows if not given.
     """
     known = ~np.isnan(values)
     clusters = int(cluster.max()) + 1 if len(cluster) else 0
     influence = np.zeros((clusters, values.shape[1]))
     estimate, spread = np.zeros((2, values.shape[1]))
-    for code in range(int(stratum.max()) + 1 if len(stratum) else 0):
+    for code in range(int(stratum.max()) + 1 if strata is None else strata):
         here = stratum == code
         count = known[here].sum(axis=0)
         few = count < 2

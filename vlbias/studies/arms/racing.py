@@ -17,6 +17,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -86,7 +87,7 @@ class Racer:
         note: Told what is being done.
     """
 
-    plan: ArmsPlan[S]  # type: ignore[valid-type]
+    plan: ArmsPlan[Any]
     folder: Path
     model: StagedModel
     values: Values
