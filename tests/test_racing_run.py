@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ import pandas as pd
 import pytest
 from explained import Heads, unexplained
 from tiny_language import write_language
+from tiny_photos import write_study
 
 from vlbias.errors import BadStudy, BadTable
 from vlbias.runs import rounds
 from vlbias.store.run_folder import Run
-from vlbias.studies.lifecycle import make_plan, parse_study, run_plan, study_of
+from vlbias.studies.arms import racing
+from vlbias.studies.arms.study import Racing
+from vlbias.studies.lifecycle import make_plan, parse_study, read_study, run_plan, study_of
 from vlbias.studies.reporting import report
 
 CONTRAST, OUTCOME = "null->cf", "log-odds"
@@ -112,9 +116,57 @@ def test_races_that_cannot_be_run(content: dict[str, Any]) -> None:
     for change, match in (
         ({"racing": {"rounds": 4}}, "fewer rounds"),
         ({"mediators": ["lm/mlp.*"]}, "units"),
-        ({"outcomes": ["log-probability"]}, "log-odds"),
+        ({"screen": 0.5}, "beside"),
+        ({"outcomes": ["candidate-logprob"]}, "log-odds"),
     ):
         with pytest.raises(BadStudy, match=match):
             make_plan(parse_study({**content, **change}))
     with pytest.raises(BadStudy, match="keep"):
         parse_study({**content, "racing": {"keep": 0}})
+
+
+@pytest.mark.integration
+def test_raced_photos_choose_nothing(
+    model_folder: Callable[[str], Path],
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Photos that set thresholds give the directions of the gaps; the others are raced."""
+    monkeypatch.setattr(racing, "_LEAST", 2)
+    path = write_study(tmp_path / "study.toml", model_folder("dinov2-bert"), photos)
+    study: Any = read_study(path)
+    point = study.operating_point.model_copy(update={"report": ("test",)})
+    race = Racing(keep=1, rounds=2, miss=0.4)
+    heads = {"mediators": ("image_encoder/head.*[*]", "image_encoder"), "racing": race}
+    with pytest.raises(BadStudy, match="photos that are not reported"):
+        make_plan(study.model_copy(update=heads))
+    study = study.model_copy(update={**heads, "operating_point": point})
+    raced = Run(run_plan(make_plan(study), tmp_path).folder)
+    whole = study.model_copy(update={"racing": None, "name": "whole"})
+    every = Run(run_plan(make_plan(whole), tmp_path).folder)
+    place = {name: row for row, name in enumerate(every.samples["sample_id"])}
+    rows = [place[name] for name in raced.samples["sample_id"]]
+    assert raced.samples["round"].eq("0").tolist() == raced.samples["split"].ne("test").tolist()
+    page = report(raced.folder, draws=30)
+    table = pd.read_csv(page.tables / raced.folder.name / "racing.csv")
+    assert (table["left"] == 1).any()
+    for contrast, part in table.groupby("contrast"):
+        left = dict(zip(part["mediator"], part["left"], strict=True))
+        for mediator in raced.mediators(str(contrast)):
+            own = raced.slab(str(contrast), mediator, "01")
+            there = ~np.isnan(own)
+            np.testing.assert_allclose(
+                own[there], every.slab(str(contrast), mediator, "01")[rows][there], atol=1e-5
+            )
+            if left.get(mediator, 0) == 0:
+                continue
+            late = raced.samples["round"].eq("2").to_numpy()
+            assert np.isnan(own[late]).all() or mediator in _running(table)
+    assert "Units were raced in 2 rounds" in page.html.read_text()
+    assert unexplained(page.tables) == set()
+
+
+def _running(table: pd.DataFrame) -> set[str]:
+    """Units that are left in any contrast: they are run in all."""
+    return set(table.loc[table["left"] == 0, "mediator"])

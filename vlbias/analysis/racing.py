@@ -24,7 +24,7 @@ A quantity leaves after a round if
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -89,7 +89,7 @@ class Race:
     @property
     def running(self) -> Mask:
         """[K] what is measured in the next round."""
-        return self.left == 0
+        return np.asarray(self.left == 0)
 
     def among_largest(self, keep: int) -> Mask:
         """[K] what is, by its limits, among the `keep` largest by size of all that survive."""
@@ -150,10 +150,17 @@ def race(
 
 
 def _start(count: int) -> Race:
-    blank = np.full((6, count), np.nan)
-    blank[2], blank[3] = -np.inf, np.inf
-    none = np.zeros(count, np.intp)
-    return Race(*blank[:5], np.zeros(count, bool), none, none.copy(), np.nan)
+    return Race(
+        estimate=np.full(count, np.nan),
+        se=np.full(count, np.nan),
+        lo=np.full(count, -np.inf),
+        hi=np.full(count, np.inf),
+        p=np.ones(count),
+        survives=np.zeros(count, bool),
+        left=np.zeros(count, np.intp),
+        rows=np.zeros(count, np.intp),
+        bound=np.inf,
+    )
 
 
 def _seen(race: Race, found: StratifiedMean, on: Codes, reach: float, bound: float) -> Race:
@@ -165,8 +172,7 @@ def _seen(race: Race, found: StratifiedMean, on: Codes, reach: float, bound: flo
     race.lo[on] = np.maximum(race.lo[on], middle - wide)
     race.hi[on] = np.minimum(race.hi[on], middle + wide)
     race.survives[on] |= (race.lo[on] > 0) | (race.hi[on] < 0)
-    fields = (race.estimate, race.se, race.lo, race.hi, race.p)
-    return Race(*fields, race.survives, race.left, race.rows, bound)
+    return replace(race, bound=bound)
 
 
 def _settled(race: Race, on: Codes, keep: int) -> Mask:

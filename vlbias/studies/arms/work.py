@@ -61,7 +61,7 @@ class ArmsWork(Work, Generic[S]):
     def begin(self, number: int) -> None:
         """See `Work.begin`: which units are left is found out once, and workers inherit it."""
         if self.racer is not None:
-            self.racer.engine(self.engine, self._rounds[number][0].part)
+            self.racer.engine(self.engine, self.plan.rounds[number][0])
 
     def make_racer(self) -> Racer | None:
         """Who tells which units are left in a round, for a kind that can race."""
