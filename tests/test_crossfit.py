@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from one_condition import ZERO, data, run
 
-from vlbias.analysis.functionals import crossfit, crossfit_target, shrinkage
+from vlbias.analysis.arm_estimates import _centre_of_change
+from vlbias.analysis.functionals import (
+    crossfit,
+    crossfit_target,
+    shrinkage,
+    shrinkage_in_square,
+)
 from vlbias.analysis.object_support import support
 from vlbias.analysis.range_crossfit import cell_sums, crossfit_halvings
 from vlbias.analysis.rates import measure_rates
@@ -64,3 +70,25 @@ def test_noise_beside_large_gaps_is_shrunk_and_the_large_gaps_are_not():
     assert factor[true != 0].min() > 0.9
     # one factor for all would be 1 - 80 / sum of squares, and leave nearly all of the noise
     assert np.abs(factor * gap - true).mean() < 0.6 * np.abs(gap - true).mean()
+
+
+def test_what_is_shrunk_in_square_has_the_square_of_the_true_gaps():
+    rng = np.random.default_rng(2)
+    true = np.where(rng.random(20_000) < 0.4, 2 * rng.standard_normal(20_000), 0.0)[None]
+    gap = true + rng.standard_normal(true.shape)
+    spread = np.ones(true.shape)
+    kept = shrinkage_in_square(gap, spread) * gap
+    assert (kept**2).mean() == pytest.approx((true**2).mean(), rel=0.03)
+    assert ((shrinkage(gap, spread) * gap) ** 2).mean() < 0.85 * (true**2).mean()
+
+
+def test_objects_that_all_move_a_little_are_not_taken_to_stand_still():
+    rng = np.random.default_rng(3)
+    error = 0.013 * rng.standard_normal((400, 1, 60))
+    spread = np.full((1, 60), 0.013)
+    moved = np.stack([_centre_of_change(0.02 + one, spread, error) for one in error[:100]])
+    assert moved.mean() == pytest.approx(0.02, rel=0.03)
+    assert (moved**2).mean() == pytest.approx(0.02**2, rel=0.15)
+    still = np.stack([_centre_of_change(one, spread, error) for one in error[:100]])
+    assert (still**2).mean() < 0.2 * 0.013**2
+    assert not _centre_of_change(np.zeros((1, 60)), np.zeros((1, 60)), 0 * error).any()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from contract import COMPLETE, PORTS, ROOTS, failed, text_bypasses_stages
+from contract import COMPLETE, PORTS, ROOTS, ROWS, failed, text_bypasses_stages
 from engine_and_naive import compared_arms
 from tiny_detectors import grounded
 from tiny_photos import CLASSES, pictures, sides
@@ -44,6 +44,17 @@ def _fusion_forgets_text(model: Glip) -> None:
     model.towers = (replace(tower, stages=(*tower.stages[:2], fusion, tower.stages[3])),)
 
 
+def _mask_ignored(model: Glip) -> None:
+    """What pads a short text is taken for words."""
+    collate = model.collate
+
+    def unmasked(tower: str, rows: Any) -> Any:
+        batch = collate(tower, rows)
+        return {**batch, "attention_mask": torch.ones_like(batch["attention_mask"])}
+
+    model.collate = unmasked  # type: ignore[method-assign]
+
+
 def _stream_of_both(model: Glip) -> None:
     """The stream of the image as a layer gives it, with the text beside it."""
     model.ports = tuple(
@@ -55,6 +66,7 @@ def _stream_of_both(model: Glip) -> None:
 @pytest.mark.parametrize(
     ("mutate", "caught_by"),
     [
+        (_mask_ignored, ROWS),
         (_fusion_forgets_text, ROOTS),
         (_stream_of_both, PORTS),
         (text_bypasses_stages, COMPLETE),

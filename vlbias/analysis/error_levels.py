@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtrit
 
+from vlbias.analysis.cluster_limits import degrees_of_freedom
 from vlbias.analysis.functionals import certainty, density, standardised
 from vlbias.analysis.inference import p_value
 from vlbias.analysis.panel import Floats, Panel
@@ -20,7 +22,7 @@ from vlbias.analysis.rates import Rates, Thresholds, Window
 
 __all__ = ["ErrorLevels", "error_levels"]
 
-_Z95 = 1.959963984540054
+_TAIL = 0.025
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class ErrorLevels:
     Args:
         higher_before: Of the group with more false positives for each object.
         higher_after: Of the same group, with the intervention.
-        higher_lo: 95 % limits of the change.
+        higher_lo: 95 % limits of the change, Student's over clusters.
         higher_hi: The upper one.
         lower_before: Of the other group.
         lower_after: With the intervention.
@@ -86,16 +88,18 @@ def error_levels(
     window = Window.of(panel, "fpr", valid, objects)
     first, last = window.rates(y0, thresholds[0]), window.rates(other, thresholds[1])
     weight = certainty(first.gap, first.spread)[0] if signs is None else signs[0]
+    df = degrees_of_freedom(first)
     found: dict[str, float] = {}
     for name, sign in (("higher", 1.0), ("lower", -1.0)):
         part = 0.5 * np.stack([1 + sign * weight, 1 - sign * weight]) / len(objects)
         levels = [_level(one, first, part, sign, signs is None) for one in (first, last)]
         moved = last.influence(part) - first.influence(part)
-        reach, change = _Z95 * float(np.sqrt((moved**2).sum())), levels[1] - levels[0]
+        se, change = float(np.sqrt((moved**2).sum())), levels[1] - levels[0]
+        reach = -float(stdtrit(df, _TAIL)) * se
         found |= {f"{name}_before": levels[0], f"{name}_after": levels[1]}
         found |= {f"{name}_lo": change - reach, f"{name}_hi": change + reach}
         if name == "lower":
-            found["lower_p"] = p_value(change, reach / _Z95)
+            found["lower_p"] = p_value(change, se, df)
     return ErrorLevels(**found)
 
 

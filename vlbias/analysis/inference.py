@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtr, stdtrit
 from scipy.stats import t
 
 from vlbias.analysis.panel import Floats, PanelLayout
@@ -102,7 +103,7 @@ def interval(
     """
     se = float(np.std(replicates, axis=-1, dtype=np.float64).max())
     tail = (1 - check_level(level)) / (2 if side == "both" else 1)
-    reach = float(t.isf(tail, df)) * se
+    reach = -float(stdtrit(df, tail)) * se
     lo = -np.inf if side == "upper" else estimate - reach
     hi = np.inf if side == "lower" else estimate + reach
     return Interval(estimate, se, lo, hi, p_value(estimate, se, df))
@@ -112,7 +113,7 @@ def p_value(estimate: float, se: float, df: float = np.inf) -> float:
     """Two-sided p-value of Student's t; 1 where estimate and error are both 0."""
     if se == 0:
         return 1.0 if estimate == 0 else 0.0
-    return float(2 * t.sf(abs(estimate) / se, df))
+    return float(2 * stdtr(df, -abs(estimate) / se))
 
 
 def largest_left_open(
@@ -122,7 +123,7 @@ def largest_left_open(
 
     "No more than this" holds with the level's probability; NaN without an error.
     """
-    return abs(estimate) + float(t.isf(1 - check_level(level), df)) * se
+    return abs(estimate) - float(stdtrit(df, 1 - check_level(level))) * se
 
 
 def student(

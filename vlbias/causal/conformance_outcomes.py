@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from vlbias.causal.cloze import Cloze
 from vlbias.causal.conformance_subject import Subject, Verdict, largest_gap
 from vlbias.causal.conformance_tools import Interrupt, state_of
-from vlbias.causal.example import Example, Picture
+from vlbias.causal.example import Example, GroundedText, Picture
 from vlbias.causal.region import Region
 from vlbias.causal.site import Mediator, Site
 
@@ -89,16 +90,19 @@ def check_root_stages(subject: Subject) -> Verdict:
 
 
 def check_rows_independent(subject: Subject) -> Verdict:
-    """A row gives the same alone and in a batch with photos of other sizes."""
-    examples = [narrowed(example, i) for i, example in enumerate(subject.examples)]
-    several = Subject(subject.model, examples, subject.tolerance)
-    together = several.arms([])["", "00"].readout
+    """A row gives the same alone and in a batch: with photos of other sizes, and with texts of other lengths.
+
+    Photos of other sizes never share a batch, so that texts are compared on photos as they are.
+    """
     worst = 0.0
-    for i, example in enumerate(examples):
-        alone = Subject(subject.model, [example], subject.tolerance).arms([])["", "00"].readout
-        worst = max(
-            worst, largest_gap({key: value[i : i + 1] for key, value in together.items()}, alone)
-        )
+    for changed in (narrowed, shortened):
+        examples = [changed(example, i) for i, example in enumerate(subject.examples)]
+        several = Subject(subject.model, examples, subject.tolerance)
+        together = several.arms([])["", "00"].readout
+        for i, example in enumerate(examples):
+            alone = Subject(subject.model, [example], subject.tolerance).arms([])["", "00"].readout
+            row = {key: value[i : i + 1] for key, value in together.items()}
+            worst = max(worst, largest_gap(row, alone))
     return worst <= subject.tolerance, f"alone against in a batch: {worst:.1e}"
 
 
@@ -119,6 +123,41 @@ def narrowed(example: Example, number: int) -> Example:
         for name, world in example.worlds.items()
     }
     return replace(example, worlds=worlds)
+
+
+def shortened(example: Example, number: int) -> Example:
+    """The example with the first half of the words of its texts, for every other number."""
+
+    def shorter(value: Any) -> Any:
+        if isinstance(value, str):
+            return _half(value)
+        if isinstance(value, GroundedText):
+            return replace(value, before=_half(value.before))
+        if isinstance(value, Cloze):
+            return replace(
+                value, text=_half(value.text, max((s[2] for s in value.spans), default=0))
+            )
+        if isinstance(value, tuple) and all(isinstance(one, str) for one in value):
+            return tuple(map(_half, value))
+        return value
+
+    if number % 2:
+        return example
+    worlds = {
+        name: {channel: shorter(value) for channel, value in world.items()}
+        for name, world in example.worlds.items()
+    }
+    return replace(example, worlds=worlds)
+
+
+def _half(text: str, least: int = 0) -> str:
+    """The first half of the words, and at least so many characters."""
+    words = text.split(" ")
+    for count in range((len(words) + 1) // 2, len(words)):
+        found = " ".join(words[:count])
+        if len(found) >= least and found.strip():
+            return found
+    return text
 
 
 def _scaled(region: Region, share: float) -> Region:

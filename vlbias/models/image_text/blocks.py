@@ -40,6 +40,7 @@ class BlockLayout:
 
 
 _CLIP = BlockLayout("self_attn", "self_attn.out_proj")
+_DINO = BlockLayout("layer_scale1", "attention.o_proj", "layer_scale2")
 _QWEN = BlockLayout("attn", "attn.proj", mlp_out="mlp.linear_fc2")
 _LLAMA = BlockLayout("self_attn", "self_attn.o_proj", mlp_out="mlp.down_proj")
 # these normalise what a branch gives before they add it
@@ -64,6 +65,11 @@ BLOCKS: dict[str, tuple[BlockLayout, ...]] = {
     # encoders of images
     "Blip2EncoderLayer": (replace(_CLIP, attn_out="self_attn.projection"),),
     "CLIPEncoderLayer": (_CLIP,),
+    "Dinov2Layer": (
+        _DINO,
+        replace(_DINO, mlp_out="mlp.weights_out"),
+        replace(_DINO, attn_out="attention.output.dense"),
+    ),
     "Gemma4VisionEncoderLayer": (_SANDWICH,),
     "Glm4vVisionBlock": (replace(_QWEN, mlp_out="mlp.down_proj"),),
     "Idefics2EncoderLayer": (_CLIP,),

@@ -149,7 +149,7 @@ CLAIMS = (
     Claim(
         "beyond-strictness",
         "{what}: the gaps, summed in the direction that they have without it (B_lin), are {way} by {size} than "
-        "in a model that is as strict for every class.",
+        "in a model that is as strict for every class{further}.",
         "B_lin of the world minus B_lin of the base world at each class's false-positive rate in the world",
         "limits of B_lin, with the error of the matched thresholds",
         _WORLDS,

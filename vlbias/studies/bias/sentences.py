@@ -119,8 +119,18 @@ def _stated(row: pd.Series[Any]) -> Sentence:
         way = "falls" if falls else "rises"
         return claim("B-changed").say(what=what, way=way, least=least, most=most)
     name = row["statement"].replace(" ", "-")
-    words = ("smaller", "larger") if name == "beyond-strictness" else ("lower", "higher")
-    return claim(name).say(what=what, way=words[0 if falls else 1], size=_size(row))
+    if name == "beyond-strictness":
+        way, further = "smaller" if falls else "larger", _other_gaps(row) if falls else ""
+        return claim(name).say(what=what, way=way, size=_size(row), further=further)
+    return claim(name).say(what=what, way="lower" if falls else "higher", size=_size(row))
+
+
+def _other_gaps(row: pd.Series[Any]) -> str:
+    """That B is no smaller, where gaps turn round or others open."""
+    change = row["B_change"]
+    if not change > 0:
+        return ""
+    return f", while B itself is estimated to be larger by {change:.3f}: this is no remedy"
 
 
 def _size(row: pd.Series[Any]) -> str:
