@@ -35,7 +35,7 @@ from vlbias.causal.staged_model import (
 )
 from vlbias.errors import BadStudy
 
-__all__ = ["Score", "mean_attributions"]
+__all__ = ["Score", "attributions", "mean_attributions"]
 
 Changes = dict[Site, Tensor]
 """Site without its units to the change [units] through each unit of the tokens there."""
@@ -80,6 +80,26 @@ def mean_attributions(
         if count:
             total += torch.stack([_through(changes, ports, m) for m in mediators])
     return (total / used if used else total.fill_(torch.nan)), used
+
+
+def attributions(
+    model: StagedModel,
+    examples: Sequence[Example],
+    contrast: Contrast,
+    mediators: Sequence[Mediator],
+    *,
+    of: Score,
+) -> Iterator[Tensor]:
+    """As `mean_attributions`, [mediators] of one example after the other; NaN where it cannot be used."""
+    ports = {site: _port(model, site) for mediator in mediators for site in mediator.sites}
+    kept = _Kept()
+    for example in examples:
+        found = torch.full((len(mediators),), torch.nan, dtype=torch.float64)
+        for some in _alike(model, [example], contrast, 1):
+            changes, count = _of_batch(model, some, ports, of, kept)
+            if count:
+                found = torch.stack([_through(changes, ports, m) for m in mediators])
+        yield found
 
 
 @dataclass(frozen=True)
@@ -170,7 +190,7 @@ class _Rows:
 
 
 class _Kept:
-    """What towers gave whose rows no world changes: texts that all photos are asked, encoded once."""
+    """What towers gave that take no gradient: texts that all photos are asked, encoded once."""
 
     def __init__(self) -> None:
         self._last: dict[str, tuple[object, Encoded]] = {}
@@ -202,10 +222,11 @@ def _of_batch(
     values, encoded = dict[Point, tuple[Tensor, Tensor]](), dict[str, Encoded]()
     with followed_gradients():
         for one in rows:
-            if not one.changed:
+            points = _points(one.tower, ports)
+            if not (one.changed and points):
                 encoded[one.tower.name] = kept.encoded(model, one)
                 continue
-            with _nudged(model.net, _points(one.tower, ports)) as seen:
+            with _nudged(model.net, points) as seen:
                 encoded[one.tower.name] = model.encode(one.tower.name, one.batch)
             values |= seen
         value = of(model.join(encoded, index), examples).sum()

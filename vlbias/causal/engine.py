@@ -23,7 +23,7 @@ from vlbias.causal.sweep import Sweep, SweepPlan
 from vlbias.causal.tower_rows import Rows, sweep_rows
 from vlbias.causal.turns import in_turn
 
-__all__ = ["Arm", "Engine", "altered_channels"]
+__all__ = ["Arm", "Engine", "altered_channels", "take_shared"]
 
 
 @dataclass(frozen=True)
@@ -211,6 +211,11 @@ class Engine:
         reached = {tower.name for tower in self.model.towers if channels & set(tower.channels)}
         # a contrast that alters nothing is the check that every effect is exactly zero
         return [m for m in self.mediators if not channels or self._homes[m.name] & reached]
+
+
+def take_shared(engine: Engine, other: Engine) -> None:
+    """Use what another engine of the same model encoded for all calls; it has these mediators, and more."""
+    engine._shared = other._shared
 
 
 def _within(

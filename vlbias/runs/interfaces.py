@@ -138,6 +138,18 @@ class Work(ABC):
         """
         return updated(before, now) if before["cells"] == now["cells"] else None
 
+    @property
+    def rounds(self) -> Sequence[Sequence[Cell]]:
+        """The cells, round by round: those of a round depend on the files of all rounds before it."""
+        return [self.cells]
+
+    def begin(self, number: int) -> None:  # noqa: B027, most kinds have one round
+        """Do once, before workers start, what the cells of a round need; all rounds before it are done.
+
+        Args:
+            number: Of the round, from 0.
+        """
+
     def n_extra(self, todo: Sequence[Cell]) -> int:
         """Steps beside the cells `todo` that are still to be done: fits, for example."""
         return 0

@@ -13,7 +13,7 @@ from tempfile import mkdtemp
 
 import torch
 
-from vlbias.errors import VlbiasError
+from vlbias.errors import BadTable, VlbiasError
 from vlbias.runs.cells import compute_cell
 from vlbias.runs.events import QUIET, Progress
 from vlbias.runs.interfaces import MakeWork, Plan
@@ -65,10 +65,23 @@ class RayWorker:
             torch.set_num_threads(1)
         try:
             self.work = make_work(plan, Path(folder), QUIET.note)
+            self._refuse_rounds()
             self.cells = {cell.key: cell for cell in self.work.cells}
             self.work.prepare(self.work.cells, Progress(QUIET, 0, len(self.cells)))
         except VlbiasError as error:
             self.refused = str(error)
+
+    def _refuse_rounds(self) -> None:
+        """Nothing, if this node can read the cells that later ones depend on.
+
+        Raises:
+            BadTable: if there are such and it does not see the run folder.
+        """
+        if len(self.work.rounds) > 1 and not self.is_shared:
+            raise BadTable(
+                "units are raced, so that each round depends on cells of the rounds before it, and the run "
+                "folder is not seen there; give --out a folder that all nodes see"
+            )
 
     def about(self) -> dict[str, str]:
         """Versions and host of this node, and why it cannot load the study, if it cannot."""

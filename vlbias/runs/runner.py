@@ -20,6 +20,7 @@ from vlbias.runs.interfaces import BYTES_PER_ROW, Cell, Compute, MakeWork, Plan,
 from vlbias.runs.lock import locked
 from vlbias.runs.manifest import difference
 from vlbias.runs.ray_cluster import RayCluster
+from vlbias.runs.rounds import compute_rounds
 from vlbias.runs.workers import in_this_process, in_workers
 from vlbias.store.manifest import MANIFEST
 from vlbias.store.run_folder import Run
@@ -163,7 +164,7 @@ def _computed(work: Work, mine: Sequence[Cell], compute: Compute, events: Events
     refused = work.prepare(todo, progress)
     ready = [cell for cell in todo if cell.key not in refused]
     broken, peak = set[str](), 0.0
-    for step in compute(work, ready) if ready else ():
+    for step in compute_rounds(work, ready, compute, events.note):
         peak = max(peak, step.peak_mib)
         broken |= set() if step.ok else {step.key}
         progress.step(step.samples)

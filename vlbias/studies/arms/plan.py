@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any, Generic, TypeVar
 
 from vlbias.causal.contrast import Contrast
@@ -34,7 +35,7 @@ class ArmsPlan(Plan, Generic[S]):
         altered: Contrast to the channels in which its worlds differ.
         unit: What an example is called, in the plural.
         mediated: Ids of the examples that are run with mediators; all if None.
-        rows: Of the long table, exactly.
+        rows: Of the long table, exactly; at most where units are raced.
         files: See `Plan.files`.
         shards_per_cell: Shards in one file.
     """
@@ -73,8 +74,18 @@ class ArmsPlan(Plan, Generic[S]):
     @property
     def cells(self) -> list[tuple[Example, ...]]:
         """The examples of each cell."""
+        return [cell for cells in self.rounds for cell in cells]
+
+    @property
+    def rounds(self) -> list[list[tuple[Example, ...]]]:
+        """The examples of each cell of each round; one round if nothing is raced."""
         size = self.study.shard_size * self.shards_per_cell
-        return [self.examples[i : i + size] for i in range(0, len(self.examples), size)]
+        if self.study.racing is None:
+            parts = [self.examples]
+        else:
+            together = groupby(self.examples, key=lambda one: one.attributes["round"])
+            parts = [tuple(some) for _, some in together]
+        return [[some[i : i + size] for i in range(0, len(some), size)] for some in parts]
 
     @property
     def units(self) -> int:
@@ -85,7 +96,11 @@ class ArmsPlan(Plan, Generic[S]):
         """See `Plan.with_units`."""
         size = self.study.shard_size
         few = [one for i in chosen for one in self.examples[i * size : (i + 1) * size]]
-        return replace(self, examples=tuple(few))
+        return replace(self.unraced(), examples=tuple(few))
+
+    def unraced(self) -> ArmsPlan[S]:
+        """The plan with all units in all rounds: the most that it can take."""
+        return replace(self, study=self.study.model_copy(update={"racing": None}))
 
     def with_units_per_cell(self, count: int) -> ArmsPlan[S]:
         """See `Plan.with_units_per_cell`."""

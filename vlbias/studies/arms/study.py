@@ -7,9 +7,25 @@ from typing import Any, Self
 from pydantic import Field, ValidationInfo, field_validator
 
 from vlbias.causal.contrast import Contrast
-from vlbias.runs.study import ModelStudy
+from vlbias.runs.study import Frozen, ModelStudy
 
-__all__ = ["ArmsStudy"]
+__all__ = ["ArmsStudy", "Racing"]
+
+
+class Racing(Frozen):
+    """Samples come in rounds, after which units (heads, neurons) leave that are settled; see `analysis.racing`.
+
+    Args:
+        keep: So many of the largest effects are measured on all samples.
+        miss: Largest probability with which a unit that leaves would have survived all samples.
+        rounds: Rounds; each but the first doubles the samples seen.
+        gradients: Predict the samples to come by gradient attribution, one backward pass a sample and contrast.
+    """
+
+    keep: int = Field(10, ge=1)
+    miss: float = Field(0.1, gt=0, lt=0.5)
+    rounds: int = Field(4, ge=2, le=8)
+    gradients: bool = True
 
 
 class ArmsStudy(ModelStudy):
@@ -27,6 +43,7 @@ class ArmsStudy(ModelStudy):
         mediator_batch: Jobs that run as one batch.
         screen: Share of the units (heads, neurons) that are run at all, chosen by gradient attribution; all if
             not given.
+        racing: Units leave once they are settled; all are run on all samples if not given.
     """
 
     contrasts: tuple[str, ...]
@@ -36,6 +53,7 @@ class ArmsStudy(ModelStudy):
     shard_size: int = Field(4, ge=1)
     mediator_batch: int = Field(64, ge=1)
     screen: float | None = Field(None, gt=0, lt=1)
+    racing: Racing | None = None
 
     @field_validator("contrasts", "outcomes")
     @classmethod
@@ -69,6 +87,8 @@ class ArmsStudy(ModelStudy):
     def keyed(self) -> dict[str, Any]:
         """The fields that enter the key of every cell."""
         fields = {"dtype", "contrasts", "unmediated", "mediators", "outcomes", "shard_size"}
-        chosen = {} if self.screen is None else {"screen": self.screen}
+        chosen: dict[str, Any] = {} if self.screen is None else {"screen": self.screen}
+        if self.racing is not None:
+            chosen["racing"] = self.racing.model_dump(mode="json")
         keyed = self.model_dump(mode="json", include=fields | {"mediator_batch", "seed"})
         return keyed | chosen

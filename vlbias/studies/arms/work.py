@@ -26,6 +26,7 @@ from vlbias.runs.interfaces import Cell, Work
 from vlbias.runs.manifest import described
 from vlbias.store.cell_writer import CellWriter, cell_key
 from vlbias.studies.arms.plan import ArmsPlan, S, targets_of
+from vlbias.studies.arms.racing import Racer
 from vlbias.studies.arms.screening import thinned
 
 __all__ = ["ArmsWork", "about_data", "about_model", "about_stages", "timed", "write_examples"]
@@ -48,10 +49,23 @@ class ArmsWork(Work, Generic[S]):
             OUTCOMES.load(name)(plan.dataset.classes) for name in plan.study.outcomes
         ]
         base = cell_key(self.determined_by())
-        self.cells = [
-            Cell(cell_key({"study": base, "samples": [e.id for e in shard]}), shard)
-            for shard in plan.cells
-        ]
+        self._rounds = [[_cell(base, part) for part in parts] for parts in plan.rounds]
+        self.cells = [cell for cells in self._rounds for cell in cells]
+        self.racer = self.make_racer()
+
+    @property
+    def rounds(self) -> Sequence[Sequence[Cell]]:
+        """See `Work.rounds`."""
+        return self._rounds
+
+    def begin(self, number: int) -> None:
+        """See `Work.begin`: which units are left is found out once, and workers inherit it."""
+        if self.racer is not None:
+            self.racer.engine(self.engine, self.plan.rounds[number][0])
+
+    def make_racer(self) -> Racer | None:
+        """Who tells which units are left in a round, for a kind that can race."""
+        return None
 
     @abstractmethod
     def keyed(self) -> Mapping[str, Any]:
@@ -128,13 +142,19 @@ class ArmsWork(Work, Generic[S]):
 
     def arms(self, key: str, part: Sequence[Example]) -> Iterator[Arm]:
         """The arms of a cell's examples; a kind that keeps more of them writes it on the way."""
-        size = self.plan.study.shard_size
+        size, engine = self.plan.study.shard_size, self.engine
+        if self.racer is not None:
+            engine = self.racer.engine(self.engine, part)
         for start, mediated in product(range(0, len(part), size), (True, False)):
             shard = range(start, min(start + size, len(part)))
             numbers = [n for n in shard if self.plan.is_mediated(part[n]) is mediated]
             if numbers:
-                for arm in self.engine.run([part[n] for n in numbers], mediated=mediated):
+                for arm in engine.run([part[n] for n in numbers], mediated=mediated):
                     yield replace(arm, examples=tuple(numbers[row] for row in arm.examples))
+
+
+def _cell(study: str, part: Sequence[Example]) -> Cell:
+    return Cell(cell_key({"study": study, "samples": [one.id for one in part]}), part)
 
 
 def timed(
@@ -144,6 +164,9 @@ def timed(
 
     Screened units are taken to be about as many as asked.
     """
+    if plan.study.racing is not None:
+        yield f"raced in {plan.study.racing.rounds} rounds: it takes at most what follows"
+        plan = plan.unraced()
     if plan.study.screen is not None:
         yield f"screened: about {plan.study.screen:.0%} of the units"
         plan = replace(thinned(plan), study=plan.study.model_copy(update={"screen": None}))
@@ -260,11 +283,8 @@ def _add_absent(
 ) -> None:
     """Rows of examples that lack a world of a contrast: NaN, with the reason as their status."""
     for pair in plan.study.pairs:
-        rows = [
-            row
-            for row, example in enumerate(examples)
-            if not {pair.base, pair.cf} <= set(example.worlds)
-        ]
+        needed = {pair.base, pair.cf}
+        rows = [row for row, one in enumerate(examples) if not needed <= set(one.worlds)]
         if not rows:
             continue
         reasons = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from vlbias.report.claims import Claim, claim_named
+from vlbias.studies.arms import racing_claims
 from vlbias.studies.photos import comparison_claims, decisions, glance
 
 __all__ = ["CLAIMS", "claim"]
@@ -190,6 +191,7 @@ CLAIMS = (
         "docs/statistics.md",
         exploratory=True,
     ),
+    *racing_claims.CLAIMS,
 )  # fmt: skip
 
 claim = partial(claim_named, CLAIMS)

@@ -13,6 +13,7 @@ from vlbias.models import outline_model
 from vlbias.outcomes import OUTCOMES
 from vlbias.runs.events import Note, silent
 from vlbias.studies.arms.plan import ArmsPlan, refuse_outcomes
+from vlbias.studies.arms.racing import in_rounds
 from vlbias.studies.bias.study import Study
 from vlbias.studies.photos.asked_model import refuse_question
 from vlbias.studies.photos.plan import (
@@ -79,17 +80,19 @@ def plan_of(study: Study, photos: Photos, outline: StagedModel) -> ArmsPlan[Stud
     # photos that only set thresholds are needed in their worlds alone
     report = study.operating_point.report
     mediated = {e.id for e in photos.examples if not report or e.attributes["split"] in report}
-    if study.screen is not None and len(mediated) == len(photos.examples):
+    choosing = {"screen": study.screen, "racing": study.racing}
+    asked = [name for name, value in choosing.items() if value is not None]
+    if asked and len(mediated) == len(photos.examples):
         raise BadStudy(
-            "screen",
-            study.screen,
+            asked[0],
+            choosing[asked[0]],
             "photos that are not reported, which choose what is run; give operating_point.report without the "
             f"split {study.operating_point.split!r}: on photos that chose, tests would find too much",
         )
     plan = ArmsPlan(
         study, photos.dataset, photos.examples, mediators, altered, "photos", frozenset(mediated)
     )
-    return plan.counted(plan.engine(outline))
+    return in_rounds(plan.counted(plan.engine(outline)))
 
 
 def measured_examples(study: Study, examples: Sequence[Example]) -> tuple[Example, ...]:

@@ -1,4 +1,4 @@
-"""What screening looks at: how the score gaps of the photos that set thresholds would move."""
+"""What screening and racing look at: how the score gaps of the photos that set thresholds would move."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from vlbias.causal.engine import Engine
 from vlbias.causal.example import Example
 from vlbias.causal.staged_model import Readout, StagedModel
 from vlbias.outcomes.scores import Presence
+from vlbias.store.run_folder import Run
+from vlbias.studies.bias.numbers.racing import raced_weights
 
-__all__ = ["score_gap_of"]
+__all__ = ["raced_score", "score_gap_of"]
 
 _TOGETHER = 4
 
@@ -69,3 +71,18 @@ def score_gap_of(
         return _ScoreGap(there, score_gap_weights(scores, present, group))
 
     return lambda pair: of_world(pair.base)
+
+
+def raced_score(run: Run, contrast: str) -> Score:
+    """What attribution differentiates for a race: the sum of an example's scores by its weights."""
+    rows, weights, _ = raced_weights(run, contrast)
+    names = run.samples["sample_id"].to_numpy()[rows]
+    known = dict(zip(names, torch.from_numpy(weights), strict=True))
+    none = torch.zeros(len(run.targets), dtype=torch.float64)
+
+    def score(readout: Readout, examples: Sequence[Example]) -> Tensor:
+        logits = readout["class_logits"]
+        mine = torch.stack([known.get(example.id, none) for example in examples])
+        return (logits * mine.to(logits)).sum(1)
+
+    return score

@@ -14,9 +14,11 @@ from vlbias.outcomes.best_boxes import best_boxes
 from vlbias.runs.events import QUIET, Events, Note, silent
 from vlbias.store.boxes import BoxWriter
 from vlbias.studies.arms.plan import ArmsPlan
+from vlbias.studies.arms.racing import Racer
 from vlbias.studies.arms.screening import screened
 from vlbias.studies.arms.work import ArmsWork, timed
-from vlbias.studies.bias.screening import score_gap_of
+from vlbias.studies.bias.numbers.racing import score_gap_changes
+from vlbias.studies.bias.screening import raced_score, score_gap_of
 from vlbias.studies.bias.study import Study
 from vlbias.studies.photos.asked_model import load_asked
 from vlbias.studies.photos.run_files import keyed_study, photo_choices, write_boxes
@@ -34,13 +36,20 @@ class Work(ArmsWork[Study]):
     """
 
     def __init__(self, plan: ArmsPlan[Study], folder: Path, note: Note = silent) -> None:
-        self.study = study = plan.study
+        self.study, self.note = plan.study, note
+        study = plan.study
         model = load_asked(study, plan.examples)
         # photos that are reported choose nothing: what is found in them is then as good as without a choice
         choosing = [example for example in plan.examples if not plan.is_mediated(example)]
         score = score_gap_of(model, choosing, plan.dataset.classes)
         plan, self._screening = screened(plan, choosing, folder, model, note, score=score)
         super().__init__(plan, folder, model)
+
+    def make_racer(self) -> Racer | None:
+        """See `ArmsWork.make_racer`."""
+        if self.study.racing is None:
+            return None
+        return Racer(self.plan, self.folder, self.model, score_gap_changes, raced_score, self.note)
 
     def manifest(self) -> dict[str, Any]:
         """See `Work.manifest`."""

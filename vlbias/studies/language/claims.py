@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from vlbias.report.claims import Claim, claim_named
+from vlbias.studies.arms import racing_claims
 
 __all__ = ["CLAIMS", "claim"]
 
@@ -55,6 +56,7 @@ CLAIMS = (
         "docs/statistics.md",
         exploratory=True,
     ),
+    *racing_claims.CLAIMS,
 )
 
 claim = partial(claim_named, CLAIMS)

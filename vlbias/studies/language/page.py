@@ -13,6 +13,7 @@ from vlbias.report.blocks import Block, Part, Section
 from vlbias.report.funnel import data_part, lacking_in_words
 from vlbias.report.tables import with_limits
 from vlbias.store.run_folder import Run
+from vlbias.studies.arms.raced_units import racing_block
 from vlbias.studies.arms.screened_units import screening_block
 from vlbias.studies.language import figures
 from vlbias.studies.language.glance import at_a_glance
@@ -44,7 +45,7 @@ def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
         readings=readings(tables),
         glance=at_a_glance(run, tables),
         parts=(
-            Part("Effects", list(_effect_blocks(tables))),
+            Part("Effects", list(_effect_blocks(run, tables))),
             Part("Exactness", [exact]),
             data_part(run, _lacking(run, tables)),
         ),
@@ -54,7 +55,7 @@ def section(run: Run, tables: Tables, *, with_images: bool = False) -> Section:
     )
 
 
-def _effect_blocks(tables: Tables) -> Iterator[Block]:
+def _effect_blocks(run: Run, tables: Tables) -> Iterator[Block]:
     several = tables.totals["target"].nunique() > 1
     by = ["contrast", "target", "samples"] if several else ["contrast", "samples"]
     yield block(
@@ -82,6 +83,10 @@ def _effect_blocks(tables: Tables) -> Iterator[Block]:
         yield block("Correlation with bias scores", text, table=_named_first(tables.correlation))
     if len(tables.screening):
         yield screening_block(_named_first(tables.screening), "text")
+    if len(tables.racing):
+        raced = tables.racing[tables.racing["target"] == tables.racing["target"].iloc[0]]
+        what = "the mean change of the log-odds of the first candidate"
+        yield racing_block(run, raced.drop(columns="target"), what)
 
 
 def _named_first(table: pd.DataFrame) -> pd.DataFrame:

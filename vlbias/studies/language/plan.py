@@ -12,6 +12,8 @@ from vlbias.models import outline_model
 from vlbias.outcomes import OUTCOMES
 from vlbias.runs.events import Note, silent
 from vlbias.studies.arms.plan import ArmsPlan, refuse_outcomes
+from vlbias.studies.arms.racing import in_rounds
+from vlbias.studies.language.numbers.contrast_odds import OUTCOME
 from vlbias.studies.language.study import Study
 
 __all__ = ["make_plan"]
@@ -52,5 +54,13 @@ def make_plan(study: Study, note: Note = silent) -> ArmsPlan[Study]:
         raise BadStudy("model", study.model, f"{what} for the texts of {spec.name!r}")
     mediators = tuple(resolve(outline, study.mediators))
     altered = altered_channels(examples, study.pairs)
-    plan = ArmsPlan(study, texts, tuple(examples), mediators, altered, "texts")
+    plan = in_rounds(ArmsPlan(study, texts, tuple(examples), mediators, altered, "texts"))
+    if study.racing is not None and OUTCOME not in study.outcomes:
+        raise BadStudy("racing", study.outcomes, f"outcomes with {OUTCOME!r}, which is raced")
+    if study.racing is not None and study.screen is not None:
+        raise BadStudy(
+            "screen",
+            study.screen,
+            "no screen beside [racing]: the texts that choose would be raced",
+        )
     return replace(plan.counted(plan.engine(outline)), files=texts.files)

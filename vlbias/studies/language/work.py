@@ -15,8 +15,10 @@ from vlbias.models.image_text.question import Askable
 from vlbias.outcomes import OUTCOMES
 from vlbias.runs.events import QUIET, Events, Note, silent
 from vlbias.studies.arms.plan import ArmsPlan
+from vlbias.studies.arms.racing import Racer
 from vlbias.studies.arms.screening import screened
 from vlbias.studies.arms.work import ArmsWork, timed
+from vlbias.studies.language.numbers.racing import log_odds_changes
 from vlbias.studies.language.study import Study
 from vlbias.studies.language.token_alignment import worded
 
@@ -33,7 +35,7 @@ class Work(ArmsWork[Study]):
     """
 
     def __init__(self, plan: ArmsPlan[Study], folder: Path, note: Note = silent) -> None:
-        self.study = plan.study
+        self.study, self.note = plan.study, note
         model = _model_of(self.study)
         if isinstance(model, Askable):
             model.refuse_inputs(inputs for e in plan.examples for inputs in e.worlds.values())
@@ -42,6 +44,15 @@ class Work(ArmsWork[Study]):
             plan, plan.examples, folder, model, note, score=lambda pair: log_odds
         )
         super().__init__(plan, folder, model)
+
+    def make_racer(self) -> Racer | None:
+        """See `ArmsWork.make_racer`."""
+        if self.study.racing is None:
+            return None
+        return Racer(
+            *(self.plan, self.folder, self.model, log_odds_changes, lambda run, pair: log_odds),
+            self.note,
+        )
 
     def keyed(self) -> Mapping[str, Any]:
         """See `ArmsWork.keyed`."""

@@ -15,6 +15,7 @@ from vlbias.studies.bias.numbers.effects import contrast_effects
 from vlbias.studies.bias.numbers.exactness import exactness
 from vlbias.studies.bias.numbers.families import statements
 from vlbias.studies.bias.numbers.nearest import recall_by_nearest
+from vlbias.studies.bias.numbers.racing import race_table, raced_effects
 from vlbias.studies.bias.numbers.screening import screening
 from vlbias.studies.bias.numbers.sensitivity import sensitivity
 from vlbias.studies.bias.numbers.strictness import levels, strictness
@@ -55,6 +56,7 @@ class Tables:
         shape: Whether the bias is a few large gaps or many small ones.
         nearest: Recall of objects by the group of the person nearest to them; no row if that is not known.
         screening: What was chosen by an approximation, and how good that was; no row if all was run.
+        racing: What is claimed of raced units, and when they left; no row if nothing was raced.
     """
 
     bias: pd.DataFrame
@@ -76,6 +78,7 @@ class Tables:
     shape: pd.DataFrame
     nearest: pd.DataFrame
     screening: pd.DataFrame
+    racing: pd.DataFrame
 
 
 def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) -> Tables:
@@ -106,6 +109,8 @@ def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) 
     note("boxes")
     boxes = box_quality(job)
     table, tree = contrast_effects(job, note)
+    raced = pd.concat([race_table(run, name) for name in job.contrasts], ignore_index=True)
+    table = raced_effects(table, raced)
     note("placebos, operating points and sensitivity")
     strict = strictness(job)
     thresholds = pd.DataFrame({"object": run.targets, "threshold": job.thresholds})
@@ -129,4 +134,5 @@ def numbers(run: Run, *, draws: int = 2000, seed: int = 0, note: Note = silent) 
         shape,
         recall_by_nearest(job),
         screening(job),
+        raced,
     )

@@ -9,6 +9,7 @@ import pandas as pd
 from vlbias.report.blocks import Block, block
 from vlbias.report.names import contrast_in_words
 from vlbias.store.run_folder import Run
+from vlbias.studies.arms.raced_units import racing_block
 from vlbias.studies.arms.screened_units import screening_block
 from vlbias.studies.bias import alt_text as alt
 from vlbias.studies.bias import figures
@@ -54,6 +55,9 @@ def mediator_blocks(run: Run, tables: Tables) -> Iterator[Block]:
         )
     if len(tables.screening):
         yield screening_block(tables.screening, "photo")
+    if len(tables.racing):
+        what = "the change of the score gaps, in the direction that they have on the photos that set thresholds"
+        yield racing_block(run, tables.racing, what)
 
 
 _PLACEBO = {

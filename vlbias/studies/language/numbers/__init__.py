@@ -14,6 +14,7 @@ from vlbias.studies.arms.screened_units import screened_units
 from vlbias.studies.language.numbers.contrast_odds import OUTCOME, ContrastOdds
 from vlbias.studies.language.numbers.exactness import checks
 from vlbias.studies.language.numbers.joint_mediators import decompositions, parts_of, synergies
+from vlbias.studies.language.numbers.racing import race_table, raced_effects
 from vlbias.studies.language.numbers.stereotype_scores import score_correlations
 
 __all__ = ["Tables", "numbers"]
@@ -32,6 +33,7 @@ class Tables:
         correlation: Of the bias score of words with their effects, where samples have a score.
         checks: What must hold exactly, and what was found.
         screening: What was chosen by an approximation, and how good that was.
+        racing: What is claimed of raced units, and when they left; no row if nothing was raced.
         rows: How many rows of the table have which status.
     """
 
@@ -43,6 +45,7 @@ class Tables:
     correlation: pd.DataFrame
     checks: pd.DataFrame
     screening: pd.DataFrame
+    racing: pd.DataFrame
     rows: pd.DataFrame
 
 
@@ -81,7 +84,8 @@ def _targets(run: Run) -> list[str]:
 
 def _tables(contrast: ContrastOdds) -> dict[str, pd.DataFrame]:
     """Name to table of one contrast and target."""
-    effects, parts = contrast.effects(), parts_of(contrast.run)
+    raced, parts = race_table(contrast.run, contrast.name), parts_of(contrast.run)
+    effects = raced_effects(contrast.effects().assign(contrast=contrast.name), raced)
     return {
         "totals": contrast.totals(),
         "effects": effects,
@@ -91,4 +95,5 @@ def _tables(contrast: ContrastOdds) -> dict[str, pd.DataFrame]:
         "correlation": score_correlations(contrast),
         "checks": checks(contrast),
         "screening": screened_units(contrast.run, contrast.name, contrast.exact()),
+        "racing": raced,
     }

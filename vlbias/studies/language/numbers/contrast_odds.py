@@ -75,7 +75,7 @@ class ContrastOdds:
     def filters(self) -> pd.DataFrame:
         """One row: samples that were loaded, misaligned, reworded, aligned, and kept by the filter."""
         row = {"loaded": len(self.odds.y00), "aligned": 0, "threshold": np.nan, "kept": 0}
-        lost = [np.isnan(y01) & ~np.isnan(self.odds.y00) for _, y01, _ in self.mediators]
+        lost = [self._lost(y01) for _, y01, _ in self.mediators]
         row["misaligned"] = int(np.any(lost, axis=0).sum()) if lost else 0
         if "wordings" in self.run.manifest:
             row["reworded"] = self.run.manifest["wordings"]["reworded"]
@@ -86,6 +86,14 @@ class ContrastOdds:
                 "kept": int(self.filter.kept.sum()),
             }
         return pd.DataFrame([row])
+
+    def _lost(self, y01: Values) -> Mask:
+        """Samples that could take no value of the other world; not those of rounds that a unit was not in."""
+        lost = np.isnan(y01) & ~np.isnan(self.odds.y00)
+        if self.run.manifest["study"].get("racing") is None:
+            return lost
+        round_of = self.run.samples["round"].to_numpy().astype(int)
+        return np.asarray(lost & (round_of <= round_of[~np.isnan(y01)].max(initial=0)))
 
     def _sample_sets(self) -> dict[str, Mask]:
         """Name to samples: all, and the filtered ones if any are."""
