@@ -4,8 +4,7 @@
     python experiments/knowledge.py --only layers       # A8: one MLP trained at a time, at matched forgetting
     python experiments/knowledge.py --only build-up     # B6: 64 edits of one layer
 
-Prints tables as Markdown; `experiments/results/knowledge.md` is what they said. Killed at any moment, the same
-command goes on where it was.
+Prints tables as Markdown. Killed at any moment, the same command goes on where it was.
 """
 
 from __future__ import annotations
