@@ -27,6 +27,9 @@ keep_boxes = 30
 screen = 0.5
 seed = 11
 
+[racing]
+keep = 3
+
 [regions]
 own = "boxes.json"
 

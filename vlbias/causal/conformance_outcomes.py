@@ -132,7 +132,8 @@ def shortened(example: Example, number: int) -> Example:
         if isinstance(value, str):
             return _half(value)
         if isinstance(value, GroundedText):
-            return replace(value, before=_half(value.before))
+            words = value.before.rstrip(" .")
+            return replace(value, before=_half(words) + value.before[len(words) :])
         if isinstance(value, Cloze):
             return replace(
                 value, text=_half(value.text, max((s[2] for s in value.spans), default=0))

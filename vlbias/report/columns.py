@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["HEADS", "headed"]
 
 HEADS = {
+    "B_change": "change of B, cross-fit",
     "B_crossfit": "B, cross-fit",
     "B_hi": "B at most",
     "B_lo": "B at least",

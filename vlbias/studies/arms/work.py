@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Generic
 
 import numpy as np
@@ -21,15 +19,14 @@ from vlbias.causal.staged_model import StagedModel
 from vlbias.files import whole
 from vlbias.outcomes import OUTCOMES, Outcome
 from vlbias.runs.data_files import about_files, keyed_data
-from vlbias.runs.events import Events, Note, Progress
+from vlbias.runs.events import Progress
 from vlbias.runs.interfaces import Cell, Work
 from vlbias.runs.manifest import described
 from vlbias.store.cell_writer import CellWriter, cell_key
 from vlbias.studies.arms.plan import ArmsPlan, S, targets_of
 from vlbias.studies.arms.racing import Racer
-from vlbias.studies.arms.screening import thinned
 
-__all__ = ["ArmsWork", "about_data", "about_model", "about_stages", "timed", "write_examples"]
+__all__ = ["ArmsWork", "about_data", "about_model", "about_stages", "write_examples"]
 
 
 class ArmsWork(Work, Generic[S]):
@@ -155,44 +152,6 @@ class ArmsWork(Work, Generic[S]):
 
 def _cell(study: str, part: Sequence[Example]) -> Cell:
     return Cell(cell_key({"study": study, "samples": [one.id for one in part]}), part)
-
-
-def timed(
-    make_work: Callable[[ArmsPlan[S], Path, Note], ArmsWork[S]], plan: ArmsPlan[S], events: Events
-) -> Iterator[str]:
-    """What a run would take, line by line: cells, rows, and time from two timed samples.
-
-    Screened units are taken to be about as many as asked.
-    """
-    if plan.study.racing is not None:
-        yield f"raced in {plan.study.racing.rounds} rounds: it takes at most what follows"
-        plan = plan.unraced()
-    if plan.study.screen is not None:
-        yield f"screened: about {plan.study.screen:.0%} of the units"
-        plan = replace(thinned(plan), study=plan.study.model_copy(update={"screen": None}))
-    plan = replace(plan, files={})  # keys are for nothing, and need no photo opened
-    # an empty folder: in another one, a manifest that is none of ours would be read
-    with TemporaryDirectory() as folder:
-        work = make_work(plan, Path(folder), events.note)
-    plan = work.plan
-    yield f"{plan.unit} {len(plan.examples)}, cells {len(plan.cells)}, mediators {len(plan.mediators)}"
-    yield f"rows {plan.rows:,} (about {plan.rows * 5 / 1e6:.0f} MB)"
-    events.note("timing two of them")
-    began = time.monotonic()
-    work.engine.share(plan.examples, cell=plan.study.shard_size)
-    shared = time.monotonic() - began
-    seconds = shared
-    for mediated in (True, False):
-        alike = [one for one in plan.examples if plan.is_mediated(one) is mediated]
-        if few := alike[:2]:
-            list(work.engine.run(few[:1], mediated=mediated))
-            began = time.monotonic()
-            list(work.engine.run(few, mediated=mediated))
-            seconds += (time.monotonic() - began) / len(few) * len(alike)
-    yield (
-        f"estimated time {seconds / 60:.1f} min on {plan.study.device} "
-        f"(from two {plan.unit}; shared rows {shared:.0f} s)"
-    )
 
 
 def about_model(model: StagedModel) -> dict[str, Any]:

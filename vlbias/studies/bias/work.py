@@ -16,7 +16,8 @@ from vlbias.store.boxes import BoxWriter
 from vlbias.studies.arms.plan import ArmsPlan
 from vlbias.studies.arms.racing import Racer
 from vlbias.studies.arms.screening import screened
-from vlbias.studies.arms.work import ArmsWork, timed
+from vlbias.studies.arms.timing import timed
+from vlbias.studies.arms.work import ArmsWork
 from vlbias.studies.bias.numbers.racing import score_gap_changes
 from vlbias.studies.bias.screening import raced_score, score_gap_of
 from vlbias.studies.bias.study import Study

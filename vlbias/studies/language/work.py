@@ -17,7 +17,8 @@ from vlbias.runs.events import QUIET, Events, Note, silent
 from vlbias.studies.arms.plan import ArmsPlan
 from vlbias.studies.arms.racing import Racer
 from vlbias.studies.arms.screening import screened
-from vlbias.studies.arms.work import ArmsWork, timed
+from vlbias.studies.arms.timing import timed
+from vlbias.studies.arms.work import ArmsWork
 from vlbias.studies.language.numbers.racing import log_odds_changes
 from vlbias.studies.language.study import Study
 from vlbias.studies.language.token_alignment import worded
