@@ -8,6 +8,7 @@ import pytest
 
 from vlbias.errors import BadStudy
 from vlbias.studies.bias.study import Study
+from vlbias.studies.lifecycle import read_study
 
 FULL = """
 name = "full"
@@ -202,3 +203,15 @@ def test_a_study_cannot_be_changed_in_place() -> None:
     study: Any = Study(name="x", model="toy")
     with pytest.raises(ValueError, match="frozen"):
         study.seed = 1
+
+
+def test_another_model_is_taken_where_the_file_s_own_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, 'name = "x"\nmodel = "../build/reference-dual"\n')
+    with pytest.raises(BadStudy, match="a folder that exists"):
+        read_study(path)
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert read_study(path, model="mine").model == str(tmp_path / "mine")
+    assert read_study(path, model="toy").model == "toy"

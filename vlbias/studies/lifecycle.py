@@ -64,8 +64,13 @@ def read_study(path: Path, **overrides: Any) -> StudyBase:
     Raises:
         BadStudy: if the file or an override is no study, or the kind of study has no such field.
     """
-    study = load_study(path)
     given = {key: value for key, value in overrides.items() if value is not None}
+    if "model" in given and _is_local(Path(given["model"])):
+        given["model"] = str(Path(given["model"]).resolve())
+    content = read_toml(path)
+    if "model" in given and "model" in content:
+        content = {**content, "model": given["model"]}  # the file's own may lie on another machine
+    study = parse_study(content).relative_to(path.parent)
     for key in ("limit", "screen"):
         if key in given:
             value, change = given.pop(key), getattr(study, f"with_{key}", None)
@@ -81,8 +86,6 @@ def read_study(path: Path, **overrides: Any) -> StudyBase:
     for key, value in given.items():
         if key not in type(study).model_fields:
             raise BadStudy(key, value, f"no --{key} for a study of kind {study.kind!r}")
-    if "model" in given and _is_local(Path(given["model"])):
-        given["model"] = str(Path(given["model"]).resolve())
     return type(study).parse(study.model_copy(update=given).model_dump())
 
 
