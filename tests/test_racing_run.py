@@ -19,7 +19,9 @@ from vlbias.errors import BadStudy, BadTable
 from vlbias.runs import rounds
 from vlbias.store.run_folder import Run
 from vlbias.studies.arms import racing
+from vlbias.studies.arms.raced_units import race_of
 from vlbias.studies.arms.study import Racing
+from vlbias.studies.language.numbers.racing import log_odds_changes
 from vlbias.studies.lifecycle import make_plan, parse_study, read_study, run_plan, study_of
 from vlbias.studies.reporting import report
 
@@ -110,6 +112,17 @@ def test_shards_and_a_resumed_run_give_the_same(
     assert not Run(folder).missing
     for name, frame in values(Run(folder)).items():
         pd.testing.assert_frame_equal(frame, whole[name])
+    # what decides who leaves is believed as little as a cell
+    (kept,) = (folder / "racing").glob("*.parquet")
+    written = kept.read_bytes()
+    refused = 0
+    for place in range(len(written) // 60, len(written), len(written) // 30):
+        kept.write_bytes(written[:place] + bytes([written[place] ^ 1]) + written[place + 1 :])
+        try:
+            race_of(Run(folder), CONTRAST, log_odds_changes)
+        except BadTable:
+            refused += 1
+    assert refused > 15, "most of 30 flips are in numbers; the others are in names of the writer"
 
 
 def test_races_that_cannot_be_run(content: dict[str, Any]) -> None:

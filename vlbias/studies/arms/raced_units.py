@@ -87,7 +87,9 @@ def race_of(run: Run, contrast: str, values: Values, rounds: int | None = None) 
     found = values(run, contrast, units)
     cheap = None
     if about["gradients"]:
-        table = read_frame(approximate_file(run, contrast), ("sample_id",)).set_index("sample_id")
+        path = approximate_file(run, contrast)
+        table = read_frame(path, ("sample_id", *units), page_checksum_verification=True)
+        table = table.set_index("sample_id")
         names = run.samples["sample_id"].to_numpy()[found.rows]
         cheap = table.reindex(names)[units].to_numpy(np.float64)
     cluster = run.samples["cluster"].to_numpy(str)[found.rows]

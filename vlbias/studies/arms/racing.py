@@ -144,7 +144,7 @@ class Racer:
         table.insert(0, "sample_id", [one.id for one in examples])
         path.parent.mkdir(exist_ok=True)
         own = path.with_name(f".{path.name}.{os.getpid()}")
-        table.to_parquet(own)
+        table.to_parquet(own, write_page_checksum=True)
         try:
             os.link(own, path)
         except FileExistsError:
