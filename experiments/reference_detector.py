@@ -9,8 +9,6 @@ Killed at any moment, the same command goes on after the last finished epoch.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -37,10 +35,10 @@ from reference.detector_bank import FeatureFile, plan_scenes, truth_in
 from reference.detector_evaluate import find, numbers
 from reference.detector_start import align, patches_of, start_passing, start_quietly, token_states
 from reference.detector_train import DetectorTrainer, Settings
-from reference.finished import is_finished
+from reference.finished import is_finished, write_record
 from reference.photos import Corpus, Photo, read_corpus
-from reference.progress import bar
-from reference.sources import at_pixels, forget_padding, load_text, load_vision, sha256_of
+from reference.progress import bar, steps_of
+from reference.sources import at_pixels, forget_padding, load_text, load_vision
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -156,7 +154,7 @@ def train(
             categories=corpus.categories,
             settings=settings,
         )
-        task = progress.add_task("training", total=settings.epochs * trainer.steps)
+        report = steps_of(trainer, progress)
 
         def measure() -> dict[str, float]:
             found = measured("dev")
@@ -164,20 +162,10 @@ def train(
             console.print(f"epoch {trainer.progress.epoch} on dev: {shown}")
             return found
 
-        def report() -> None:
-            # a resumed run begins in the middle
-            done = progress.tasks[task].completed
-            before = trainer.progress.epoch * trainer.steps
-            progress.update(task, completed=max(done, before) + 1)
-
-        reached = trainer.run(measure, folder / f"checkpoint-{settings.key}.pt", report)
+        trainer.run(measure, folder / f"checkpoint-{settings.key}.pt", report)
         test = measured("test")
     return {
-        "best_epoch": reached.best_epoch,
-        "history": reached.history,
-        "epochs_wall_s": reached.wall_s,
-        "epochs_cpu_s": reached.cpu_s,
-        "restored_s": trainer.restored,
+        **trainer.record,
         "photos": {name: len(split.photos) for name, split in splits.items()},
     }, test
 
@@ -256,10 +244,7 @@ def save(net: Any, tokenizer: Any, settings: Settings, record: dict[str, Any], o
     tokenizer.save_pretrained(out)
     image_processor(settings.pixels).save_pretrained(out)
     (out / "model.safetensors").chmod(0o644)
-    record["weights_sha256"] = sha256_of(out / "model.safetensors")
-    partial = out / "training.json.partial"
-    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, out / "training.json")
+    write_record(record, out)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,13 +20,13 @@ import numpy as np
 import torch
 import transformers
 from reference.bank import Bank, fill_bank, plan_views
-from reference.card import save_card, save_model, save_record, versions
+from reference.card import save_card, save_model, versions
 from reference.dual import join, lower_blocks, start_projections, upper_blocks
 from reference.evaluate import Row, dev_numbers, fit_scale, pooled_features, probe_rows, test_rows
-from reference.finished import is_finished
+from reference.finished import is_finished, write_record
 from reference.photos import Corpus, decode, read_corpus, to_pixels
-from reference.progress import bar
-from reference.sources import at_pixels, load_text, load_vision, sha256_of
+from reference.progress import bar, steps_of
+from reference.sources import at_pixels, load_text, load_vision
 from reference.train import Settings, Trainer
 from rich.console import Console
 from rich.progress import Progress
@@ -93,31 +93,21 @@ def train(
         start = dev_numbers(model, tokenizer, corpus, hidden, frozen)
         console.print(f"start on dev: {shown(start)}")
         trainer = Trainer(model, tokenizer, corpus, bank, settings)
-        task = progress.add_task("training", total=settings.epochs * trainer.steps)
+        report = steps_of(trainer, progress)
 
         def measure() -> dict[str, float]:
             numbers = dev_numbers(model, tokenizer, corpus, hidden, frozen)
             console.print(f"epoch {trainer.progress.epoch} on dev: {shown(numbers)}")
             return numbers
 
-        def report() -> None:
-            # a resumed run begins in the middle
-            done = progress.tasks[task].completed
-            before = trainer.progress.epoch * trainer.steps
-            progress.update(task, completed=max(done, before) + 1)
-
-        reached = trainer.run(measure, folder / f"checkpoint-{settings.key}.pt", report)
+        trainer.run(measure, folder / f"checkpoint-{settings.key}.pt", report)
     scale = fit_scale(model, tokenizer, corpus, hidden, frozen)
     with torch.no_grad():
         model.logit_scale.fill_(scale)
     return {
         "logit_scale": scale,
         "start_on_dev": start,
-        "best_epoch": reached.best_epoch,
-        "history": reached.history,
-        "epochs_wall_s": reached.wall_s,
-        "epochs_cpu_s": reached.cpu_s,
-        "restored_s": trainer.restored,
+        **trainer.record,
     }
 
 
@@ -189,9 +179,8 @@ def build(photos: Path, out: Path, settings: Settings) -> None:
         "cpu_s": time.process_time() - cpu + record["restored_s"][1],
     }
     save_model(model, tokenizer, out)
-    record["weights_sha256"] = sha256_of(out / "model.safetensors")
     save_card(record, rows, out)
-    save_record(record, rows, out)
+    write_record({**record, "test": [asdict(row) for row in rows]}, out)
     (out / f"checkpoint-{settings.key}.pt").unlink(missing_ok=True)
     print_rows(rows)
 

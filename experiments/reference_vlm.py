@@ -9,8 +9,6 @@ Killed at any moment, the same command goes on after the last finished epoch.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -23,10 +21,10 @@ import torch
 import transformers
 from PIL import Image
 from reference.detector_bank import FeatureFile, plan_scenes
-from reference.finished import is_finished
+from reference.finished import is_finished, write_record
 from reference.photos import Corpus, Photo, read_corpus
-from reference.progress import bar
-from reference.sources import at_pixels, load_language, load_vision, sha256_of
+from reference.progress import bar, steps_of
+from reference.sources import at_pixels, load_language, load_vision
 from reference.vlm import Patches, assemble, image_tokens, processor_of
 from reference.vlm_evaluate import dev_numbers, test_numbers
 from reference.vlm_questions import Asker
@@ -103,7 +101,7 @@ def train(
             net, with_adapters(net, settings), asker, corpus.split("fit"), plan, file,
             often=often, settings=settings,
         )  # fmt: skip
-        task = progress.add_task("training", total=settings.epochs * trainer.steps)
+        report = steps_of(trainer, progress)
 
         def measure() -> dict[str, float]:
             dev = states_in(splits["dev"][1])
@@ -112,13 +110,7 @@ def train(
             console.print(f"epoch {trainer.progress.epoch} on dev: {shown}")
             return found
 
-        def report() -> None:
-            # a resumed run begins in the middle
-            done = progress.tasks[task].completed
-            before = trainer.progress.epoch * trainer.steps
-            progress.update(task, completed=max(done, before) + 1)
-
-        reached = trainer.run(measure, folder / f"checkpoint-{settings.key}.pt", report)
+        trainer.run(measure, folder / f"checkpoint-{settings.key}.pt", report)
         folded(net)
         ask = progress.add_task("test", total=len(corpus.split("test")))
         test = test_numbers(
@@ -126,11 +118,7 @@ def train(
             lambda: progress.advance(ask),
         )  # fmt: skip
     return {
-        "best_epoch": reached.best_epoch,
-        "history": reached.history,
-        "epochs_wall_s": reached.wall_s,
-        "epochs_cpu_s": reached.cpu_s,
-        "restored_s": trainer.restored,
+        **trainer.record,
         "photos": {name: len(corpus.split(name)) for name in SPLITS},
     }, test
 
@@ -170,10 +158,7 @@ def save(net: Any, processor: Any, record: dict[str, Any], out: Path) -> None:
     net.save_pretrained(out)
     processor.save_pretrained(out)
     (out / "model.safetensors").chmod(0o644)
-    record["weights_sha256"] = sha256_of(out / "model.safetensors")
-    partial = out / "training.json.partial"
-    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, out / "training.json")
+    write_record(record, out)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,7 @@ from transformers import (
     ViTImageProcessor,
 )
 
-__all__ = ["save_card", "save_model", "save_record", "versions"]
+__all__ = ["save_card", "save_model", "versions"]
 
 BICUBIC = 3  # PIL's number
 CARD = """---
@@ -114,14 +111,6 @@ def table(rows: Sequence[Row]) -> str:
     lines = ["| what | value | chance |", "|---|---|---|"]
     lines += [f"| {row.name} | {row.value:.3f} | {row.chance:.3f} |" for row in rows]
     return "\n".join(lines)
-
-
-def save_record(record: dict[str, Any], rows: Sequence[Row], folder: Path) -> None:
-    """Writes training.json; the last file of a run, so that it tells a finished one."""
-    partial = folder / "training.json.partial"
-    text = json.dumps({**record, "test": [asdict(row) for row in rows]}, indent=1)
-    partial.write_text(text + "\n", encoding="utf-8")
-    os.replace(partial, folder / "training.json")
 
 
 def save_card(record: dict[str, Any], rows: Sequence[Row], folder: Path) -> None:

@@ -1,8 +1,9 @@
-"""Whether a folder holds the finished model of some settings."""
+"""The record that tells a finished model of some settings from one that is still being made."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from reference.sources import sha256_of
 
 from vlbias.errors import BadModel
 
-__all__ = ["is_finished"]
+__all__ = ["is_finished", "write_record"]
 
 
 def is_finished(folder: Path, settings: Mapping[str, Any]) -> bool:
@@ -39,3 +40,11 @@ def is_finished(folder: Path, settings: Mapping[str, Any]) -> bool:
     if not weights.is_file() or sha256_of(weights) != said["weights_sha256"]:
         raise BadModel(f"{weights} is not what was saved; remove {folder} and train again")
     return True
+
+
+def write_record(record: Mapping[str, Any], folder: Path) -> None:
+    """Writes training.json with the checksum of the weights, whole; the last file of a model folder."""
+    said = {**record, "weights_sha256": sha256_of(folder / "model.safetensors")}
+    partial = folder / "training.json.partial"
+    partial.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, folder / "training.json")

@@ -173,6 +173,18 @@ class Loop(ABC):
         self.put(self.best)
         return p
 
+    @property
+    def record(self) -> dict[str, Any]:
+        """What is written of the training beside the model."""
+        p = self.progress
+        return {
+            "best_epoch": p.best_epoch,
+            "history": p.history,
+            "epochs_wall_s": p.wall_s,
+            "epochs_cpu_s": p.cpu_s,
+            "restored_s": self.restored,
+        }
+
     def _save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")

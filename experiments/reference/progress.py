@@ -1,7 +1,10 @@
-"""The progress display of both trainings."""
+"""The progress display of all trainings."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from reference.loop import Loop
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -12,7 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["bar"]
+__all__ = ["bar", "steps_of"]
 
 
 def bar(console: Console) -> Progress:
@@ -25,3 +28,16 @@ def bar(console: Console) -> Progress:
         TimeRemainingColumn(),
         console=console,
     )
+
+
+def steps_of(loop: Loop, progress: Progress) -> Callable[[], None]:
+    """What a training calls after every step, so that the display follows."""
+    task = progress.add_task("training", total=loop.schedule.epochs * loop.steps)
+
+    def report() -> None:
+        # a resumed run begins in the middle
+        done = progress.tasks[task].completed
+        before = loop.progress.epoch * loop.steps
+        progress.update(task, completed=max(done, before) + 1)
+
+    return report
