@@ -36,6 +36,7 @@ from reference.detector_evaluate import find, numbers
 from reference.detector_start import align, patches_of, start_passing, start_quietly, token_states
 from reference.detector_train import DetectorTrainer, Settings
 from reference.finished import is_finished, write_record
+from reference.loop import record_of
 from reference.photos import Corpus, Photo, read_corpus
 from reference.progress import bar, steps_of
 from reference.sources import at_pixels, forget_padding, load_text, load_vision
@@ -165,7 +166,7 @@ def train(
         trainer.run(measure, folder / f"checkpoint-{settings.key}.pt", report)
         test = measured("test")
     return {
-        **trainer.record,
+        **record_of(trainer),
         "photos": {name: len(split.photos) for name, split in splits.items()},
     }, test
 

@@ -24,6 +24,7 @@ from reference.card import save_card, save_model, versions
 from reference.dual import join, lower_blocks, start_projections, upper_blocks
 from reference.evaluate import Row, dev_numbers, fit_scale, pooled_features, probe_rows, test_rows
 from reference.finished import is_finished, write_record
+from reference.loop import record_of
 from reference.photos import Corpus, decode, read_corpus, to_pixels
 from reference.progress import bar, steps_of
 from reference.sources import at_pixels, load_text, load_vision
@@ -107,7 +108,7 @@ def train(
     return {
         "logit_scale": scale,
         "start_on_dev": start,
-        **trainer.record,
+        **record_of(trainer),
     }
 
 

@@ -22,6 +22,7 @@ import transformers
 from PIL import Image
 from reference.detector_bank import FeatureFile, plan_scenes
 from reference.finished import is_finished, write_record
+from reference.loop import record_of
 from reference.photos import Corpus, Photo, read_corpus
 from reference.progress import bar, steps_of
 from reference.sources import at_pixels, load_language, load_vision
@@ -118,7 +119,7 @@ def train(
             lambda: progress.advance(ask),
         )  # fmt: skip
     return {
-        **trainer.record,
+        **record_of(trainer),
         "photos": {name: len(corpus.split(name)) for name in SPLITS},
     }, test
 

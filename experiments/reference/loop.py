@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from vlbias.errors import BadData
 
-__all__ = ["Loop", "Progress", "Schedule"]
+__all__ = ["Loop", "Progress", "Schedule", "record_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,18 +173,6 @@ class Loop(ABC):
         self.put(self.best)
         return p
 
-    @property
-    def record(self) -> dict[str, Any]:
-        """What is written of the training beside the model."""
-        p = self.progress
-        return {
-            "best_epoch": p.best_epoch,
-            "history": p.history,
-            "epochs_wall_s": p.wall_s,
-            "epochs_cpu_s": p.cpu_s,
-            "restored_s": self.restored,
-        }
-
     def _save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
@@ -213,3 +201,15 @@ class Loop(ABC):
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
         self.restored = (self.progress.wall_s, self.progress.cpu_s)
+
+
+def record_of(loop: Loop) -> dict[str, Any]:
+    """What is written of a training beside the model."""
+    p = loop.progress
+    return {
+        "best_epoch": p.best_epoch,
+        "history": p.history,
+        "epochs_wall_s": p.wall_s,
+        "epochs_cpu_s": p.cpu_s,
+        "restored_s": loop.restored,
+    }
